@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The vendor's service: reports → distinct counts per window → releases → insights.
+
+pub mod release;

@@ -1,0 +1,23 @@
+//! Counts of distinct reporters → blocks that are safe to publish. Pure.
+//!
+//! Invariants, each held by a property test beside the code that it is about:
+//!
+//! - Every block is safe under the [`Threshold`]; so is every union of blocks, because [`safe`](Threshold::safe) is
+//!   monotone.
+//! - The blocks of one family are disjoint and together hold its whole population, or there is no block at all. So
+//!   a difference of two unions of blocks is a union of blocks, or empty: there is nothing to learn by subtraction.
+//! - Families of one unit are counted over the same population, with a leaf "not reported": their totals are equal
+//!   before rounding, and say nothing about who opted out of what.
+//! - The result does not depend on the order of the input.
+
+mod cohort;
+mod family;
+mod fold;
+mod round;
+mod threshold;
+
+pub use cohort::Cohort;
+pub use family::{AppVersion, Cell, Family, NOT_REPORTED, Population, tree};
+pub use fold::{Block, OTHER, Tree, fold};
+pub use round::{bounds, round};
+pub use threshold::{Rule, Threshold, UnderFloor};
