@@ -164,7 +164,29 @@ pub fn categories(registry: &[DataPoint]) -> Vec<&'static str> {
     categories
 }
 
-/// The registry as a table in Markdown, for the documentation.
+/// The line in `DATA-POINTS.md` from which on it is generated.
+pub const GENERATED: &str = "<!-- From here on generated: cargo run -p shared --example docs -->";
+
+/// The registry in Markdown, for the documentation: the data points, then their options.
+pub fn markdown() -> String {
+    format!("{GENERATED}\n\n{}\n{}", markdown_table(), markdown_options())
+}
+
+fn markdown_options() -> String {
+    let mut table = "| Option | Value | Effect |\n| --- | --- | --- |\n".to_owned();
+    for point in REGISTRY {
+        for DataPointOption { key, kind, effect } in point.options {
+            let value = match kind {
+                OptionKind::AtLeastOne => "a whole number, one or more",
+                OptionKind::Platforms => "a list of platforms",
+            };
+            table += &format!("| `{}.{key}` | {value} | {effect} |\n", point.key);
+        }
+    }
+    table
+}
+
+/// The registry as a table in Markdown.
 pub fn markdown_table() -> String {
     let presets = Named::ALL.map(Named::as_str);
     let mut table = format!(
