@@ -12,7 +12,7 @@ use shared::problem::ProblemType;
 use shared::pseudonym::{PodId, UserHash};
 
 fn page(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
 }
 
 /// The blocks of the page for app authors that are fenced as `json`.
