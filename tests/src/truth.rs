@@ -1,0 +1,254 @@
+//! What must be published about a fleet, from what the fleet knows of itself.
+//!
+//! Nothing here comes from the proxy's filter or from the vendor's intake: reporters have the numbers that the fleet
+//! gave them, policies mean what they were declared to mean, and values are those of the catalogue. Only the rules of
+//! what is safe to publish are the ones of the vendor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ingest_api::release::{AppVersion, Cell, Family, Population, Threshold, fold, tree};
+use ingest_api::window::{Window, WindowKind};
+use shared::event::Observed;
+use shared::locale::Locale;
+use shared::platform::Platform;
+use shared::size::SizeBin;
+use shared::version::Version;
+
+use crate::fleet::{Day, Fleet, Sent};
+
+/// The numbers of one family: each block's label and its published number, in the order of the labels.
+pub type Numbers = Vec<(String, u64)>;
+
+/// Everything that is published, by window, population and family. A family about which nothing is published is absent.
+pub type Releases = BTreeMap<(Window, Population, Family), Numbers>;
+
+/// The distinct reporters of each window, with what they said.
+#[derive(Debug, Default)]
+pub struct Truth {
+    windows: BTreeMap<Window, Reporters>,
+    domains: BTreeMap<Window, BTreeSet<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Reporters {
+    installations: BTreeMap<(Population, usize, usize), Said>,
+    pods: BTreeMap<usize, PodSaid>,
+}
+
+/// What an installation said in a window; the greater value of each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    app_version: AppVersion,
+    platform: Option<Observed<Platform>>,
+    language: Option<Observed<Locale>>,
+}
+
+/// What a Pod said in a window; the greater value of each.
+#[derive(Clone, Copy, Debug, Default)]
+struct PodSaid {
+    version: Option<Observed<Version>>,
+    size: Option<SizeBin>,
+}
+
+impl Said {
+    fn merge(&mut self, other: Self) {
+        self.app_version = self.app_version.max(other.app_version);
+        self.platform = self.platform.max(other.platform);
+        self.language = self.language.max(other.language);
+    }
+}
+
+impl PodSaid {
+    fn merge(&mut self, other: Self) {
+        self.version = self.version.max(other.version);
+        self.size = self.size.max(other.size);
+    }
+}
+
+impl Truth {
+    /// Takes note of what is to be counted of a day.
+    pub fn observe(&mut self, fleet: &Fleet, day: &Day) {
+        for kind in WindowKind::ALL {
+            let window = Window::of_day(kind, day.date);
+            let reporters = self.windows.entry(window).or_default();
+            for today in &day.pods {
+                let pod = &fleet.pods()[today.pod];
+                let means = &pod.policy.means;
+                if !means.sends(today.accounts) {
+                    continue;
+                }
+                let said = PodSaid {
+                    version: today.version.filter(|_| means.pod_version),
+                    size: today.accounts.filter(|_| means.pod_size).map(SizeBin::of),
+                };
+                reporters.pods.entry(today.pod).or_default().merge(said);
+                for sent in &today.events {
+                    let shared = |(written, platform): &(&str, Observed<Platform>)| {
+                        (means.platform)(written, &platform.to_string())
+                    };
+                    let said = Said {
+                        app_version: Some(sent.says.app_version)
+                            .filter(|_| means.app_version)
+                            .unwrap_or_default(),
+                        platform: sent.says.platform.filter(shared).map(|(_, platform)| platform),
+                        language: sent.says.language.filter(|_| means.language),
+                    };
+                    reporters.saw(Population::Pod, sent, said);
+                }
+                if means.domain && kind == WindowKind::Week {
+                    self.domains.entry(window).or_default().insert(pod.domain().as_str().to_owned());
+                }
+            }
+            for sent in &day.direct {
+                let said = Said {
+                    app_version: sent.says.app_version,
+                    platform: sent.says.platform.map(|(_, platform)| platform),
+                    language: sent.says.language,
+                };
+                reporters.saw(Population::Direct, sent, said);
+            }
+        }
+    }
+
+    /// The windows in which anything was reported.
+    pub fn windows(&self) -> impl Iterator<Item = Window> {
+        self.windows.keys().copied()
+    }
+
+    /// The domains that were reported, by week.
+    pub fn domains(&self) -> &BTreeMap<Window, BTreeSet<String>> {
+        &self.domains
+    }
+
+    /// What must be published about the windows that `threshold` gives a threshold for: those that are closed.
+    pub fn releases(&self, threshold: impl Fn(Window) -> Option<Threshold>) -> Releases {
+        let mut releases = Releases::new();
+        for (window, reporters) in &self.windows {
+            let Some(threshold) = threshold(*window) else { continue };
+            for population in Population::ALL {
+                for family in Family::of(population) {
+                    let cells = reporters.cells(population, family);
+                    let blocks = fold(tree(cells), family.rule(), &threshold);
+                    if !blocks.is_empty() {
+                        let numbers = blocks
+                            .iter()
+                            .map(|block| (block.label().to_owned(), block.published()))
+                            .collect();
+                        releases.insert((*window, population, family), numbers);
+                    }
+                }
+            }
+        }
+        releases
+    }
+
+    /// How many distinct installations and Pods a window has. Exact: for tests, and never for a page.
+    pub fn distinct(&self, window: Window) -> (usize, usize) {
+        self.windows
+            .get(&window)
+            .map_or((0, 0), |reporters| (reporters.installations.len(), reporters.pods.len()))
+    }
+}
+
+impl Reporters {
+    fn saw(&mut self, population: Population, sent: &Sent, said: Said) {
+        let (owner, number) = sent.installation;
+        self.installations.entry((population, owner, number)).or_default().merge(said);
+    }
+
+    /// Each reporter as a cell of the family, with the number of its Pod.
+    fn cells(&self, population: Population, family: Family) -> Vec<(Cell, i64, u64)> {
+        let pods = |cell: fn(&PodSaid) -> Cell| -> Vec<_> {
+            self.pods.iter().map(|(pod, said)| (cell(said), *pod as i64, 1)).collect()
+        };
+        let installations = |cell: fn(&Said) -> Cell| -> Vec<_> {
+            self.installations
+                .iter()
+                .filter(|((of, ..), _)| *of == population)
+                .map(|((_, owner, _), said)| (cell(said), *owner as i64, 1))
+                .collect()
+        };
+        match family {
+            Family::Pods => pods(|_| Cell::Present),
+            Family::PodVersions => pods(|said| Cell::PodVersion(said.version)),
+            Family::PodSizes => pods(|said| Cell::PodSize(said.size)),
+            Family::Installations => installations(|_| Cell::Present),
+            Family::AppVersions => installations(|said| Cell::AppVersion(said.app_version)),
+            Family::Platforms => installations(|said| Cell::Platform(said.platform)),
+            Family::Languages => installations(|said| Cell::Language(said.language)),
+        }
+    }
+}
+
+/// Where what is published differs from what must be, a line for each family, in plain words; empty if it does not.
+pub fn differences(expected: &Releases, found: &Releases) -> Vec<String> {
+    let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
+    let none = Numbers::new();
+    keys.into_iter()
+        .filter_map(|key| {
+            let (expected, found) = (expected.get(key).unwrap_or(&none), found.get(key).unwrap_or(&none));
+            let (window, population, family) = key;
+            let only = |these: &Numbers, those: &Numbers| {
+                let rows: Vec<_> = these
+                    .iter()
+                    .filter(|row| !those.contains(row))
+                    .map(|(label, number)| format!("{label} {number}"))
+                    .collect();
+                if rows.is_empty() { "nothing else".to_owned() } else { rows.join(", ") }
+            };
+            (expected != found).then(|| {
+                format!(
+                    "{window}, {} {}: expected {}; published {}",
+                    population.as_str(),
+                    family.as_str(),
+                    only(expected, found),
+                    only(found, expected),
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::fleet::FleetSize;
+
+    fn truth(times: usize) -> Truth {
+        let fleet = Fleet::new(7, FleetSize::SMALL, date(2026, 8, 24));
+        let mut truth = Truth::default();
+        for day in fleet.days() {
+            (0..times).for_each(|_| truth.observe(&fleet, &day));
+        }
+        truth
+    }
+
+    #[test]
+    fn something_of_every_family_is_published_about_the_small_fleet() {
+        let releases = truth(1).releases(|_| Some(Threshold::default()));
+        for population in Population::ALL {
+            for family in Family::of(population) {
+                let published = releases.keys().any(|(_, p, f)| (*p, *f) == (population, family));
+                assert!(published, "{} {}", population.as_str(), family.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn to_see_everything_twice_changes_nothing() {
+        let threshold = |_| Some(Threshold::default());
+        assert_eq!(truth(1).releases(threshold), truth(2).releases(threshold));
+    }
+
+    #[test]
+    fn a_number_that_differs_is_named() {
+        let expected = truth(1).releases(|_| Some(Threshold::default()));
+        let mut found = expected.clone();
+        let key = *found.keys().next().unwrap();
+        found.get_mut(&key).unwrap()[0].1 += 5;
+        assert_eq!(differences(&expected, &expected), Vec::<String>::new());
+        assert_eq!(differences(&expected, &found).len(), 1);
+    }
+}
