@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 use shared::config::parse_toml;
-use shared::data_point;
+use shared::data_point::{self, REGISTRY, Unit};
 use shared::event::Event;
-use shared::policy::{Policy, Settings};
+use shared::policy::Settings;
 use shared::problem::ProblemType;
 use shared::pseudonym::{PodId, UserHash};
 
@@ -50,12 +50,20 @@ fn the_example_events_are_read_and_in_normal_form() {
 }
 
 #[test]
-fn the_example_policy_is_that_of_its_preset() {
+fn the_example_of_what_is_in_force_is_that_of_its_preset() {
     let examples = examples();
-    let text = examples.iter().find(|text| text.contains("\"preset\"")).unwrap();
-    let policy: Policy = serde_json::from_str(text).unwrap();
+    let text = examples.iter().find(|text| text.contains("\"data_points\"")).unwrap();
     let document = parse_toml("[vendor_analytics]\npreset = \"gdpr\"").unwrap();
-    assert_eq!(policy, Settings::resolve(&document).unwrap().policy());
+    let settings = Settings::resolve(&document).unwrap();
+    let of_installations = REGISTRY.iter().filter(|point| point.unit == Unit::Installation);
+    let in_force: Vec<_> =
+        of_installations.filter(|point| settings.in_force(point)).map(|point| point.key).collect();
+    let expected = serde_json::json!({
+        "enabled": settings.policy().enabled,
+        "data_points": in_force,
+        "max_locales": settings.policy().usage.user_lang.max_locales,
+    });
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), expected);
 }
 
 #[test]
