@@ -1,0 +1,46 @@
+//! What an operator asks on the command line → an answer on standard output.
+
+pub mod check;
+pub mod policy;
+pub mod preview;
+pub mod run;
+pub mod sent;
+
+use std::io;
+use std::process::ExitCode;
+
+use shared::config::Mistakes;
+
+/// Why a command does not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration has mistakes.
+    #[error(transparent)]
+    Configuration(#[from] Mistakes),
+    /// Something else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+    /// Nobody reads what is written, or nothing can be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl CommandError {
+    /// 2 for a configuration with mistakes, 1 for everything else.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Configuration(_) => ExitCode::from(2),
+            Self::Other(_) | Self::Io(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}

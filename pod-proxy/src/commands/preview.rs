@@ -1,0 +1,135 @@
+//! `pod-proxy preview`: events, one on each line → what the vendor would get for each, byte for byte.
+//!
+//! The same code as in the service makes it; nothing is kept or sent.
+
+use std::io::{BufRead, Write};
+
+use serde::Serialize;
+use shared::event::{Domain, Event};
+use shared::problem::Problem;
+use shared::pseudonym::Salt;
+
+use crate::commands::CommandError;
+use crate::config::Config;
+use crate::facts::PodFacts;
+use crate::filter::{Dropped, FilteredEvent, PodReport, Report, filter, outgoing};
+use crate::salt;
+
+/// The domain of a preview whose configuration has none.
+const PLACEHOLDER: &str = "pod.example";
+
+/// What would become of a line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Outcome {
+    Sent { event: Box<FilteredEvent> },
+    Dropped { reason: &'static str },
+    Rejected { problem: Problem },
+}
+
+impl From<Result<FilteredEvent, Dropped>> for Outcome {
+    fn from(filtered: Result<FilteredEvent, Dropped>) -> Self {
+        match filtered {
+            Ok(event) => Self::Sent { event: Box::new(event) },
+            Err(reason) => Self::Dropped { reason: reason.label() },
+        }
+    }
+}
+
+/// What to preview.
+#[derive(Debug)]
+pub struct Preview {
+    facts: PodFacts,
+    salt: Salt,
+}
+
+impl Preview {
+    /// With the Pod's salt, or another if it has none yet or `salt_file` says so; with `user_count` accounts, or as
+    /// many as the configuration says. What it has to assume it says on `notes`.
+    ///
+    /// # Errors
+    /// If `salt_file` cannot be used, or nothing can be written.
+    pub fn new(
+        config: &Config,
+        user_count: Option<u32>,
+        salt_file: Option<&std::path::Path>,
+        notes: &mut impl Write,
+    ) -> Result<Self, CommandError> {
+        let facts = match config.facts() {
+            Some(facts) => facts,
+            None => {
+                writeln!(
+                    notes,
+                    "note: there is no domain in the configuration; this is for `{PLACEHOLDER}`"
+                )?;
+                let domain = Domain::parse(PLACEHOLDER).ok_or_else(|| anyhow::anyhow!("not a domain"))?;
+                PodFacts::of(domain).with_version(config.pod_version)
+            }
+        };
+        let facts = match user_count {
+            Some(count) => facts.with_accounts(Some(count)),
+            None => facts,
+        };
+        if facts.accounts.is_none() && config.policy.needs_account_count() {
+            writeln!(notes, "note: the number of accounts is not known here; `--user-count N` sets it")?;
+        }
+        let salt = match salt_file {
+            Some(path) => salt::load(path)
+                .map_err(anyhow::Error::from)?
+                .ok_or_else(|| anyhow::anyhow!("there is no salt file {}", path.display()))?,
+            None => match salt::load(&config.salt_file) {
+                Ok(Some(salt)) => salt,
+                Ok(None) | Err(_) => {
+                    let path = config.salt_file.display();
+                    writeln!(
+                        notes,
+                        "note: the salt file {path} cannot be read; this is with a random salt, so `user_hash` is another one than would be sent"
+                    )?;
+                    Salt::generate(&mut rand::rng())
+                }
+            },
+        };
+        Ok(Self { facts, salt })
+    }
+
+    /// Answers each line of `events`.
+    ///
+    /// # Errors
+    /// If nothing can be read or written.
+    pub fn events(
+        &self,
+        config: &Config,
+        events: impl BufRead,
+        out: &mut impl Write,
+    ) -> Result<(), CommandError> {
+        for line in events.split(b'\n') {
+            let line = line?;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let outcome = match Event::from_json(&line) {
+                Ok(event) => outgoing(&config.policy, &self.facts, &self.salt, event).into(),
+                Err(rejection) => Outcome::Rejected { problem: rejection.problem() },
+            };
+            write_line(&outcome, out)?;
+        }
+        Ok(())
+    }
+
+    /// Answers for the Pod's own report.
+    ///
+    /// # Errors
+    /// If nothing can be written.
+    pub fn own_report(&self, config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
+        let report = filter(&config.policy, &self.facts, Report::Pod(PodReport::Daily));
+        write_line(&report.into(), out)
+    }
+}
+
+fn write_line(outcome: &Outcome, out: &mut impl Write) -> Result<(), CommandError> {
+    let line = serde_json::to_string(outcome).map_err(anyhow::Error::from)?;
+    writeln!(out, "{line}")?;
+    // Who types events by hand wants to see each answer.
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Entries of the spool → filtered once more → batches to the vendor → removed when the vendor has them.
+
+pub mod client;
+pub mod retry;
+pub mod schedule;
+pub mod sent_log;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use shared::clock::Clock;
+
+use self::client::Answer;
+use self::sent_log::SentLog;
+use crate::app::Live;
+use crate::filter::{Dropped, FilteredEvent, filter};
+use crate::metrics::{Discarded, Metrics};
+use crate::spool::{Entry, EntryId, Spool, StoreError};
+
+/// The most events in one request. The vendor takes 1,000; fewer are lost if a proxy in between takes offence.
+const MAX_BATCH: usize = 500;
+
+/// What one attempt to send everything has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Events that the vendor has taken.
+    pub sent: usize,
+    /// Events that the vendor will never take. They are discarded.
+    pub rejected: usize,
+    /// Entries that the policy of this moment does not let out. They are discarded.
+    pub withheld: usize,
+    /// Entries that still wait.
+    pub left: usize,
+    /// Why it ended.
+    pub ended: Ended,
+}
+
+/// Why an attempt to send everything ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was there has been dealt with.
+    #[default]
+    Done,
+    /// The vendor cannot take it now, and perhaps asked to wait.
+    VendorAway {
+        /// What happened, as a metric label.
+        reason: &'static str,
+        /// How long the vendor asked to wait.
+        asked: Option<Duration>,
+    },
+    /// `min_cohort_size` is set, and the number of accounts is not known; what waits goes on waiting.
+    UnknownCohort,
+    /// The spool does not work.
+    SpoolFault,
+}
+
+/// Sends what waits. One attempt at a time.
+#[derive(Debug)]
+pub struct Forwarder {
+    spool: Arc<Spool>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    sent_log: SentLog,
+    sending: tokio::sync::Mutex<()>,
+    /// The day on which the spool was last searched for what is too old.
+    searched_on: AtomicU32,
+}
+
+/// Whether a flush goes on after a request.
+enum Next {
+    GoOn,
+    Stop(Ended),
+}
+
+impl From<StoreError> for Ended {
+    fn from(_: StoreError) -> Self {
+        Self::SpoolFault
+    }
+}
+
+impl Forwarder {
+    pub(crate) fn new(
+        spool: Arc<Spool>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+        sent_log: SentLog,
+    ) -> Self {
+        let searched_on = AtomicU32::new(u32::MAX);
+        Self { spool, metrics, clock, sent_log, sending: Default::default(), searched_on }
+    }
+
+    /// Sends everything that waits. `live` is asked before each request, so that a policy acts at once.
+    pub(crate) async fn flush(&self, live: impl Fn() -> Arc<Live>) -> FlushReport {
+        let _sending = self.sending.lock().await;
+        let mut report = FlushReport::default();
+        report.ended = match self.flush_into(&mut report, live).await {
+            Ok(()) => Ended::Done,
+            Err(ended) => ended,
+        };
+        report.left = usize::try_from(self.spool.held().entries).unwrap_or(usize::MAX);
+        report
+    }
+
+    async fn flush_into(&self, report: &mut FlushReport, live: impl Fn() -> Arc<Live>) -> Result<(), Ended> {
+        self.discard_old(&live()).await?;
+        let mut vendor_takes_many = true;
+        let mut after = None;
+        loop {
+            let entries = self.spool.read(after.take(), MAX_BATCH).await?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            after = Some(last.id.clone());
+            let live = live();
+            let batch = self.filter(&live, entries, report).await?;
+            let next = if batch.is_empty() {
+                Next::GoOn
+            } else {
+                self.send(&live, batch, &mut vendor_takes_many, report).await?
+            };
+            if let Next::Stop(ended) = next {
+                return Err(ended);
+            }
+        }
+    }
+
+    /// What of `entries` may leave now. What may not is discarded.
+    async fn filter(
+        &self,
+        live: &Live,
+        entries: Vec<Entry>,
+        report: &mut FlushReport,
+    ) -> Result<Vec<(EntryId, FilteredEvent)>, Ended> {
+        let facts = live.facts_for_sending().await;
+        let mut batch = Vec::with_capacity(entries.len());
+        let mut discarded = Vec::new();
+        for Entry { id, report } in entries {
+            match report.map(|report| filter(&live.config.policy, &facts, report)) {
+                Some(Ok(event)) => batch.push((id, event)),
+                Some(Err(Dropped::UnknownCohort)) => return Err(Ended::UnknownCohort),
+                Some(Err(reason)) => discarded.push((id, Discarded::Policy(reason))),
+                None => discarded.push((id, Discarded::Unreadable)),
+            }
+        }
+        report.withheld += discarded.len();
+        for (_, reason) in &discarded {
+            self.metrics.discarded(*reason, 1);
+        }
+        self.spool.remove(discarded.into_iter().map(|(id, _)| id)).await?;
+        Ok(batch)
+    }
+
+    /// Sends a batch, in one request or, where the vendor has no route for that, one by one.
+    async fn send(
+        &self,
+        live: &Live,
+        batch: Vec<(EntryId, FilteredEvent)>,
+        vendor_takes_many: &mut bool,
+        report: &mut FlushReport,
+    ) -> Result<Next, Ended> {
+        if *vendor_takes_many {
+            let (ids, events): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
+            let attempt = self.attempt(&events);
+            let answer = attempt.record(live.client.send_many(&events, self.clock.now()).await);
+            match answer {
+                Answer::NoSuchRoute => *vendor_takes_many = false,
+                Answer::TooLarge => {}
+                answer => return self.settle(ids, answer, report).await,
+            }
+        }
+        for (id, event) in batch {
+            let attempt = self.attempt(std::slice::from_ref(&event));
+            let answer = attempt.record(live.client.send_one(&event, self.clock.now()).await);
+            if let Next::Stop(ended) = self.settle(vec![id], answer, report).await? {
+                return Ok(Next::Stop(ended));
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Removes what need not be sent again.
+    async fn settle(
+        &self,
+        ids: Vec<EntryId>,
+        answer: Answer,
+        report: &mut FlushReport,
+    ) -> Result<Next, Ended> {
+        let rejected = match answer {
+            Answer::Taken { rejected } => (0..ids.len()).filter(|index| rejected.contains(index)).count(),
+            Answer::NoSuchRoute | Answer::TooLarge | Answer::Refused => ids.len(),
+            Answer::Later { reason, asked, left: _ } => {
+                return Ok(Next::Stop(Ended::VendorAway { reason, asked }));
+            }
+        };
+        let taken = ids.len() - rejected;
+        self.spool.remove(ids).await?;
+        report.sent += taken;
+        report.rejected += rejected;
+        self.metrics.sent.inc_by(taken as u64);
+        self.metrics.discarded(Discarded::Refused, rejected);
+        Ok(Next::GoOn)
+    }
+
+    fn attempt<'a>(&'a self, events: &'a [FilteredEvent]) -> Attempt<'a> {
+        Attempt { forwarder: self, events, answered: false }
+    }
+
+    /// Discards what waited too long. Once a day is enough, as days are all that is known.
+    async fn discard_old(&self, live: &Live) -> Result<(), StoreError> {
+        let today = schedule::day(self.clock.now());
+        if self.searched_on.load(Ordering::Relaxed) == today {
+            return Ok(());
+        }
+        let days = live.config.quota.max_age.as_secs().div_ceil(86_400);
+        let first_day = today.saturating_sub(u32::try_from(days).unwrap_or(u32::MAX));
+        let removed = self.spool.remove_before(first_day).await?;
+        self.metrics.discarded(Discarded::TooOld, removed);
+        self.searched_on.store(today, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Discards everything: the operator turned analytics off.
+    pub(crate) async fn discard_all(&self) {
+        match self.spool.remove_all().await {
+            Ok(removed) => self.metrics.discarded(Discarded::Policy(Dropped::Disabled), removed),
+            Err(_) => tracing::error!("what waits could not be discarded; none of it will be sent"),
+        }
+    }
+}
+
+/// A request on its way. What it was about is written down when it is answered, or when nobody waits for that any
+/// more: it may have left all the same.
+struct Attempt<'a> {
+    forwarder: &'a Forwarder,
+    events: &'a [FilteredEvent],
+    answered: bool,
+}
+
+impl Attempt<'_> {
+    fn record(mut self, answer: Answer) -> Answer {
+        self.answered = true;
+        self.forwarder.metrics.requested(answer.label());
+        if !matches!(answer, Answer::Later { left: false, .. }) {
+            self.write(answer.label());
+        }
+        answer
+    }
+
+    fn write(&self, answer: &str) {
+        let Forwarder { sent_log, clock, .. } = self.forwarder;
+        sent_log.write(clock.now(), answer, self.events);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.write("interrupted");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `GET …/v1/analytics/policy`: the policy in force → what apps need to know of it.
+//!
+//! So that an app need not send what is stripped anyway, and can show its user what is collected. The operator's
+//! lists of platforms are not in it: what somebody denies may be a secret.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::data_point::{REGISTRY, Unit};
+use shared::policy::{Policy, Settings};
+
+use crate::app::App;
+
+/// What is collected on this Pod at the moment.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Collected {
+    /// Whether anything is.
+    enabled: bool,
+    /// The keys of the data points that apps may send.
+    data_points: Vec<&'static str>,
+    /// How many locales are shared at most.
+    max_locales: Option<u32>,
+}
+
+impl Collected {
+    fn of(settings: &Settings, policy: &Policy, accounts: Option<u32>) -> Self {
+        let Ok(shares) = policy.shares(accounts) else {
+            return Self { enabled: false, data_points: Vec::new(), max_locales: None };
+        };
+        let data_points = REGISTRY
+            .iter()
+            .filter(|point| point.unit == Unit::Installation && settings.in_force(point))
+            .map(|point| point.key)
+            .collect();
+        let max_locales = shares.user_lang.and_then(|lang| lang.max_locales);
+        Self { enabled: true, data_points, max_locales }
+    }
+}
+
+/// Tells apps what is collected. May be kept for five minutes.
+pub(super) async fn get_policy(State(app): State<App>, headers: HeaderMap) -> Response {
+    let live = app.live();
+    let facts = live.facts_for_keeping().await;
+    let collected = Collected::of(&live.config.settings, &live.config.policy, facts.accounts);
+    let body = serde_json::to_vec(&collected).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let etag = format!("\"{:016x}\"", hasher.finish());
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let head = [(ETAG, etag.as_str()), (CACHE_CONTROL, "public, max-age=300")];
+    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag) {
+        return (StatusCode::NOT_MODIFIED, head).into_response();
+    }
+    (head, [(CONTENT_TYPE, "application/json")], body).into_response()
+}

@@ -1,0 +1,153 @@
+//! The commands.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use pod_proxy::commands::preview::Preview;
+use pod_proxy::commands::{self, CommandError, Format};
+use pod_proxy::config::{Config, DEFAULT_PATH};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+/// Takes analytics events from the apps of a Prose Pod, enforces the operator's policy, and sends what is left to
+/// the vendor.
+///
+/// What is shared is decided in `[vendor_analytics]` of the Pod's prose.toml. Everything that leaves can be seen:
+/// before it does with `preview`, afterwards with `sent`.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  What is shared, and who decided it:
+    pod-proxy policy
+  What would be shared with the preset for the GDPR, without touching the file:
+    PROSE_VENDOR_ANALYTICS__PRESET=gdpr pod-proxy policy
+  What would leave for an event of an app, on a Pod with 12 accounts:
+    echo '{\"origin\":{\"app\":{\"platform\":\"macos-aarch64\"},\"pod\":{\"user_hash\":\"19a124bd2f89edfe\"}}}' \\
+      | pod-proxy preview --user-count 12
+  The last ten events that left:
+    pod-proxy sent --limit 10
+
+To turn all of it off, write into prose.toml, and then `kill -HUP` the proxy or restart it:
+  [vendor_analytics]
+  enabled = false
+
+Exit codes: 0 if all went well, 2 if the configuration has mistakes (each is on a line of its own), else 1.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy until it is told to stop
+    ///
+    /// SIGTERM and SIGINT stop it cleanly. SIGHUP reads the configuration again; if that has a mistake, the one
+    /// before it stays in force, and log, health and metrics say so.
+    Run(Source),
+    /// Show what is shared, key by key, and which layer decided it
+    Policy {
+        #[command(flatten)]
+        source: Source,
+        /// How to show it; `json` mirrors the configuration
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show what would leave the Pod for events of apps, byte for byte
+    ///
+    /// Reads one event per line from standard input. Writes one line for each: `{"outcome":"sent","event":…}`,
+    /// `{"outcome":"dropped","reason":…}`, or `{"outcome":"rejected","problem":…}` for what is no event. Nothing is
+    /// kept or sent.
+    Preview {
+        #[command(flatten)]
+        source: Source,
+        /// How many enabled accounts to assume [default: the configured number, if it is fixed]
+        #[arg(long, value_name = "N")]
+        user_count: Option<u32>,
+        /// The salt to use [default: the Pod's own, if it can be read, else a random one]
+        #[arg(long, value_name = "FILE")]
+        salt_file: Option<PathBuf>,
+        /// Show the Pod's own daily report instead; standard input is not read
+        #[arg(long)]
+        own_report: bool,
+    },
+    /// Show what has left the Pod, from a log that only its operator can read
+    Sent {
+        #[command(flatten)]
+        source: Source,
+        /// How many events to show, the latest last
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// How to show them; `json` has one line for each, with the event as it was sent
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Look for mistakes in the configuration, and show all of them
+    Check(Source),
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// The Pod's configuration; `PROSE_VENDOR_ANALYTICS__…` and `PROSE_POD_PROXY__…` variables are stronger
+    #[arg(long = "config", value_name = "FILE", default_value = DEFAULT_PATH)]
+    path: PathBuf,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, CommandError> {
+        Ok(Config::load(&self.path)?)
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who asked has closed the pipe, as `head` does.
+        Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // If standard error is closed, the exit code says it.
+            let _ = writeln!(io::stderr(), "{error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    let mut notes = io::stderr();
+    match command {
+        Command::Run(source) => {
+            let config = source.load()?;
+            log_to_stderr(config.log_level);
+            // One core is plenty, and one thread needs the least memory.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(commands::run::run(config, &source.path))
+        }
+        Command::Policy { source, format } => commands::policy::policy(&source.load()?, format, &mut out),
+        Command::Preview { source, user_count, salt_file, own_report } => {
+            let config = source.load()?;
+            let preview = Preview::new(&config, user_count, salt_file.as_deref(), &mut notes)?;
+            if own_report {
+                preview.own_report(&config, &mut out)
+            } else {
+                preview.events(&config, io::stdin().lock(), &mut out)
+            }
+        }
+        Command::Sent { source, limit, format } => {
+            commands::sent::sent(&source.load()?, limit, format, &mut out)
+        }
+        Command::Check(source) => commands::check::check(&source.load()?, &mut out, &mut notes),
+    }
+}
+
+/// Logs what this crate says, and nothing of the libraries below it, which may write down headers and addresses.
+fn log_to_stderr(level: Level) {
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false))
+        .with(Targets::new().with_target("pod_proxy", level))
+        .init();
+}

@@ -1,0 +1,87 @@
+//! A filtered report ↔ what the spool keeps of it: for whom, on what day, and what its app said.
+//!
+//! The key of an installation is its salted pseudonym, that of the Pod's own report is empty. So there is one entry
+//! for each, the last wins, and the order of the keys says nothing about the order of arrival.
+
+use shared::event::{App, EventName};
+use shared::pseudonym::SaltedHash;
+
+use crate::filter::{PodReport, Report, Sighting};
+
+/// Whose report it is.
+pub(super) type Key = Vec<u8>;
+
+/// One entry as it was at one moment. If another report has taken its place since, it has another number.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EntryId {
+    pub(super) key: Key,
+    pub(super) number: u64,
+}
+
+impl std::fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EntryId[redacted]")
+    }
+}
+
+/// What waits for the vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Which one it is.
+    pub id: EntryId,
+    /// What it says; `None` if it cannot be read, having been written by another version or damaged.
+    pub report: Option<Report>,
+}
+
+/// The key and value of a report.
+pub(super) fn encode(report: &Report) -> Result<(Key, Vec<u8>), serde_json::Error> {
+    Ok(match report {
+        Report::Installation(sighting) => {
+            (sighting.installation().as_bytes().to_vec(), serde_json::to_vec(sighting.app())?)
+        }
+        Report::Pod(report) => (Key::new(), serde_json::to_vec(&report.name())?),
+    })
+}
+
+/// The report with that key and value; `None` if there is none.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Report> {
+    if key.is_empty() {
+        return match serde_json::from_slice(value).ok()? {
+            EventName::PodStartup => Some(Report::Pod(PodReport::Startup)),
+            EventName::PodDaily => Some(Report::Pod(PodReport::Daily)),
+            EventName::AppStartup | EventName::AppDaily | EventName::Other => None,
+        };
+    }
+    let installation = SaltedHash::from_bytes(key.try_into().ok()?);
+    let app: App = serde_json::from_slice(value).ok()?;
+    Some(Report::Installation(Sighting::restore(installation, app)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_kept() {
+        let app = r#"{"name":"prose-app-web","version":"1.0.1","platform":"macos-aarch64","user_preferred_locales":["de-CH","und"]}"#;
+        let installation = SaltedHash::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
+        for app in [app, "{}"] {
+            let sighting = Sighting::restore(installation, serde_json::from_str(app).unwrap());
+            let report = Report::Installation(sighting);
+            let (key, value) = encode(&report).unwrap();
+            assert_eq!(String::from_utf8_lossy(&value), app);
+            assert_eq!(decode(&key, &value), Some(report));
+        }
+        for report in [PodReport::Startup, PodReport::Daily].map(Report::Pod) {
+            let (key, value) = encode(&report).unwrap();
+            assert_eq!(decode(&key, &value), Some(report));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_report() {
+        assert_eq!(decode(b"", b"\"app:daily\""), None);
+        assert_eq!(decode(b"1234567", b"{}"), None);
+        assert_eq!(decode(b"12345678", b"{"), None);
+    }
+}

@@ -1,0 +1,292 @@
+//! Changes → one transaction in the embedded store ([redb](https://docs.rs/redb)), on disk when it returns.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::entry::{Entry, EntryId, Key, decode};
+use super::quota::Held;
+use crate::config::SpoolBounds;
+
+/// Key → (number of the entry, day of arrival since 1970, value).
+const ENTRIES: TableDefinition<'_, &[u8], (u64, u32, &[u8])> = TableDefinition::new("entries.v1");
+
+/// Enough for the pages of a group of commits.
+const CACHE_BYTES: usize = 1 << 20;
+/// A file of this size is not worth making smaller.
+const SMALL_FILE_BYTES: u64 = 4 << 20;
+
+/// Why the spool cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the spool {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The system does not let us.
+    #[error("cannot open the spool {}: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// Why a change is not on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk is full")]
+    DiskFull,
+    /// Something else.
+    #[error("the spool cannot be written")]
+    Fault,
+}
+
+/// One change, applied together with others.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// Keeps a value, in place of the one with the same key.
+    Keep { key: Key, day: u32, value: Vec<u8> },
+    /// Removes an entry, unless another has taken its place.
+    Remove(EntryId),
+    /// Removes what arrived before that day.
+    RemoveBefore(u32),
+    /// Removes everything.
+    RemoveAll,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    Kept,
+    /// There was no room for it.
+    NoRoom,
+    Removed(usize),
+}
+
+/// The store, open. It is used by one thread.
+pub(super) struct Store {
+    path: PathBuf,
+    /// Gone after an error, until it is opened again: redb answers nothing more after one.
+    database: Option<Database>,
+    bounds: SpoolBounds,
+    held: Held,
+    next_number: u64,
+}
+
+enum Opening {
+    Refused(OpenError),
+    Damaged,
+}
+
+impl Store {
+    /// Opens the store at `path`, or makes it. One that is damaged is set aside, under the name that is returned.
+    pub(super) fn open(path: &Path, bounds: SpoolBounds) -> Result<(Self, Option<PathBuf>), OpenError> {
+        let refused = |opening| match opening {
+            Opening::Refused(error) => error,
+            Opening::Damaged => OpenError::Io { path: path.to_owned(), reason: "it is damaged".to_owned() },
+        };
+        match open(path) {
+            Ok((database, held, next_number)) => {
+                let store =
+                    Self { path: path.to_owned(), database: Some(database), bounds, held, next_number };
+                Ok((store, None))
+            }
+            Err(Opening::Refused(error)) => Err(error),
+            Err(Opening::Damaged) => {
+                let aside = set_aside(path)?;
+                let (database, held, next_number) = open(path).map_err(refused)?;
+                let store =
+                    Self { path: path.to_owned(), database: Some(database), bounds, held, next_number };
+                Ok((store, Some(aside)))
+            }
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held
+    }
+
+    pub(super) fn set_bounds(&mut self, bounds: SpoolBounds) {
+        self.bounds = bounds;
+    }
+
+    /// Applies all of `changes`, or none of them.
+    pub(super) fn apply(&mut self, changes: &[Change]) -> Result<Vec<Changed>, StoreError> {
+        self.guarded(|store, database| {
+            let mut held = store.held;
+            let mut next_number = store.next_number;
+            let mut outcomes = Vec::with_capacity(changes.len());
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(ENTRIES)?;
+                for change in changes {
+                    outcomes.push(match change {
+                        Change::Keep { key, day, value } => {
+                            let replaced = table.get(key.as_slice())?.map(|old| size(key, old.value().2));
+                            let next = held.with(size(key, value), replaced);
+                            if held.may_become(next, store.bounds) {
+                                table.insert(key.as_slice(), (next_number, *day, value.as_slice()))?;
+                                next_number += 1;
+                                held = next;
+                                Changed::Kept
+                            } else {
+                                Changed::NoRoom
+                            }
+                        }
+                        Change::Remove(EntryId { key, number }) => {
+                            let found = table.get(key.as_slice())?.map(|entry| {
+                                let (found, _, value) = entry.value();
+                                (found, size(key, value))
+                            });
+                            match found {
+                                Some((found, size)) if found == *number => {
+                                    table.remove(key.as_slice())?;
+                                    held = held.without(size);
+                                    Changed::Removed(1)
+                                }
+                                _ => Changed::Removed(0),
+                            }
+                        }
+                        Change::RemoveBefore(first_day) => {
+                            let mut removed = 0;
+                            table.retain(|key, (_, day, value)| {
+                                let stays = day >= *first_day;
+                                if !stays {
+                                    held = held.without(size(key, value));
+                                    removed += 1;
+                                }
+                                stays
+                            })?;
+                            Changed::Removed(removed)
+                        }
+                        Change::RemoveAll => {
+                            let removed = held.entries;
+                            table.retain(|_, _| false)?;
+                            held = Held::default();
+                            Changed::Removed(usize::try_from(removed).unwrap_or(usize::MAX))
+                        }
+                    });
+                }
+            }
+            transaction.commit()?;
+            store.held = held;
+            store.next_number = next_number;
+            Ok(outcomes)
+        })
+    }
+
+    /// The first `limit` entries after `after`, in the order of their keys.
+    pub(super) fn read(&mut self, after: Option<&EntryId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.guarded(|_, database| {
+            let table = database.begin_read()?.open_table(ENTRIES)?;
+            let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.key.as_slice()));
+            let mut entries = Vec::new();
+            for entry in table.range::<&[u8]>((start, Bound::Unbounded))?.take(limit) {
+                let (key, value) = entry?;
+                let (number, _, value) = value.value();
+                let id = EntryId { key: key.value().to_vec(), number };
+                entries.push(Entry { report: decode(key.value(), value), id });
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Runs `work` on the database, which is opened again if an earlier error has closed it.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => {
+                let (database, held, next_number) = open(&self.path).map_err(|_| StoreError::Fault)?;
+                self.held = held;
+                self.next_number = self.next_number.max(next_number);
+                database
+            }
+        };
+        match catch_unwind(AssertUnwindSafe(|| work(self, &database))) {
+            Ok(Ok(done)) => {
+                self.database = Some(database);
+                Ok(done)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the spool failed");
+                Err(if is_disk_full(&error) { StoreError::DiskFull } else { StoreError::Fault })
+            }
+            Err(_) => Err(StoreError::Fault),
+        }
+    }
+}
+
+/// The bytes that an entry is counted with.
+fn size(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
+}
+
+fn is_disk_full(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(error) if matches!(
+        error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    ))
+}
+
+/// Opens the file and reads all of it, so that damage is found now and not when something is to be sent.
+fn open(path: &Path) -> Result<(Database, Held, u64), Opening> {
+    let io = |reason: String| Opening::Refused(OpenError::Io { path: path.to_owned(), reason });
+    let opened = catch_unwind(|| -> Result<_, redb::Error> {
+        let mut database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+        let (held, next_number) = take_stock(&database)?;
+        let length = fs::metadata(path)?.len();
+        if length > SMALL_FILE_BYTES && length / 4 > held.bytes {
+            database.compact()?;
+        }
+        Ok((database, held, next_number))
+    });
+    match opened {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(Opening::Refused(OpenError::InUse(path.to_owned()))),
+        Ok(Err(redb::Error::Io(error)))
+            if !matches!(
+                error.kind(),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::InvalidInput
+            ) =>
+        {
+            Err(io(error.to_string()))
+        }
+        Ok(Err(_)) | Err(_) => Err(Opening::Damaged),
+    }
+}
+
+/// Counts what is there, and makes the table if it is not.
+fn take_stock(database: &Database) -> Result<(Held, u64), redb::Error> {
+    let mut held = Held::default();
+    let mut next_number = 0;
+    let transaction = database.begin_write()?;
+    {
+        let table = transaction.open_table(ENTRIES)?;
+        for entry in table.iter()? {
+            let (key, value) = entry?;
+            let (number, _, value) = value.value();
+            held = held.with(size(key.value(), value), None);
+            next_number = next_number.max(number + 1);
+        }
+    }
+    transaction.commit()?;
+    Ok((held, next_number))
+}
+
+/// Gives a damaged file another name, so that somebody can look at it.
+fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
+    let name = |n: u32| path.with_extension(format!("redb.damaged-{n}"));
+    let aside = (1..1_000).map(name).find(|aside| !aside.exists()).unwrap_or_else(|| name(1_000));
+    match fs::rename(path, &aside) {
+        Ok(()) => Ok(aside),
+        Err(error) => Err(OpenError::Io { path: path.to_owned(), reason: error.to_string() }),
+    }
+}

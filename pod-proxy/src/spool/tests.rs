@@ -1,0 +1,174 @@
+use std::fs;
+use std::time::Duration;
+
+use shared::event::{Domain, Event};
+use shared::policy::Policy;
+use shared::pseudonym::Salt;
+
+use super::*;
+use crate::facts::PodFacts;
+use crate::filter::{PodReport, Report, filter, outgoing};
+
+const BOUNDS: SpoolBounds =
+    SpoolBounds { max_bytes: 1 << 20, max_entries: 1_000, max_age: Duration::from_secs(86_400) };
+
+fn facts() -> PodFacts {
+    PodFacts::of(Domain::parse("example.org").unwrap())
+}
+
+fn event(installation: u64, version: &str) -> FilteredEvent {
+    let event = serde_json::json!({ "origin": { "app": { "version": version },
+        "pod": { "user_hash": format!("{installation:016x}") } } });
+    let event = Event::from_json(event.to_string().as_bytes()).unwrap();
+    outgoing(&Policy::default(), &facts(), &Salt::from_bytes(&[1; 256]).unwrap(), event).unwrap()
+}
+
+/// The events that are held, in the order in which they would be sent.
+async fn held(spool: &Spool) -> Vec<FilteredEvent> {
+    let entries = spool.read(None, usize::MAX).await.unwrap();
+    let sent = |entry: Entry| filter(&Policy::default(), &facts(), entry.report.unwrap()).unwrap();
+    entries.into_iter().map(sent).collect()
+}
+
+#[tokio::test]
+async fn what_was_kept_is_there_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    let own = filter(&Policy::default(), &facts(), Report::Pod(PodReport::Daily)).unwrap();
+    spool.keep(own.clone(), 1).await.unwrap();
+    let before = spool.held();
+    spool.close().await;
+    assert_eq!(spool.keep(event(2, "1.0.0"), 1).await, Err(KeepError::Fault));
+
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    assert_eq!(held(&spool).await, [own, event(1, "1.0.0")]);
+    assert_eq!(spool.held(), before);
+}
+
+#[tokio::test]
+async fn there_is_one_entry_for_an_installation_and_the_last_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+        spool.keep(event(1, version), 1).await.unwrap();
+    }
+    assert_eq!(held(&spool).await, [event(1, "1.0.2")]);
+    assert_eq!(spool.held().entries, 1);
+}
+
+#[tokio::test]
+async fn the_order_says_nothing_about_arrival() {
+    let order = async |installations: &[u64]| {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+        for installation in installations {
+            spool.keep(event(*installation, "1.0.0"), 1).await.unwrap();
+        }
+        held(&spool).await
+    };
+    assert_eq!(order(&[1, 2, 3, 4]).await, order(&[4, 2, 1, 3]).await);
+}
+
+#[tokio::test]
+async fn an_entry_that_was_replaced_while_it_was_sent_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    spool.keep(event(2, "1.0.0"), 1).await.unwrap();
+    let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
+    spool.keep(event(1, "1.0.1"), 1).await.unwrap();
+    assert_eq!(spool.remove(read).await, Ok(1));
+    assert_eq!(held(&spool).await, [event(1, "1.0.1")]);
+}
+
+#[tokio::test]
+async fn a_replaced_entry_is_told_from_the_new_one_also_after_opening_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    spool.close().await;
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
+    spool.keep(event(1, "1.0.1"), 1).await.unwrap();
+    assert_eq!(spool.remove(read).await, Ok(0));
+}
+
+#[tokio::test]
+async fn entries_are_read_in_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    for installation in 0..10 {
+        spool.keep(event(installation, "1.0.0"), 1).await.unwrap();
+    }
+    let mut read = Vec::new();
+    while let batch = spool.read(read.last().map(|entry: &Entry| entry.id.clone()), 3).await.unwrap()
+        && !batch.is_empty()
+    {
+        read.extend(batch);
+    }
+    assert_eq!(read, spool.read(None, 100).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_spool_takes_what_replaces_and_refuses_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = SpoolBounds { max_entries: 2, ..BOUNDS };
+    let spool = Spool::open(folder.path(), bounds).unwrap();
+    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    spool.keep(event(2, "1.0.0"), 1).await.unwrap();
+    assert_eq!(spool.keep(event(3, "1.0.0"), 1).await, Err(KeepError::Full));
+    spool.keep(event(2, "1.0.1"), 1).await.unwrap();
+    assert_eq!(spool.held().entries, 2);
+    spool.set_bounds(BOUNDS).await;
+    spool.keep(event(3, "1.0.0"), 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_too_long_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    for day in 1..=5 {
+        spool.keep(event(u64::from(day), "1.0.0"), day).await.unwrap();
+    }
+    assert_eq!(spool.remove_before(3).await, Ok(2));
+    assert_eq!(spool.held().entries, 3);
+    assert_eq!(spool.remove_all().await, Ok(3));
+    assert_eq!(spool.held(), Held::default());
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_that_the_spool_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let _spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    assert!(matches!(Spool::open(folder.path(), BOUNDS), Err(OpenError::InUse(_))));
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
+    type Damage = fn(&mut Vec<u8>);
+    let damage: [(&str, Damage); 4] = [
+        ("rubbish", |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x5a)),
+        ("not a store at all", |bytes| *bytes = b"hello".to_vec()),
+        ("cut off", |bytes| bytes.truncate(bytes.len() / 3)),
+        ("zeros behind the header", |bytes| bytes[4_096..].fill(0)),
+    ];
+    for (name, damage) in damage {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+        for installation in 0..100 {
+            spool.keep(event(installation, "1.0.0"), 1).await.unwrap();
+        }
+        spool.close().await;
+        let path = folder.path().join(FILE_NAME);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, &bytes).unwrap();
+
+        let spool = Spool::open(folder.path(), BOUNDS).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(spool.held(), Held::default(), "{name}");
+        spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+        let aside = folder.path().join("spool.redb.damaged-1");
+        assert_eq!(fs::read(aside).unwrap(), bytes, "{name}");
+    }
+}

@@ -1,0 +1,295 @@
+//! A socket in place of the vendor, which writes down every byte that reaches it; and what else tests share.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it, as a test does"
+)]
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pod_proxy::app::{App, Options};
+use pod_proxy::config::Config;
+use shared::clock::Clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// The event of today's apps, as the design has it.
+pub const SAMPLE: &str = r#"{
+  "name": "account:signin",
+  "data": { "credential_type": "password" },
+  "origin": {
+    "app": { "name": "prose-app-web", "version": "1.0.1", "platform": "macos-aarch64",
+             "user_preferred_locales": ["de-CH", "en"] },
+    "pod": { "domain_hash": "f4ce232118cee9d2", "user_hash": "19a124bd2f89edfe" }
+  }
+}"#;
+
+pub const EVENT: &str = "/cloud-api-proxy/v1/analytics/event";
+
+/// What the vendor does with the next request.
+#[derive(Clone, Debug)]
+pub enum Does {
+    /// Answers with this status, headers and body.
+    Answers(u16, &'static str, String),
+    /// Says nothing until the other side gives up.
+    Hangs,
+    /// Closes the connection in the middle of the answer.
+    Resets,
+}
+
+impl Does {
+    /// Takes everything.
+    pub fn take() -> Self {
+        Self::Answers(200, "", r#"{"accepted":1,"rejected":[]}"#.to_owned())
+    }
+
+    pub fn answer(status: u16) -> Self {
+        Self::Answers(status, "", String::new())
+    }
+}
+
+/// One request as it came over the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub head: String,
+    pub body: String,
+}
+
+impl Request {
+    pub fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap()
+    }
+
+    /// The events in it.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        match serde_json::from_str(&self.body).unwrap() {
+            serde_json::Value::Array(events) => events,
+            event => vec![event],
+        }
+    }
+}
+
+/// A vendor that is a socket.
+#[derive(Clone)]
+pub struct Vendor {
+    pub url: String,
+    state: Arc<Mutex<State>>,
+    arrived: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<(tokio::time::Instant, Request)>,
+    bytes: Vec<u8>,
+    next: VecDeque<Does>,
+    otherwise: Option<Does>,
+    takes_many: bool,
+}
+
+impl Vendor {
+    /// Listens, and takes everything.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/_api/cloud", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State { takes_many: true, ..State::default() }));
+        let vendor = Self { url, state, arrived: Arc::new(Notify::new()) };
+        let serving = vendor.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let vendor = serving.clone();
+                tokio::spawn(async move { vendor.serve(stream).await });
+            }
+        });
+        vendor
+    }
+
+    /// What to do with the next requests; after them, what `otherwise` says.
+    pub fn next(&self, next: impl IntoIterator<Item = Does>) {
+        self.state.lock().unwrap().next.extend(next);
+    }
+
+    /// What to do when nothing else was said.
+    pub fn otherwise(&self, does: Does) {
+        self.state.lock().unwrap().otherwise = Some(does);
+    }
+
+    /// Has no route for many events from now on.
+    pub fn takes_one_by_one(&self) {
+        self.state.lock().unwrap().takes_many = false;
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.iter().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// When they came.
+    pub fn times(&self) -> Vec<tokio::time::Instant> {
+        self.state.lock().unwrap().requests.iter().map(|(at, _)| *at).collect()
+    }
+
+    /// Every byte that reached the socket.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.state.lock().unwrap().bytes.clone()
+    }
+
+    /// Every event that reached the socket.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        self.requests().iter().flat_map(Request::events).collect()
+    }
+
+    /// Forgets what came.
+    pub fn forget(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.requests.clear();
+        state.bytes.clear();
+    }
+
+    /// Waits until `done` says so of the requests.
+    pub async fn wait_for(&self, done: impl Fn(&[Request]) -> bool) {
+        let waiting = async {
+            loop {
+                let arrived = self.arrived.notified();
+                if done(&self.requests()) {
+                    return;
+                }
+                arrived.await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the vendor waited in vain");
+    }
+
+    async fn serve(&self, mut stream: TcpStream) {
+        let mut buffer = Vec::new();
+        while let Some(request) = self.read(&mut stream, &mut buffer).await {
+            let does = {
+                let mut state = self.state.lock().unwrap();
+                let is_batch = request.path().ends_with("/events");
+                state.requests.push((tokio::time::Instant::now(), request));
+                if is_batch && !state.takes_many {
+                    Does::answer(404)
+                } else {
+                    let otherwise = state.otherwise.clone();
+                    state.next.pop_front().or(otherwise).unwrap_or_else(Does::take)
+                }
+            };
+            match does {
+                Does::Answers(status, headers, body) => {
+                    let answer = format!(
+                        "HTTP/1.1 {status} X\r\nset-cookie: vendor=canary\r\n{headers}content-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    self.arrived.notify_waiters();
+                }
+                Does::Hangs => {
+                    self.arrived.notify_waiters();
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                    return;
+                }
+                Does::Resets => {
+                    let _ = stream.write_all(b"HTTP/1.1 2").await;
+                    // Closing without delay sends a reset.
+                    let _ = stream.set_zero_linger();
+                    drop(stream);
+                    self.arrived.notify_waiters();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn read(&self, stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+        loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
+                let length: usize = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("content-length: "))
+                    .map_or(0, |length| length.parse().unwrap());
+                if buffer.len() >= end + 4 + length {
+                    let body = String::from_utf8(buffer[end + 4..end + 4 + length].to_vec()).unwrap();
+                    buffer.drain(..end + 4 + length);
+                    return Some(Request { head, body });
+                }
+            }
+            let mut chunk = [0; 65_536];
+            let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
+            buffer.extend_from_slice(&chunk[..read]);
+            self.state.lock().unwrap().bytes.extend_from_slice(&chunk[..read]);
+        }
+    }
+}
+
+/// A configuration that listens on any free port and keeps its data in `folder`. `text` is put before it.
+pub fn toml(vendor: &str, folder: &Path, analytics: &str, proxy: &str) -> String {
+    format!(
+        "[vendor_analytics]\n{analytics}\n[pod_proxy]\ndomain = 'example.org'\nlisten = '127.0.0.1:0'\n\
+         vendor_url = '{vendor}'\ndata_dir = '{}'\n{proxy}\n",
+        folder.display()
+    )
+}
+
+/// A proxy whose time is `clock` and that sends only when it is told to.
+pub async fn proxy_at(config: &str, clock: Arc<dyn Clock>) -> App {
+    let config = Config::from_toml(config).unwrap();
+    App::start(config, Options { clock, background: false }).await.unwrap()
+}
+
+/// A proxy that sends only when it is told to.
+pub async fn proxy(config: &str) -> App {
+    proxy_at(config, Options::default().clock).await
+}
+
+/// What came back for a request that was written byte by byte.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+/// Sends `request` as it is, and reads the answer. The connection is closed after it.
+pub async fn raw(app: &App, request: impl AsRef<[u8]>) -> Answer {
+    let mut stream = TcpStream::connect(app.local_addr()).await.unwrap();
+    // A server that refuses early may close before everything is written.
+    let _ = stream.write_all(request.as_ref()).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    let _ = read.expect("an answer in time");
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// A request as text, with its length and `connection: close`.
+pub fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
+    format!(
+        "{method} {target} HTTP/1.1\r\nhost: pod\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Posts an event to where it belongs.
+pub async fn post(app: &App, event: &str) -> Answer {
+    raw(app, request("POST", EVENT, "", event)).await
+}
+
+/// An event of the installation with that number.
+pub fn event(installation: usize, version: &str) -> String {
+    serde_json::json!({ "name": "app:startup", "origin": {
+        "app": { "name": "prose-app-web", "version": version, "platform": "macos-aarch64",
+                 "user_preferred_locales": ["de-CH", "en"] },
+        "pod": { "user_hash": format!("{installation:016x}") },
+    }})
+    .to_string()
+}
