@@ -1,5 +1,7 @@
 //! The commands as an operator calls them: the binary, its streams and its exit code.
 
+#![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
+
 mod stand_in;
 
 use std::io::Write;

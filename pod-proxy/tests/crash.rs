@@ -1,54 +1,13 @@
 //! `kill -9` of the real process: what was acknowledged arrives all the same.
 
+#![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
+
 mod stand_in;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use stand_in::*;
-
-/// The process, killed at the latest when the test ends.
-struct Process {
-    child: Child,
-    address: String,
-}
-
-impl Process {
-    fn start(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pod-proxy"))
-            .args(["run", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| {
-                let line = line.unwrap();
-                let (_, address) = line.split_once("listening=")?;
-                Some(address.split(' ').next().unwrap().to_owned())
-            })
-            .expect("it says where it listens");
-        // The pipe must be read on, or the process would block.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test]
 async fn every_event_that_was_acknowledged_before_a_kill_arrives() {
@@ -58,7 +17,7 @@ async fn every_event_that_was_acknowledged_before_a_kill_arrives() {
     std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
     let config = folder.path().join("prose.toml");
     std::fs::write(&config, toml(&vendor.url, folder.path(), "", "flush_interval = 'PT1S'")).unwrap();
-    let http = reqwest_client();
+    let http = http_client();
 
     // Killed in the middle of the work, several times.
     let mut acknowledged = BTreeSet::new();
@@ -88,25 +47,9 @@ async fn every_event_that_was_acknowledged_before_a_kill_arrives() {
 
     vendor.otherwise(Does::take());
     vendor.forget();
-    let salt = shared::pseudonym::Salt::from_bytes(&[7; 256]).unwrap();
-    let expected: BTreeSet<String> = acknowledged
-        .iter()
-        .map(|installation| {
-            let hash = shared::pseudonym::UserHash::parse(&format!("{installation:016x}")).unwrap();
-            serde_json::to_value(salt.apply(hash)).unwrap().as_str().unwrap().to_owned()
-        })
-        .collect();
+    let expected = hashes(acknowledged);
     let _process = Process::start(&config);
-    vendor
-        .wait_for(|requests| {
-            let arrived: BTreeSet<String> = requests
-                .iter()
-                .flat_map(Request::events)
-                .filter_map(|event| Some(event["origin"]["pod"]["user_hash"].as_str()?.to_owned()))
-                .collect();
-            expected.is_subset(&arrived)
-        })
-        .await;
+    vendor.wait_for(|requests| expected.is_subset(&arrived(requests))).await;
 }
 
 #[tokio::test]
@@ -118,15 +61,9 @@ async fn a_signal_stops_the_process_cleanly_and_soon() {
     let mut process = Process::start(&config);
     // A connection that never sends anything does not hold it up.
     let _idle = tokio::net::TcpStream::connect(&process.address).await.unwrap();
-    let pid = rustix::process::Pid::from_child(&process.child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    process.signal(rustix::process::Signal::TERM);
     let started = tokio::time::Instant::now();
-    let status = tokio::task::spawn_blocking(move || process.child.wait()).await.unwrap().unwrap();
+    let status = tokio::task::spawn_blocking(move || process.wait()).await.unwrap();
     assert!(status.success(), "{status}");
     assert!(started.elapsed() < Duration::from_secs(10));
-}
-
-fn reqwest_client() -> reqwest::Client {
-    pod_proxy::app::install_crypto();
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }

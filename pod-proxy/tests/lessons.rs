@@ -1,5 +1,7 @@
 //! What goes wrong in the Pod-side proxy that exists today, played against this one: twelve lessons, each a test.
 
+#![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
+
 mod stand_in;
 
 use std::os::unix::fs::PermissionsExt;

@@ -220,7 +220,7 @@ impl Forwarder {
 
     /// Discards everything: the operator turned analytics off.
     pub(crate) async fn discard_all(&self) {
-        match self.spool.remove_all().await {
+        match self.spool.wipe().await {
             Ok(removed) => self.metrics.discarded(Discarded::Policy(Dropped::Disabled), removed),
             Err(_) => tracing::error!("what waits could not be discarded; none of it will be sent"),
         }

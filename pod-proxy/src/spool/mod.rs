@@ -70,6 +70,7 @@ impl HeldNow {
 
 enum Job {
     Change(Change, oneshot::Sender<Result<Changed, StoreError>>),
+    Wipe(oneshot::Sender<Result<usize, StoreError>>),
     Read(Option<EntryId>, usize, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
     SetBounds(SpoolBounds),
     Close,
@@ -145,22 +146,20 @@ impl Spool {
     /// # Errors
     /// If the store cannot be written.
     pub async fn remove_before(&self, day: u32) -> Result<usize, StoreError> {
-        self.removed(Change::RemoveBefore(day)).await
-    }
-
-    /// Removes everything.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
-    pub async fn remove_all(&self) -> Result<usize, StoreError> {
-        self.removed(Change::RemoveAll).await
-    }
-
-    async fn removed(&self, change: Change) -> Result<usize, StoreError> {
-        match self.change(change).await? {
+        match self.change(Change::RemoveBefore(day)).await? {
             Changed::Removed(n) => Ok(n),
             Changed::Kept | Changed::NoRoom => Ok(0),
         }
+    }
+
+    /// Removes everything, so that no byte of it stays.
+    ///
+    /// # Errors
+    /// If the store cannot be made anew.
+    pub async fn wipe(&self) -> Result<usize, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Wipe(answer)).await.map_err(|_| StoreError::Fault)?;
+        answered.await.map_err(|_| StoreError::Fault)?
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
@@ -210,6 +209,7 @@ fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
         let mut changes = Vec::new();
         let mut answers = Vec::new();
         let mut reads = Vec::new();
+        let mut wipes = Vec::new();
         for job in group.drain(..) {
             match job {
                 Job::Change(change, answer) => {
@@ -217,6 +217,7 @@ fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
                     answers.push(answer);
                 }
                 Job::Read(after, limit, answer) => reads.push((after, limit, answer)),
+                Job::Wipe(answer) => wipes.push(answer),
                 Job::SetBounds(bounds) => store.set_bounds(bounds),
                 Job::Close => open = false,
             }
@@ -235,6 +236,11 @@ fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
                     let _ = answer.send(Err(error));
                 }),
             }
+        }
+        for answer in wipes {
+            let outcome = store.wipe();
+            held.set(store.held());
+            let _ = answer.send(outcome);
         }
         for (after, limit, answer) in reads {
             let _ = answer.send(store.read(after.as_ref(), limit));

@@ -56,8 +56,6 @@ pub(super) enum Change {
     Remove(EntryId),
     /// Removes what arrived before that day.
     RemoveBefore(u32),
-    /// Removes everything.
-    RemoveAll,
 }
 
 /// What became of a change.
@@ -165,12 +163,6 @@ impl Store {
                             })?;
                             Changed::Removed(removed)
                         }
-                        Change::RemoveAll => {
-                            let removed = held.entries;
-                            table.retain(|_, _| false)?;
-                            held = Held::default();
-                            Changed::Removed(usize::try_from(removed).unwrap_or(usize::MAX))
-                        }
                     });
                 }
             }
@@ -179,6 +171,17 @@ impl Store {
             store.next_number = next_number;
             Ok(outcomes)
         })
+    }
+
+    /// Removes everything by removing the file, so that not even unused pages tell what was there. Returns how many
+    /// entries there were.
+    pub(super) fn wipe(&mut self) -> Result<usize, StoreError> {
+        let removed = self.held.entries;
+        self.database = None;
+        fs::remove_file(&self.path).map_err(|_| StoreError::Fault)?;
+        self.held = Held::default();
+        self.guarded(|_, _| Ok(()))?;
+        Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 
     /// The first `limit` entries after `after`, in the order of their keys.

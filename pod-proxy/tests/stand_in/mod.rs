@@ -8,7 +8,9 @@
 )]
 
 use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -292,4 +294,105 @@ pub fn event(installation: usize, version: &str) -> String {
         "pod": { "user_hash": format!("{installation:016x}") },
     }})
     .to_string()
+}
+
+/// The binary at work, killed at the latest when the test ends.
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Runs it with that configuration file.
+    pub fn start(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pod-proxy"));
+        command.args(["run", "--config"]).arg(config);
+        Self::spawn(command)
+    }
+
+    /// Runs `command`, which is to become the proxy.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let address = lines
+            .find_map(|line| {
+                let line = line.unwrap();
+                log.lock().unwrap().push_str(&line);
+                let (_, address) = line.split_once("listening=")?;
+                Some(address.split(' ').next().unwrap().to_owned())
+            })
+            .unwrap_or_else(|| panic!("it does not say where it listens: {}", log.lock().unwrap()));
+        let written = Arc::clone(&log);
+        // The pipe must be read on, or the process would block.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                written.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        Self { child, address, log }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client that is not the one under test.
+pub fn http_client() -> reqwest::Client {
+    pod_proxy::app::install_crypto();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Waits until `done`; for what nobody announces.
+pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !done().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The numbers of the installations of which something reached the vendor, with the salt of sevens.
+pub fn hashes(installations: impl IntoIterator<Item = usize>) -> std::collections::BTreeSet<String> {
+    let salt = shared::pseudonym::Salt::from_bytes(&[7; 256]).unwrap();
+    let hash = |installation: usize| {
+        let hash = shared::pseudonym::UserHash::parse(&format!("{installation:016x}")).unwrap();
+        serde_json::to_value(salt.apply(hash)).unwrap().as_str().unwrap().to_owned()
+    };
+    installations.into_iter().map(hash).collect()
+}
+
+/// The pseudonyms in these requests.
+pub fn arrived(requests: &[Request]) -> std::collections::BTreeSet<String> {
+    let hash = |event: serde_json::Value| Some(event["origin"]["pod"]["user_hash"].as_str()?.to_owned());
+    requests.iter().flat_map(Request::events).filter_map(hash).collect()
 }

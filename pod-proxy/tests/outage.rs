@@ -1,0 +1,232 @@
+//! A vendor who misbehaves, a disk that is full, a spool that is: no acknowledged event is lost, and no app waits.
+
+#![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
+
+mod stand_in;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use pod_proxy::app::{App, Options};
+use pod_proxy::config::Config;
+use pod_proxy::forward::Ended;
+use serde_json::json;
+use shared::clock::FixedClock;
+use tokio::time::Instant;
+
+use stand_in::*;
+
+/// How long an app may wait at most, on a machine that is busy with other tests.
+const NO_TIME: Duration = Duration::from_millis(800);
+
+#[tokio::test]
+async fn a_vendor_who_fails_hangs_resets_and_asks_to_wait_gets_everything_in_the_end() {
+    let vendor = Vendor::start().await;
+    let wait = || Does::Answers(429, "retry-after: 3\r\n", String::new());
+    vendor.next([Does::answer(503), Does::Hangs, Does::Resets, wait(), Does::answer(500)]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
+    let settings = "flush_interval = 'PT1S'\nrequest_timeout = 'PT1S'";
+    let config = Config::from_toml(&toml(&vendor.url, folder.path(), "", settings)).unwrap();
+    let app = App::start(config, Options::default()).await.unwrap();
+
+    let mut sent = 0;
+    let mut slowest = Duration::ZERO;
+    while vendor.requests().len() < 6 {
+        let before = Instant::now();
+        assert_eq!(post(&app, &event(sent, "1.0.0")).await.status, 204);
+        slowest = slowest.max(before.elapsed());
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(sent < 2_000, "the vendor was not tried again");
+    }
+    assert!(slowest < NO_TIME, "an app waited for {slowest:?}");
+    let expected = hashes(0..sent);
+    vendor.wait_for(|requests| expected.is_subset(&arrived(&requests[5..]))).await;
+    let times = vendor.times();
+    let waited = times[4] - times[3];
+    assert!(waited >= Duration::from_secs(3), "sent after {waited:?}, though asked to wait");
+    until("the spool to be empty", async || app.held().entries == 0).await;
+    assert_eq!(app.vendor_state().as_str(), "reachable");
+    app.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_vendor_without_a_route_for_many_gets_one_after_the_other() {
+    let vendor = Vendor::start().await;
+    vendor.takes_one_by_one();
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    for installation in 0..5 {
+        assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
+    }
+    vendor.next([Does::take(), Does::answer(422), Does::answer(503)]);
+    let report = app.flush().await;
+    assert_eq!((report.sent, report.rejected, report.left), (1, 1, 3));
+    let report = app.flush().await;
+    assert_eq!((report.sent, report.rejected, report.left), (3, 0, 0));
+    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="refused"} 1"#));
+}
+
+#[tokio::test]
+async fn what_the_vendor_rejects_is_discarded_and_the_rest_of_the_batch_is_settled() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    for installation in 0..5 {
+        assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
+    }
+    let answer = json!({ "accepted": 3, "rejected": [{ "index": 1, "problem": {} }, { "index": 4, "problem": {} },
+        { "index": 99, "problem": {} }] });
+    vendor.next([Does::Answers(200, "", answer.to_string())]);
+    let report = app.flush().await;
+    assert_eq!((report.sent, report.rejected, report.left), (3, 2, 0));
+
+    assert_eq!(post(&app, SAMPLE).await.status, 204);
+    vendor.next([Does::answer(400)]);
+    let report = app.flush().await;
+    assert_eq!((report.sent, report.rejected, report.left), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_somebody_in_between_is_sent_one_by_one() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    for installation in 0..3 {
+        assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
+    }
+    vendor.next([Does::answer(413)]);
+    assert_eq!(app.flush().await.sent, 3);
+    assert_eq!(vendor.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_redirection_is_not_followed_and_costs_nothing() {
+    let vendor = Vendor::start().await;
+    let elsewhere = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    assert_eq!(post(&app, SAMPLE).await.status, 204);
+    for status in [301, 302, 307, 308] {
+        let location: &'static str = Box::leak(format!("location: {}\r\n", elsewhere.url).into_boxed_str());
+        vendor.next([Does::Answers(status, location, String::new())]);
+        assert_eq!(app.flush().await.left, 1);
+    }
+    assert_eq!(elsewhere.bytes(), b"");
+    assert_eq!(app.flush().await.sent, 1);
+}
+
+#[tokio::test]
+async fn more_than_a_batch_is_sent_in_batches_of_bounded_size_one_at_a_time() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    let mut takes = tokio::task::JoinSet::new();
+    for installation in 0..1_201 {
+        let app = app.clone();
+        let event = shared::event::Event::from_json(event(installation, "1.0.0").as_bytes()).unwrap();
+        takes.spawn(async move { app.take(event).await });
+    }
+    while let Some(taken) = takes.join_next().await {
+        taken.unwrap().unwrap();
+    }
+    assert_eq!(app.flush().await.sent, 1_201);
+    let sizes: Vec<_> = vendor.requests().iter().map(|request| request.events().len()).collect();
+    assert_eq!(sizes, [500, 500, 201]);
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_listens_on_is_a_vendor_who_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml("http://127.0.0.1:1/x", folder.path(), "", "")).await;
+    assert_eq!(post(&app, SAMPLE).await.status, 204);
+    let report = app.flush().await;
+    assert_eq!(report.ended, Ended::VendorAway { reason: "unreachable", asked: None });
+    // Nothing left, so nothing is in the log of what left.
+    assert!(!folder.path().join("sent.ndjson").exists());
+}
+
+#[tokio::test]
+async fn a_full_spool_is_a_507_and_what_is_too_old_is_discarded_and_counted() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FixedClock::new("2026-03-01T12:00:00Z".parse().unwrap()));
+    let settings = "max_spool_entries = 3\nmax_spool_age = 'P2D'";
+    let app = proxy_at(&toml(&vendor.url, folder.path(), "", settings), clock.clone()).await;
+    for installation in 0..3 {
+        assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
+    }
+    let full = post(&app, &event(3, "1.0.0")).await;
+    assert_eq!(full.status, 507);
+    assert!(full.body.contains("urn:prose-analytics:problem:storage-full"), "{full:?}");
+    assert_eq!(post(&app, &event(2, "1.0.1")).await.status, 204);
+
+    vendor.otherwise(Does::answer(503));
+    clock.advance(SignedDuration::from_hours(48));
+    assert_eq!(app.flush().await.left, 3);
+    assert_eq!(post(&app, &event(2, "1.0.2")).await.status, 204);
+    clock.advance(SignedDuration::from_hours(24));
+    assert_eq!(app.flush().await.left, 1);
+    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 2"#));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_507_and_loses_nothing_that_was_acknowledged() {
+    let vendor = Vendor::start().await;
+    vendor.otherwise(Does::answer(503));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
+    let config = folder.path().join("prose.toml");
+    std::fs::write(&config, toml(&vendor.url, folder.path(), "", "flush_interval = 'PT1S'")).unwrap();
+    // No file may grow beyond a bound, which is what a full disk looks like from here.
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_pod-proxy");
+    command
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 3200; exec "$0" run --config "$1""#, program])
+        .arg(&config);
+    let process = Process::spawn(command);
+    let http = http_client();
+    let url = format!("http://{}{EVENT}", process.address);
+    let mut acknowledged = Vec::new();
+    let mut refused = 0;
+    for group in 0..400 {
+        let mut posts = tokio::task::JoinSet::new();
+        for installation in group * 50..(group + 1) * 50 {
+            let request =
+                http.post(&url).header("content-type", "application/json").body(event(installation, "1.0.0"));
+            posts.spawn(async move { (installation, request.send().await.unwrap().status().as_u16()) });
+        }
+        while let Some(done) = posts.join_next().await {
+            match done.unwrap() {
+                (installation, 204) => acknowledged.push(installation),
+                (_, 507) => refused += 1,
+                other => panic!("{other:?}: {}", process.log()),
+            }
+        }
+        if refused > 100 {
+            break;
+        }
+    }
+    assert!(refused > 100 && acknowledged.len() > 1_000, "{refused} refused, {} taken", acknowledged.len());
+    process.kill();
+
+    vendor.otherwise(Does::take());
+    vendor.forget();
+    let expected = hashes(acknowledged);
+    let _process = Process::start(&config);
+    vendor.wait_for(|requests| expected.is_subset(&arrived(requests))).await;
+}
+
+#[tokio::test]
+async fn a_damaged_spool_is_set_aside_and_the_service_starts() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("spool.redb"), [0x5a; 10_000]).unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    assert!(folder.path().join("spool.redb.damaged-1").exists());
+    assert_eq!(post(&app, SAMPLE).await.status, 204);
+    assert_eq!(app.flush().await.sent, 1);
+}
