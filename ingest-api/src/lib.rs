@@ -1,4 +1,24 @@
 //! The vendor's service: reports → distinct counts per window → releases → insights.
+//!
+//! ```text
+//! bytes → ValidReport → Subject → open window → Release → Insight
+//! ```
 
+pub mod access;
+pub mod app;
+pub mod commands;
+pub mod config;
+pub mod embedded;
+mod http;
+pub mod insight;
+pub mod intake;
+pub mod jobs;
+pub mod keys;
+pub mod metrics;
+pub mod open_windows;
 pub mod release;
+pub mod store;
+pub mod table;
 pub mod window;
+
+pub use http::login_path;

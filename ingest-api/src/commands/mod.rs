@@ -1,0 +1,145 @@
+//! The command line: what it offers, and what each command does.
+
+mod insight;
+mod serve;
+mod token;
+mod windows;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::OpenDatabase;
+use crate::config::{Config, DatabaseConfig};
+
+/// Counts distinct Prose Pods and installations per day, week and month, and publishes only groups that are large
+/// enough to hide in.
+///
+/// Without any configuration, `ingest-api serve` starts a private Postgres from the PostgreSQL that is installed
+/// here, listens on 127.0.0.1, and prints a link to the insights.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    /// A TOML file with a section `[api]`; environment variables such as INGEST_API__LISTEN are stronger.
+    #[arg(long, global = true, env = "INGEST_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database, such as postgres://user@host/database [default: a private Postgres in the data directory].
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Where the private Postgres and the keys are kept.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  ingest-api serve                                  take reports on 127.0.0.1:8280
+  ingest-api token create grafana --expires P90D    make a token for a reader
+  ingest-api insight platforms --window month       a table of the newest month
+  ingest-api insight pod_versions --below 0.4.0     what breaks if we drop everything older
+  ingest-api windows list                           which windows are open";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take reports, close windows and answer insights until a signal.
+    Serve(serve::Serve),
+    /// Bring the schema of the database up to this version.
+    Migrate,
+    /// Make, list and revoke tokens of readers.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// List the windows that are open, and close them.
+    #[command(subcommand)]
+    Windows(windows::WindowsCommand),
+    /// Print an insight.
+    Insight(insight::PrintInsight),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = match load(&cli) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            report(&mistakes.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&format!("the runtime cannot be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command, config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(cli: &Cli) -> Result<Config, shared::config::Mistakes> {
+    let mut config = Config::load(cli.config.as_deref())?;
+    if let Some(data_dir) = &cli.data_dir {
+        if config.key_dir == config.data_dir.join("keys") {
+            config.key_dir = data_dir.join("keys");
+        }
+        config.data_dir.clone_from(data_dir);
+    }
+    if let Some(url) = &cli.database_url {
+        config.database = DatabaseConfig::Url(url.clone());
+    }
+    Ok(config)
+}
+
+async fn run(command: Command, config: Config) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => serve.run(config).await,
+        Command::Migrate => {
+            with_database(&config, async |open| {
+                open.database.migrate().await?;
+                say("The schema of the database is up to date.");
+                Ok(())
+            })
+            .await
+        }
+        Command::Token(command) => {
+            with_database(&config, async |open| command.run(&open.database).await).await
+        }
+        Command::Windows(command) => {
+            with_database(&config, async |open| command.run(&config, &open.database).await).await
+        }
+        Command::Insight(command) => {
+            with_database(&config, async |open| command.run(&open.database).await).await
+        }
+    }
+}
+
+/// Opens the database for one command, and closes it whatever becomes of that.
+async fn with_database(
+    config: &Config,
+    command: impl AsyncFnOnce(&OpenDatabase) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let open = OpenDatabase::open(config, false).await?;
+    let done = command(&open).await;
+    open.close().await;
+    done
+}
+
+/// One line of a command's result.
+#[expect(clippy::print_stdout, reason = "the commands answer on standard output")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "before and without a log")]
+fn report(message: &str) {
+    for line in message.lines() {
+        eprintln!("ingest-api: {line}");
+    }
+}

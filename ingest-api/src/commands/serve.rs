@@ -1,0 +1,70 @@
+//! `ingest-api serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use shared::clock::SystemClock;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::say;
+use crate::app::{App, Jobs};
+use crate::config::{Config, DatabaseConfig};
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where to take reports and serve insights [default: 127.0.0.1:8280].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where to serve metrics, at /metrics [default: 127.0.0.1:8281].
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
+    /// How the log is written to standard error.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    log: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Serve {
+    pub(super) async fn run(self, mut config: Config) -> anyhow::Result<()> {
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")),
+        );
+        match self.log {
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
+        }
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.metrics_listen = self.metrics_listen.unwrap_or(config.metrics_listen);
+        let embedded = config.database == DatabaseConfig::Embedded;
+        let base_path = config.base_path.clone();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+
+        let app = App::start(config, Arc::new(SystemClock), Jobs::Scheduled).await?;
+        let address = app.address();
+        tracing::info!(%address, metrics = %app.metrics_address(), private_postgres = embedded, "ready");
+        say(&format!("Reports are taken at http://{address}{base_path}/v1/analytics/event"));
+        if embedded {
+            let token = app.issue_start_token().await?;
+            say(&format!("Insights, for a day: http://{address}{}", crate::login_path(&token)));
+            say("Later: `ingest-api token create NAME` makes a token for a reader.");
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        app.shutdown().await;
+        Ok(())
+    }
+}

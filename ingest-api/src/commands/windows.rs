@@ -1,0 +1,108 @@
+//! `ingest-api windows list|close`.
+
+use clap::{Subcommand, ValueEnum};
+use comfy_table::Table;
+use jiff::civil::Date;
+use shared::clock::{Clock, SystemClock};
+
+use super::say;
+use crate::config::Config;
+use crate::jobs::close_windows::CloseWindows;
+use crate::keys::KeyDirectory;
+use crate::store::Database;
+use crate::window::{Window, WindowKind};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum WindowsCommand {
+    /// List the windows that are open, and whether their keys are here.
+    List,
+    /// Close every window that is over; or one window, over or not.
+    ///
+    /// Closing a window before its end releases what it holds. It is not opened again: until its end, reports count in
+    /// the other two kinds of windows only. That is the way out when the key of an open window is lost.
+    Close {
+        /// The kind of the window.
+        #[arg(requires = "day")]
+        kind: Option<Kind>,
+        /// A day in it, such as 2026-11-22.
+        day: Option<Date>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Kind {
+    Day,
+    Week,
+    Month,
+}
+
+impl From<Kind> for WindowKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Day => Self::Day,
+            Kind::Week => Self::Week,
+            Kind::Month => Self::Month,
+        }
+    }
+}
+
+impl WindowsCommand {
+    pub(super) async fn run(self, config: &Config, database: &Database) -> anyhow::Result<()> {
+        database.check_schema().await?;
+        let keys = KeyDirectory::open(&config.key_dir)?;
+        match self {
+            Self::List => list(database, &keys).await,
+            Self::Close { kind, day } => {
+                let job = CloseWindows { database: database.clone(), keys, thresholds: config.thresholds };
+                let released = match (kind, day) {
+                    (Some(kind), Some(day)) => {
+                        let window = Window::of_day(kind.into(), day);
+                        if job.close(window).await? { vec![window] } else { Vec::new() }
+                    }
+                    _ => job.run(SystemClock.now()).await?,
+                };
+                if released.is_empty() {
+                    say("No window was over.");
+                }
+                for window in released {
+                    say(&format!("Released {window}."));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn list(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {
+    let windows = database.open_windows().await?;
+    if windows.is_empty() {
+        say("No window is open: nothing has been reported yet.");
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
+        "kind",
+        "from",
+        "until (not included)",
+        "state",
+        "key",
+    ]);
+    for stored in windows {
+        let key = match keys.read(stored.window) {
+            Ok(Some(key)) if key.check() == stored.key_check => "here",
+            Ok(Some(_)) => "another one",
+            Ok(None) => "missing",
+            Err(_) => "damaged",
+        };
+        let state = if stored.closing { "being closed" } else { "open" };
+        table.add_row([
+            stored.window.kind().as_str(),
+            &stored.window.start().to_string(),
+            &stored.window.end().to_string(),
+            state,
+            key,
+        ]);
+    }
+    say(&table.to_string());
+    Ok(())
+}

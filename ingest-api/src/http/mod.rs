@@ -1,0 +1,103 @@
+//! The routes of the service, and the limits that stand before all of them.
+
+mod health;
+mod insights;
+mod login;
+mod problem;
+mod reports;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::error_handling::HandleErrorLayer;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Method, header};
+use axum::routing::{get, post};
+use shared::clock::Clock;
+use shared::event::MAX_EVENT_BYTES;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::intake::Writer;
+use crate::metrics::Metrics;
+use crate::store::Database;
+
+pub use login::login_path;
+pub(crate) use problem::Error;
+
+/// The longest batch that is read, in bytes after inflation.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a request may take to arrive and be answered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Services {
+    pub(crate) database: Database,
+    pub(crate) writer: Writer,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Every route but the metrics.
+pub(crate) fn router(services: Services, base_path: &str) -> Router {
+    // A browser app without a Pod reports from a page of another origin.
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
+        .max_age(Duration::from_secs(86_400));
+    let intake = Router::new()
+        .route(
+            &format!("{base_path}/v1/analytics/event"),
+            post(reports::post_event).layer(DefaultBodyLimit::max(MAX_EVENT_BYTES)),
+        )
+        .route(
+            &format!("{base_path}/v1/analytics/events"),
+            post(reports::post_events).layer(DefaultBodyLimit::max(MAX_BATCH_BYTES)),
+        )
+        .layer(RequestDecompressionLayer::new())
+        .layer(cors);
+    let reading = Router::new()
+        .route("/", get(insights::get_index))
+        .route("/login", get(login::get_login))
+        .route("/v1/insights", get(insights::list_insights))
+        .route("/v1/insights/{insight}", get(insights::get_insight));
+    Router::new()
+        .merge(intake)
+        .merge(reading)
+        .route("/healthz", get(health::get_health))
+        .route("/readyz", get(health::get_readiness))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(
+            ServiceBuilder::new()
+                .layer(axum::middleware::from_fn(problem::log_faults))
+                .layer(CatchPanicLayer::custom(problem::panicked))
+                .layer(HandleErrorLayer::new(problem::timed_out))
+                .timeout(REQUEST_TIMEOUT),
+        )
+        .layer(axum::middleware::map_response(harden))
+        .with_state(services)
+}
+
+/// The route of the metrics, on a listener of its own.
+pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
+    Router::new().route("/metrics", get(move || async move { metrics.render() })).fallback(problem::not_found)
+}
+
+/// Headers of every answer: nothing is guessed, framed, or told to other sites.
+async fn harden(mut response: axum::response::Response) -> axum::response::Response {
+    const HEADERS: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));
+    }
+    response
+}

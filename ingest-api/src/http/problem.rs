@@ -1,0 +1,130 @@
+//! Errors → `application/problem+json` (RFC 9457). The one place that does it.
+
+use std::any::Any;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use shared::problem::{Problem, ProblemType};
+
+use crate::intake::{Rejection, WriteError};
+use crate::store::StoreError;
+
+/// What a sender is told to wait before it tries again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// Everything that a handler can fail with.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The request is wrong; the sender is told how.
+    Problem(Problem),
+    /// The database failed while something was read.
+    Store(StoreError),
+    /// Reports could not be written.
+    Write(WriteError),
+}
+
+/// Carries the cause of a fault to the middleware that logs it.
+#[derive(Clone)]
+struct Fault(String);
+
+impl Error {
+    /// A problem with an explanation.
+    pub(crate) fn problem(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self::Problem(Problem::new(kind, Some(detail.into())))
+    }
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Self::Problem(rejection.problem())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<BytesRejection> for Error {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::problem(
+                ProblemType::BODY_TOO_LARGE,
+                "Send fewer or smaller events; a size counts after inflation.",
+            ),
+            _ => Self::problem(
+                ProblemType::MALFORMED_JSON,
+                "The body could not be read to its end, or not be inflated.",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problem(problem) => respond(problem),
+            // A 5xx has no detail: its cause is ours, and stays with us.
+            Self::Store(error) => {
+                let mut response = later();
+                response.extensions_mut().insert(Fault(error.to_string()));
+                response
+            }
+            // The writer has logged the cause, once for all requests of the group.
+            Self::Write(WriteError::Overloaded | WriteError::Unavailable) => later(),
+        }
+    }
+}
+
+fn later() -> Response {
+    let mut response = respond(Problem::new(ProblemType::UNAVAILABLE, None));
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+fn respond(problem: Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, [(header::CONTENT_TYPE, Problem::MEDIA_TYPE)], Json(problem)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+    response
+}
+
+/// Logs each fault once, with nothing of the request but its method and route.
+pub(super) async fn log_faults(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    if let Some(Fault(cause)) = response.extensions().get() {
+        tracing::error!(%method, route = route.as_deref().unwrap_or("none"), %cause, "a request failed");
+    }
+    response
+}
+
+pub(super) async fn not_found() -> Error {
+    Error::problem(ProblemType::NOT_FOUND, "No route has this path.")
+}
+
+pub(super) async fn method_not_allowed() -> Error {
+    Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` names what is supported.")
+}
+
+pub(super) async fn timed_out(_: tower::BoxError) -> Error {
+    Error::problem(ProblemType::REQUEST_TIMEOUT, "Try again over a better connection, or with fewer events.")
+}
+
+pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    let mut response = respond(Problem::new(ProblemType::INTERNAL, None));
+    response.extensions_mut().insert(Fault("a handler panicked".to_owned()));
+    response
+}

@@ -1,0 +1,114 @@
+//! Intake: `POST …/v1/analytics/event` and `…/events`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::problem::{Problem, ProblemType};
+
+use super::{Error, Services};
+use crate::intake::{Rejection, ValidReport, WriteError};
+
+/// How many events a batch may have.
+const MAX_BATCH: usize = 1_000;
+
+/// What became of a batch.
+#[derive(Debug, Serialize)]
+pub(super) struct BatchAnswer {
+    /// How many events are committed.
+    accepted: usize,
+    /// Those that are not, and never will be.
+    rejected: Vec<RejectedEvent>,
+}
+
+#[derive(Debug, Serialize)]
+struct RejectedEvent {
+    /// Its place in the batch, counted from zero.
+    index: usize,
+    problem: Problem,
+}
+
+/// `POST …/v1/analytics/event`: counts one event. 204 when it is committed.
+pub(super) async fn post_event(
+    State(services): State<Services>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Error> {
+    media_type(&headers, &["application/json"])?;
+    let report = ValidReport::from_json(&body?).inspect_err(|rejection| count(&services, *rejection))?;
+    write(&services, vec![report]).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST …/v1/analytics/events`: counts many events at once, a JSON array or one event a line. 200 when those that are
+/// not rejected are committed, all of them together.
+pub(super) async fn post_events(
+    State(services): State<Services>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<BatchAnswer>, Error> {
+    let media_type = media_type(&headers, &["application/json", "application/x-ndjson"])?;
+    let body = body?;
+    let events = if media_type == "application/json" { array(&body)? } else { lines(&body) };
+    if events.len() > MAX_BATCH {
+        let detail = format!("A batch has at most {MAX_BATCH} events.");
+        return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
+    }
+    let mut reports = Vec::with_capacity(events.len());
+    let mut rejected = Vec::new();
+    for (index, event) in events.into_iter().enumerate() {
+        match ValidReport::from_json(event) {
+            Ok(report) => reports.push(report),
+            Err(rejection) => {
+                count(&services, rejection);
+                rejected.push(RejectedEvent { index, problem: rejection.problem() });
+            }
+        }
+    }
+    let accepted = reports.len();
+    write(&services, reports).await?;
+    Ok(Json(BatchAnswer { accepted, rejected }))
+}
+
+async fn write(services: &Services, reports: Vec<ValidReport>) -> Result<(), WriteError> {
+    let n = reports.len();
+    let written = services.writer.write(reports).await;
+    match written {
+        Ok(()) => services.metrics.reports_accepted(n),
+        Err(WriteError::Overloaded) => services.metrics.reports_refused("overloaded", n),
+        Err(WriteError::Unavailable) => services.metrics.reports_refused("unavailable", n),
+    }
+    written
+}
+
+fn count(services: &Services, rejection: Rejection) {
+    services.metrics.report_rejected(rejection.label());
+}
+
+/// The media type of the body, without parameters; one of those that are taken.
+fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<&'static str, Error> {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let declared = declared.split(';').next().unwrap_or("").trim();
+    taken.iter().find(|media_type| media_type.eq_ignore_ascii_case(declared)).copied().ok_or_else(|| {
+        Error::problem(ProblemType::UNSUPPORTED_MEDIA_TYPE, format!("Send {}.", taken.join(" or ")))
+    })
+}
+
+fn array(body: &[u8]) -> Result<Vec<&[u8]>, Error> {
+    let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let detail = format!(
+            "A batch is a JSON array of events; it breaks off at line {}, column {}.",
+            error.line(),
+            error.column()
+        );
+        Error::problem(ProblemType::MALFORMED_JSON, detail)
+    })?;
+    Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
+}
+
+fn lines(body: &[u8]) -> Vec<&[u8]> {
+    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+}

@@ -1,0 +1,223 @@
+//! [`Event`] → [`ValidReport`]: what is counted, or the reason why nothing is. Pure.
+
+use shared::event::{Domain, Event, Observed};
+use shared::locale::Locale;
+use shared::platform::{Platform, PlatformName};
+use shared::problem::{Problem, ProblemType};
+use shared::pseudonym::{PodId, UserHash};
+use shared::size::SizeBin;
+use shared::version::Version;
+
+use crate::release::{AppVersion, Population};
+
+/// A report that can be counted. Made by [`ValidReport::from_json`] and [`ValidReport::check`] only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidReport {
+    pod: PodId,
+    installation: Option<Installation>,
+    population: Population,
+    pod_version: Option<Observed<Version>>,
+    pod_size: Option<SizeBin>,
+    domain: Option<Domain>,
+}
+
+/// What a report says about an installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Who it is.
+    pub id: UserHash,
+    /// App and version.
+    pub app_version: AppVersion,
+    /// The platform.
+    pub platform: Option<Observed<Platform>>,
+    /// The first choice of locale; the others are not counted.
+    pub language: Option<Observed<Locale>>,
+}
+
+/// Why a report is not counted. The sender's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// It is not an event.
+    #[error(transparent)]
+    NotAnEvent(#[from] shared::event::Rejection),
+    /// It does not say which Pod or server it belongs to.
+    #[error(
+        "`origin.pod.domain_hash` is missing: the first 16 hexadecimal digits of the SHA-256 hash of the domain"
+    )]
+    NoDomainHash,
+    /// It comes from an app without a Pod, and does not say from which.
+    #[error(
+        "`origin.pod.user_hash` is missing: the first 16 hexadecimal digits of the SHA-256 hash of the full JID"
+    )]
+    NoUserHash,
+    /// The size is none of the bins.
+    #[error("`origin.pod.user_count_min` and `user_count_max` must be the bounds of a size bin")]
+    NotABin,
+    /// The domain is not the one that is hashed.
+    #[error("`origin.pod.identifiable.domain` must be the domain that `domain_hash` was made from")]
+    OtherDomain,
+}
+
+impl Rejection {
+    /// The stable name of the reason, for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotAnEvent(rejection) => rejection.label(),
+            Self::NoDomainHash => "no_domain_hash",
+            Self::NoUserHash => "no_user_hash",
+            Self::NotABin => "not_a_bin",
+            Self::OtherDomain => "other_domain",
+        }
+    }
+
+    /// The problem that the sender is answered with.
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::NotAnEvent(rejection) => rejection.problem(),
+            _ => Problem::new(ProblemType::INVALID_EVENT, Some(format!("{self}."))),
+        }
+    }
+}
+
+impl ValidReport {
+    /// Reads and checks one event.
+    ///
+    /// # Errors
+    /// The reason why it is not counted.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Rejection> {
+        Self::check(Event::from_json(bytes)?)
+    }
+
+    /// Checks one event.
+    ///
+    /// Of a report that did not come through a Pod, only what it says about the installation is taken.
+    ///
+    /// # Errors
+    /// The reason why it is not counted.
+    pub fn check(event: Event) -> Result<Self, Rejection> {
+        let pod = event.origin.pod;
+        let pod_id = pod.domain_hash.ok_or(Rejection::NoDomainHash)?;
+        let app = event.origin.app.unwrap_or_default();
+        let installation = pod.user_hash.map(|id| Installation {
+            id,
+            app_version: AppVersion { app: app.name, version: app.version },
+            platform: app.platform.as_ref().map(PlatformName::observed),
+            language: app.user_preferred_locales.and_then(|locales| locales.first()),
+        });
+        if !event.proxied {
+            let installation = Some(installation.ok_or(Rejection::NoUserHash)?);
+            let population = Population::Direct;
+            return Ok(Self {
+                pod: pod_id,
+                installation,
+                population,
+                pod_version: None,
+                pod_size: None,
+                domain: None,
+            });
+        }
+        let pod_size = pod.size().map_err(|_| Rejection::NotABin)?;
+        let domain = pod.identifiable.and_then(|identifiable| identifiable.domain);
+        if domain.as_ref().is_some_and(|domain| PodId::of_domain(domain.as_str()) != pod_id) {
+            return Err(Rejection::OtherDomain);
+        }
+        let population = Population::Pod;
+        Ok(Self { pod: pod_id, installation, population, pod_version: pod.version, pod_size, domain })
+    }
+
+    /// The Pod, or the XMPP server of a direct client.
+    pub fn pod(&self) -> PodId {
+        self.pod
+    }
+
+    /// What it says about an installation; `None` for a Pod's own report.
+    pub fn installation(&self) -> Option<&Installation> {
+        self.installation.as_ref()
+    }
+
+    /// Which population it belongs to.
+    pub fn population(&self) -> Population {
+        self.population
+    }
+
+    /// The Pod's version.
+    pub fn pod_version(&self) -> Option<Observed<Version>> {
+        self.pod_version
+    }
+
+    /// The Pod's size.
+    pub fn pod_size(&self) -> Option<SizeBin> {
+        self.pod_size
+    }
+
+    /// The Pod's domain, if its operator opted in.
+    pub fn domain(&self) -> Option<&Domain> {
+        self.domain.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(event: serde_json::Value) -> Result<ValidReport, Rejection> {
+        ValidReport::from_json(event.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_report_through_a_pod_tells_about_installation_and_pod() {
+        let report = check(json!({
+            "name": "app:daily", "proxied": true,
+            "origin": {
+                "app": { "name": "prose-app-web", "version": "1.0.1+x", "platform": "macos-aarch64",
+                         "user_preferred_locales": ["de-CH", "en"] },
+                "pod": { "domain_hash": "bfabc37432958b06", "user_hash": "19a124bd2f89edfe", "version": "0.4.0",
+                         "user_count_min": 20, "user_count_max": 49, "user_count_range": "20–49",
+                         "user_count_range_open": "20+", "identifiable": { "domain": "example.org" } }
+            }
+        }))
+        .unwrap();
+        let installation = report.installation().unwrap();
+        assert_eq!(installation.language.unwrap().to_string(), "de-CH");
+        assert_eq!(installation.app_version.version.unwrap().to_string(), "1.0.1");
+        assert_eq!(report.population(), Population::Pod);
+        assert_eq!(report.pod_size().map(SizeBin::least), Some(20));
+        assert_eq!(report.domain().map(Domain::as_str), Some("example.org"));
+    }
+
+    #[test]
+    fn a_direct_report_tells_about_the_installation_only() {
+        let report = check(json!({
+            "origin": { "pod": { "domain_hash": "bfabc37432958b06", "user_hash": "19a124bd2f89edfe", "version": "0.4.0",
+                                 "user_count_min": 20, "user_count_max": 49,
+                                 "identifiable": { "domain": "example.org" } } }
+        }))
+        .unwrap();
+        assert_eq!(report.population(), Population::Direct);
+        assert_eq!((report.pod_version(), report.pod_size(), report.domain()), (None, None, None));
+    }
+
+    #[track_caller]
+    fn rejected(event: serde_json::Value, expected: &str) {
+        assert_eq!(check(event).unwrap_err().label(), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_rejected_with_its_reason() {
+        let pod = "bfabc37432958b06";
+        rejected(json!({ "origin": {} }), "no_domain_hash");
+        rejected(json!({ "origin": { "pod": { "domain_hash": pod } } }), "no_user_hash");
+        rejected(json!({ "origin": { "pod": { "domain_hash": "x" } } }), "invalid_event");
+        let proxied = |rest: serde_json::Value| {
+            let mut event = json!({ "proxied": true, "origin": { "pod": { "domain_hash": pod } } });
+            event["origin"]["pod"].as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            event
+        };
+        rejected(proxied(json!({ "user_count_min": 20, "user_count_max": 50 })), "not_a_bin");
+        rejected(proxied(json!({ "user_count_min": 20 })), "not_a_bin");
+        rejected(proxied(json!({ "identifiable": { "domain": "example.com" } })), "other_domain");
+        assert!(check(proxied(json!({}))).is_ok());
+    }
+}

@@ -1,0 +1,171 @@
+//! Reports of many requests → few commits, each request answered when its own are on disk.
+//!
+//! There is no fixed delay: a commit takes whatever has gathered while the one before it ran. What waits is bounded;
+//! beyond the bound, a sender is told to come back later.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use shared::clock::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::rekey::Rows;
+use super::validate::ValidReport;
+use crate::keys::WindowKey;
+use crate::metrics::Metrics;
+use crate::open_windows::{OpenWindows, WindowError};
+use crate::store::open_windows::StoredWindow;
+use crate::store::reports::Appended;
+use crate::store::{Database, StoreError};
+use crate::window::{Window, WindowKind};
+
+/// How many reports may wait for a commit.
+pub const MAX_WAITING: usize = 20_000;
+/// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
+const MAX_GROUP: usize = 5_000;
+
+/// Why some reports were not written. They may be sent again: counting is a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// More reports are waiting than may.
+    #[error("too many reports are waiting")]
+    Overloaded,
+    /// The database or the key directory failed.
+    #[error("the reports could not be written")]
+    Unavailable,
+}
+
+/// What can stop a group from being written.
+#[derive(Debug, thiserror::Error)]
+enum GroupError {
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("windows are closed faster than they can be written to")]
+    WindowsKeepClosing,
+}
+
+/// A handle to the task that writes.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::UnboundedSender<Request>,
+    room: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Request {
+    reports: Vec<ValidReport>,
+    done: oneshot::Sender<Result<(), WriteError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Writer {
+    /// Starts the task. It ends when every handle is gone and everything is written.
+    pub fn start(
+        database: Database,
+        windows: OpenWindows,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, requests) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(MAX_WAITING));
+        let task = Task { database, windows, clock, metrics };
+        (Self { queue, room }, tokio::spawn(task.run(requests)))
+    }
+
+    /// Writes some reports; returns when they are committed.
+    ///
+    /// # Errors
+    /// [`WriteError`], if they are not, or nobody knows.
+    pub async fn write(&self, reports: Vec<ValidReport>) -> Result<(), WriteError> {
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let weight = u32::try_from(reports.len()).map_err(|_| WriteError::Overloaded)?;
+        let room = self.room.clone().try_acquire_many_owned(weight).map_err(|_| WriteError::Overloaded)?;
+        let (done, answer) = oneshot::channel();
+        self.queue.send(Request { reports, done, _room: room }).map_err(|_| WriteError::Unavailable)?;
+        answer.await.unwrap_or(Err(WriteError::Unavailable))
+    }
+}
+
+struct Task {
+    database: Database,
+    windows: OpenWindows,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Task {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let mut noted: Option<(Date, std::collections::BTreeSet<String>)> = None;
+        while let Some(first) = requests.recv().await {
+            let mut group = vec![first];
+            let mut size = group[0].reports.len();
+            while size < MAX_GROUP {
+                let Ok(next) = requests.try_recv() else { break };
+                size += next.reports.len();
+                group.push(next);
+            }
+            let written = self.write(&group, &mut noted).await;
+            if let Err(error) = &written {
+                tracing::error!(%error, reports = size, "a group of reports could not be written");
+            }
+            self.metrics.group_written(size, written.is_ok());
+            let answer = written.map_err(|_| WriteError::Unavailable);
+            for request in group {
+                // The sender may have gone away; its reports are counted all the same.
+                let _ = request.done.send(answer);
+            }
+        }
+    }
+
+    async fn write(
+        &mut self,
+        group: &[Request],
+        noted: &mut Option<(Date, std::collections::BTreeSet<String>)>,
+    ) -> Result<(), GroupError> {
+        let reports = || group.iter().flat_map(|request| &request.reports);
+        // A window that is closed between looking it up and writing to it is over: the second look finds the next.
+        for _ in 0..3 {
+            let now = self.clock.now();
+            let windows: Vec<(StoredWindow, WindowKey)> = self.windows.current(&self.database, now).await?;
+            let rows: Vec<_> =
+                windows.iter().map(|(window, key)| (*window, Rows::new(key, reports()))).collect();
+            match self.database.append(&rows).await? {
+                Appended::WindowClosed => self.windows.forget(),
+                Appended::Committed => {
+                    let week = Window::containing(WindowKind::Week, now).start();
+                    self.note_domains(reports(), week, noted).await?;
+                    return Ok(());
+                }
+            }
+        }
+        Err(GroupError::WindowsKeepClosing)
+    }
+
+    /// Notes the domains that have not been noted this week.
+    async fn note_domains<'r>(
+        &self,
+        reports: impl Iterator<Item = &'r ValidReport>,
+        week: Date,
+        noted: &mut Option<(Date, std::collections::BTreeSet<String>)>,
+    ) -> Result<(), GroupError> {
+        let (_, known) = match noted {
+            Some(noted) if noted.0 == week => noted,
+            _ => noted.insert((week, std::collections::BTreeSet::new())),
+        };
+        let new: Vec<&str> = reports
+            .filter_map(|report| report.domain())
+            .map(shared::event::Domain::as_str)
+            .filter(|domain| !known.contains(*domain))
+            .collect();
+        if !new.is_empty() {
+            self.database.note_domains(&new, week).await?;
+            known.extend(new.into_iter().map(str::to_owned));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! The key directory: one random key for each open window, in a file of its own, outside Postgres.
+//!
+//! Write-ahead logs and backups of a database keep a deleted row; a file can be destroyed. The directory is shared
+//! by all instances of the service and belongs in no backup. Without its key, the subjects of a window cannot be
+//! computed from identifiers by anybody, and those of two windows cannot be compared.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::Rng;
+use sha2::Sha256;
+
+use crate::window::{Window, WindowKind};
+
+/// The key of one window.
+#[derive(Clone)]
+pub struct WindowKey(Hmac<Sha256>);
+
+impl std::fmt::Debug for WindowKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WindowKey[redacted]")
+    }
+}
+
+impl WindowKey {
+    /// Its length in bytes.
+    pub const LEN: usize = 32;
+
+    fn new(bytes: &[u8; Self::LEN]) -> Self {
+        Self(Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length"))
+    }
+
+    /// The first 8 bytes of HMAC-SHA-256(key, `message`).
+    pub fn tag(&self, message: &[u8]) -> i64 {
+        let tag = self.0.clone().chain_update(message).finalize().into_bytes();
+        let mut first = [0; 8];
+        first.copy_from_slice(&tag[..8]);
+        i64::from_be_bytes(first)
+    }
+
+    /// A number that only this key gives, and that says nothing about the key.
+    pub fn check(&self) -> i64 {
+        self.tag(b"key check of the window")
+    }
+}
+
+/// What can be wrong with the key directory.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read or written.
+    #[error("the key directory cannot be used: {0}")]
+    Io(#[from] io::Error),
+    /// A key file has been cut off or written to.
+    #[error(
+        "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without it (`ingest-api windows close {0}`)"
+    )]
+    Damaged(Window),
+}
+
+/// The directory that holds the keys.
+#[derive(Clone, Debug)]
+pub struct KeyDirectory(PathBuf);
+
+impl KeyDirectory {
+    /// Opens the directory, and makes it (mode 0700) if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(path: &Path) -> Result<Self, KeyError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The key of a window, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is damaged.
+    pub fn read(&self, window: Window) -> Result<Option<WindowKey>, KeyError> {
+        let bytes = match fs::read(self.file(window)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let bytes: &[u8; WindowKey::LEN] =
+            bytes.as_slice().try_into().map_err(|_| KeyError::Damaged(window))?;
+        Ok(Some(WindowKey::new(bytes)))
+    }
+
+    /// The key of a window; makes one if there is none. Of several instances that do so at once, one wins, and all
+    /// get its key.
+    ///
+    /// # Errors
+    /// If the directory cannot be written, or the key is damaged.
+    pub fn read_or_create(&self, window: Window) -> Result<WindowKey, KeyError> {
+        if let Some(key) = self.read(window)? {
+            return Ok(key);
+        }
+        let mut bytes = [0; WindowKey::LEN];
+        rand::rng().fill_bytes(&mut bytes);
+        let mut suffix = [0; 8];
+        rand::rng().fill_bytes(&mut suffix);
+        let draft = self.0.join(format!(".new-{:016x}", u64::from_be_bytes(suffix)));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        // A link, not a rename: it does not replace the key of another instance.
+        let linked = fs::hard_link(&draft, self.file(window));
+        fs::remove_file(&draft)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => File::open(&self.0)?.sync_all()?,
+        }
+        self.read(window)?.ok_or(KeyError::Damaged(window))
+    }
+
+    /// Destroys the key of a window: overwrites it, then removes it. Does nothing if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn destroy(&self, window: Window) -> Result<(), KeyError> {
+        let path = self.file(window);
+        let mut file = match OpenOptions::new().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        file.write_all(&[0; WindowKey::LEN])?;
+        file.sync_all()?;
+        fs::remove_file(&path)?;
+        File::open(&self.0)?.sync_all()?;
+        Ok(())
+    }
+
+    /// The windows that have a key.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn windows(&self) -> Result<Vec<Window>, KeyError> {
+        let mut windows = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            let parsed = name.to_str().and_then(|name| {
+                let (kind, day) = name.strip_suffix(".key")?.split_once('-')?;
+                Some(Window::of_day(WindowKind::parse(kind)?, day.parse().ok()?))
+            });
+            windows.extend(parsed);
+        }
+        windows.sort();
+        Ok(windows)
+    }
+
+    fn file(&self, window: Window) -> PathBuf {
+        self.0.join(format!("{}-{}.key", window.kind().as_str(), window.start()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn window(day: &str) -> Window {
+        Window::of_day(WindowKind::Day, day.parse().unwrap())
+    }
+
+    #[test]
+    fn a_key_is_made_once_kept_and_destroyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(&folder.path().join("keys")).unwrap();
+        let today = window("2026-11-22");
+        let check = keys.read_or_create(today).unwrap().check();
+        assert_eq!(keys.read_or_create(today).unwrap().check(), check);
+        assert_ne!(keys.read_or_create(window("2026-11-23")).unwrap().check(), check);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.path().join("keys")), 0o700);
+        assert_eq!(mode(&folder.path().join("keys/day-2026-11-22.key")), 0o600);
+        keys.destroy(today).unwrap();
+        keys.destroy(today).unwrap();
+        assert_eq!(keys.windows().unwrap(), [window("2026-11-23")]);
+        assert!(keys.read(today).unwrap().is_none());
+    }
+
+    #[test]
+    fn instances_that_make_a_key_at_once_get_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(folder.path()).unwrap();
+        let today = window("2026-11-22");
+        let checks: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..16).map(|_| scope.spawn(|| keys.read_or_create(today).unwrap().check())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(checks.iter().all(|check| *check == checks[0]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_key_that_was_cut_off_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(folder.path()).unwrap();
+        fs::write(folder.path().join("day-2026-11-22.key"), [1; 31]).unwrap();
+        assert!(matches!(keys.read_or_create(window("2026-11-22")), Err(KeyError::Damaged(_))));
+    }
+}

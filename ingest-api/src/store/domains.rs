@@ -1,0 +1,58 @@
+//! `optin.domain`: domains of Pods whose operators opted in.
+
+use jiff::civil::Date;
+use jiff_sqlx::ToSqlx;
+use sqlx::Row;
+
+use super::{Database, StoreError};
+
+/// A domain, and the week in which it was last reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenDomain {
+    /// The domain.
+    pub domain: String,
+    /// Monday of the week.
+    pub last_seen_week: Date,
+}
+
+impl Database {
+    /// Notes that some domains have been reported in the week that starts with `week`.
+    ///
+    /// # Errors
+    /// If the database fails; likewise below.
+    pub async fn note_domains(&self, domains: &[&str], week: Date) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO optin.domain (domain, last_seen_week) SELECT DISTINCT unnest($1::text[]), $2
+             ON CONFLICT (domain) DO UPDATE SET last_seen_week = excluded.last_seen_week
+             WHERE optin.domain.last_seen_week < excluded.last_seen_week",
+        )
+        .bind(domains)
+        .bind(week.to_sqlx())
+        .execute(&self.0)
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes the domains that were last reported before `week`, and says how many.
+    pub async fn purge_domains(&self, week: Date) -> Result<u64, StoreError> {
+        let deleted = sqlx::query("DELETE FROM optin.domain WHERE last_seen_week < $1")
+            .bind(week.to_sqlx())
+            .execute(&self.0)
+            .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// The domains, in alphabetical order.
+    pub async fn domains(&self) -> Result<Vec<SeenDomain>, StoreError> {
+        let rows =
+            sqlx::query("SELECT domain, last_seen_week FROM optin.domain ORDER BY domain COLLATE \"C\"")
+                .fetch_all(&self.0)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                let week: jiff_sqlx::Date = row.try_get("last_seen_week")?;
+                Ok(SeenDomain { domain: row.try_get("domain")?, last_seen_week: week.to_jiff() })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! Postgres. All SQL of the service is in this room, one file for each table.
+
+pub mod domains;
+pub mod open_windows;
+pub mod releases;
+pub mod reports;
+pub mod tokens;
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// What can go wrong with the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Postgres, or the way to it.
+    #[error("the database: {}", describe(.0))]
+    Database(#[from] sqlx::Error),
+    /// A migration.
+    #[error("the schema of the database: {0}")]
+    Migrate(#[from] MigrateError),
+    /// The schema is older than this software.
+    #[error(
+        "the database is not of this version of ingest-api ({applied} of {known} migrations applied); run `ingest-api migrate`"
+    )]
+    NotMigrated {
+        /// How many migrations have been applied.
+        applied: usize,
+        /// How many this version knows.
+        known: usize,
+    },
+}
+
+/// An error without the values that Postgres may quote in its detail and context.
+fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            format!("{} ({})", error.message(), error.code().as_deref().unwrap_or("no code"))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The SQLSTATE of an error that Postgres answered with.
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+}
+
+/// Connections to the database.
+#[derive(Clone, Debug)]
+pub struct Database(PgPool);
+
+impl Database {
+    /// Opens a pool; connects when it is first used.
+    pub fn new(options: PgConnectOptions) -> Self {
+        let options = options.application_name("ingest-api");
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(3))
+            .connect_lazy_with(options);
+        Self(pool)
+    }
+
+    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, or is of a newer version.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(MIGRATIONS.run(&self.0).await?)
+    }
+
+    /// Checks that the schema is the one that this version of the software needs.
+    ///
+    /// # Errors
+    /// [`StoreError::NotMigrated`] if it is not.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let known = MIGRATIONS.iter().count();
+        let mut connection = self.0.acquire().await?;
+        let connection: &mut PgConnection = &mut connection;
+        let applied =
+            connection.list_applied_migrations("_sqlx_migrations").await.map_or(0, |applied| applied.len());
+        if applied == known { Ok(()) } else { Err(StoreError::NotMigrated { applied, known }) }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.0).await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}

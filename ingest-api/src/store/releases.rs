@@ -1,0 +1,164 @@
+//! `release.closed_window` and `release.block`: written once, read ever after.
+
+use jiff::civil::Date;
+use jiff_sqlx::ToSqlx;
+use sqlx::{Connection, Row};
+
+use super::open_windows::{StoredWindow, drop_window};
+use super::{Database, StoreError, reports};
+use crate::release::{Family, Population, Threshold, fold, tree};
+use crate::window::{Window, WindowKind};
+
+/// One published number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReleasedBlock {
+    /// Who was counted.
+    pub population: Population,
+    /// The question.
+    pub family: Family,
+    /// A value, or what it was folded into.
+    pub label: String,
+    /// Distinct reporters, rounded.
+    pub published: u64,
+}
+
+/// What was published about one window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The window.
+    pub window: Window,
+    /// Its blocks. A family without any had too few reporters.
+    pub blocks: Vec<ReleasedBlock>,
+}
+
+/// Names the lock that lets one instance at a time close windows: "prose" in ASCII.
+const CLOSE_LOCK: i64 = 0x0070_726f_7365;
+
+impl Database {
+    /// Counts a window that is being closed, writes its release, and drops its rows: all of it or nothing.
+    ///
+    /// Returns `false`, and does nothing, if another instance has released it meanwhile.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn release(&self, window: &StoredWindow, threshold: &Threshold) -> Result<bool, StoreError> {
+        let mut connection = self.0.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLOSE_LOCK).execute(&mut *transaction).await?;
+        let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
+            .bind(window.id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if still_there.is_none() {
+            return Ok(false);
+        }
+        let closing = StoredWindow { closing: true, ..*window };
+        let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
+        sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
+            .bind(kind)
+            .bind(starts_on)
+            .bind(window.window.end().to_sqlx())
+            .execute(&mut *transaction)
+            .await?;
+        for population in Population::ALL {
+            for family in Family::of(population) {
+                let counts = reports::count(&mut transaction, &closing, population, family).await?;
+                for block in fold(tree(counts), family.rule(), threshold) {
+                    sqlx::query(
+                        "INSERT INTO release.block (kind, starts_on, population, family, label, published)
+                         VALUES ($1, $2, $3, $4, $5, $6)",
+                    )
+                    .bind(kind)
+                    .bind(starts_on)
+                    .bind(population.as_str())
+                    .bind(family.as_str())
+                    .bind(block.label())
+                    .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
+                    .execute(&mut *transaction)
+                    .await?;
+                }
+            }
+        }
+        drop_window(&mut transaction, &closing).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Whether a window has been released.
+    ///
+    /// # Errors
+    /// If the database fails; likewise below.
+    pub async fn is_released(&self, window: Window) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT FROM release.closed_window WHERE kind = $1 AND starts_on = $2")
+            .bind(window.kind().as_str())
+            .bind(window.start().to_sqlx())
+            .fetch_optional(&self.0)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// The newest window of a kind that has been released.
+    pub async fn newest_release(&self, kind: WindowKind) -> Result<Option<Window>, StoreError> {
+        let row =
+            sqlx::query("SELECT max(starts_on) AS starts_on FROM release.closed_window WHERE kind = $1")
+                .bind(kind.as_str())
+                .fetch_one(&self.0)
+                .await?;
+        let starts_on: Option<jiff_sqlx::Date> = row.try_get("starts_on")?;
+        Ok(starts_on.map(|day| Window::of_day(kind, day.to_jiff())))
+    }
+
+    /// The releases of the windows that start between the two days, both included; of some families.
+    pub async fn releases(
+        &self,
+        kind: WindowKind,
+        from: Date,
+        to: Date,
+        families: &[Family],
+    ) -> Result<Vec<Release>, StoreError> {
+        let windows = sqlx::query(
+            "SELECT starts_on FROM release.closed_window
+             WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 ORDER BY starts_on",
+        )
+        .bind(kind.as_str())
+        .bind(from.to_sqlx())
+        .bind(to.to_sqlx())
+        .fetch_all(&self.0)
+        .await?;
+        let mut releases = Vec::with_capacity(windows.len());
+        for row in windows {
+            let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
+            releases.push(Release { window: Window::of_day(kind, starts_on.to_jiff()), blocks: Vec::new() });
+        }
+        let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
+        let blocks = sqlx::query(
+            "SELECT starts_on, population, family, label, published FROM release.block
+             WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 AND family = ANY($4)
+             ORDER BY starts_on, population DESC, family, label COLLATE \"C\"",
+        )
+        .bind(kind.as_str())
+        .bind(from.to_sqlx())
+        .bind(to.to_sqlx())
+        .bind(families)
+        .fetch_all(&self.0)
+        .await?;
+        for row in blocks {
+            let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
+            let window = Window::of_day(kind, starts_on.to_jiff());
+            let Ok(at) = releases.binary_search_by_key(&window, |release| release.window) else { continue };
+            releases[at].blocks.push(released_block(&row)?);
+        }
+        Ok(releases)
+    }
+}
+
+fn released_block(row: &sqlx::postgres::PgRow) -> Result<ReleasedBlock, StoreError> {
+    let unknown = || sqlx::Error::Decode("a block of an unknown population or family".into());
+    let published: i64 = row.try_get("published")?;
+    Ok(ReleasedBlock {
+        population: Population::parse(row.try_get("population")?).ok_or_else(unknown)?,
+        family: Family::parse(row.try_get("family")?).ok_or_else(unknown)?,
+        label: row.try_get("label")?,
+        published: u64::try_from(published).unwrap_or(0),
+    })
+}

@@ -1,0 +1,185 @@
+//! The tables of open windows: appended to while they are open, made distinct and counted when they are closed.
+
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::open_windows::StoredWindow;
+use super::{Database, StoreError, sqlstate};
+use crate::intake::code;
+use crate::intake::rekey::{PodRow, Rows};
+use crate::release::{Cell, Family, Population};
+
+/// What became of rows that were to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// They are committed.
+    Committed,
+    /// A window has been closed meanwhile; nothing is written.
+    WindowClosed,
+}
+
+impl Database {
+    /// Appends rows to their windows, in one transaction that is on disk when this returns.
+    ///
+    /// Appending and making distinct later costs half of keeping an index up to date.
+    ///
+    /// # Errors
+    /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
+    pub async fn append(&self, windows: &[(StoredWindow, Rows)]) -> Result<Appended, StoreError> {
+        let mut transaction = self.0.begin().await?;
+        for (window, rows) in windows {
+            let id = window.id;
+            let installations = (format!("intake.w{id}_installation"), installations(rows));
+            let pods = (format!("intake.w{id}_pod"), pods(rows));
+            for (table, copy) in [installations, pods] {
+                match copy_in(&mut transaction, &table, copy).await {
+                    // undefined_table: another instance is closing the window.
+                    Err(error) if sqlstate(&error).as_deref() == Some("42P01") => {
+                        return Ok(Appended::WindowClosed);
+                    }
+                    copied => copied?,
+                }
+            }
+        }
+        transaction.commit().await?;
+        Ok(Appended::Committed)
+    }
+
+    /// How many distinct installations and Pods a window holds. For operation and tests: no release is made from it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn distinct_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
+        let prefix = prefix(window);
+        let count = format!(
+            "SELECT (SELECT count(*) FROM (SELECT DISTINCT subject, proxied FROM {prefix}_installation) i) AS installations,
+                    (SELECT count(*) FROM (SELECT DISTINCT subject FROM {prefix}_pod) p) AS pods"
+        );
+        let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.0).await?;
+        Ok((row.try_get("installations")?, row.try_get("pods")?))
+    }
+}
+
+/// How many reporters each Pod has in each cell of a family, in a window that is being closed.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn count(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+    population: Population,
+    family: Family,
+) -> Result<Vec<(Cell, i64, u64)>, StoreError> {
+    let prefix = prefix(window);
+    let (code, table) = match family {
+        Family::Pods => ("0::bigint", "pod"),
+        Family::PodVersions => ("max(version)", "pod"),
+        Family::PodSizes => ("max(size)::bigint", "pod"),
+        Family::Installations => ("0::bigint", "installation"),
+        Family::AppVersions => ("max(app_version)", "installation"),
+        Family::Platforms => ("max(platform)::bigint", "installation"),
+        Family::Languages => ("max(language)::bigint", "installation"),
+    };
+    let distinct = match table {
+        "pod" => format!("SELECT subject AS pod, {code} AS code FROM {prefix}_pod GROUP BY subject"),
+        _ => {
+            let proxied = population == Population::Pod;
+            format!(
+                "SELECT max(pod) AS pod, {code} AS code FROM {prefix}_installation WHERE proxied = {proxied} GROUP BY subject"
+            )
+        }
+    };
+    let sql =
+        format!("SELECT code, pod, count(*) AS reporters FROM ({distinct}) reporter GROUP BY code, pod");
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let code: i64 = row.try_get("code")?;
+            let reporters: i64 = row.try_get("reporters")?;
+            Ok((cell(family, code), row.try_get("pod")?, u64::try_from(reporters).unwrap_or(0)))
+        })
+        .collect()
+}
+
+fn cell(family: Family, code: i64) -> Cell {
+    let narrow = i32::try_from(code).unwrap_or(0);
+    match family {
+        Family::Pods | Family::Installations => Cell::Present,
+        Family::PodVersions => Cell::PodVersion(code::to_version(code)),
+        Family::PodSizes => Cell::PodSize(code::to_size(narrow)),
+        Family::AppVersions => Cell::AppVersion(code::to_app_version(code)),
+        Family::Platforms => Cell::Platform(code::to_platform(i16::try_from(code).unwrap_or(0))),
+        Family::Languages => Cell::Language(code::to_language(narrow)),
+    }
+}
+
+fn prefix(window: &StoredWindow) -> String {
+    format!("intake.{}{}", if window.closing { "closing" } else { "w" }, window.id)
+}
+
+async fn copy_in(connection: &mut PgConnection, table: &str, copy: Copy) -> Result<(), sqlx::Error> {
+    if copy.rows == 0 {
+        return Ok(());
+    }
+    let statement = format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", copy.columns);
+    let mut target = connection.copy_in_raw(&statement).await?;
+    target.send(copy.finish()).await?;
+    target.finish().await?;
+    Ok(())
+}
+
+fn installations(rows: &Rows) -> Copy {
+    let mut copy = Copy::new("subject, pod, app_version, language, platform, proxied");
+    for ((subject, _), row) in &rows.installations {
+        copy.row(6)
+            .field(&subject.as_i64().to_be_bytes())
+            .field(&row.pod.as_i64().to_be_bytes())
+            .field(&row.app_version.to_be_bytes())
+            .field(&row.language.to_be_bytes())
+            .field(&row.platform.to_be_bytes())
+            .field(&[u8::from(row.proxied)]);
+    }
+    copy
+}
+
+fn pods(rows: &Rows) -> Copy {
+    let mut copy = Copy::new("subject, version, size");
+    for (subject, PodRow { version, size }) in &rows.pods {
+        copy.row(3)
+            .field(&subject.as_i64().to_be_bytes())
+            .field(&version.to_be_bytes())
+            .field(&size.to_be_bytes());
+    }
+    copy
+}
+
+/// Rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+struct Copy {
+    columns: &'static str,
+    rows: usize,
+    bytes: Vec<u8>,
+}
+
+impl Copy {
+    fn new(columns: &'static str) -> Self {
+        // Signature, no flags, no extension.
+        let bytes = [b"PGCOPY\n\xff\r\n\0".as_slice(), &[0; 8]].concat();
+        Self { columns, rows: 0, bytes }
+    }
+
+    fn row(&mut self, fields: i16) -> &mut Self {
+        self.rows += 1;
+        self.bytes.extend(fields.to_be_bytes());
+        self
+    }
+
+    fn field<const N: usize>(&mut self, value: &[u8; N]) -> &mut Self {
+        self.bytes.extend((N as u32).to_be_bytes());
+        self.bytes.extend(value);
+        self
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.bytes.extend((-1i16).to_be_bytes());
+        self.bytes
+    }
+}

@@ -1,0 +1,82 @@
+//! `access.token`: who may read.
+
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::Row;
+
+use super::{Database, StoreError, sqlstate};
+
+/// A token as it is listed: everything but the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// What its maker called it.
+    pub name: String,
+    /// Whether it may read the opt-in domains.
+    pub may_read_domains: bool,
+    /// When it stops to work.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Database {
+    /// Keeps a token, by its digest. `false` if there is one of that name.
+    ///
+    /// # Errors
+    /// If the database fails; likewise below.
+    pub async fn insert_token(&self, token: &StoredToken, digest: &[u8; 32]) -> Result<bool, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO access.token (name, digest, may_read_domains, expires_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(&token.name)
+        .bind(digest.as_slice())
+        .bind(token.may_read_domains)
+        .bind(token.expires_at.map(|at| at.to_sqlx()))
+        .execute(&self.0)
+        .await;
+        match inserted {
+            // unique_violation
+            Err(error) if sqlstate(&error).as_deref() == Some("23505") => Ok(false),
+            inserted => inserted.map(|_| true).map_err(Into::into),
+        }
+    }
+
+    /// The token with that digest, if it has not expired by `now`.
+    pub async fn valid_token(
+        &self,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<StoredToken>, StoreError> {
+        let row = sqlx::query(
+            "SELECT name, may_read_domains, expires_at FROM access.token
+             WHERE digest = $1 AND (expires_at IS NULL OR expires_at > $2)",
+        )
+        .bind(digest.as_slice())
+        .bind(now.to_sqlx())
+        .fetch_optional(&self.0)
+        .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// Every token, by name.
+    pub async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
+        let rows = sqlx::query("SELECT name, may_read_domains, expires_at FROM access.token ORDER BY name")
+            .fetch_all(&self.0)
+            .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    /// Removes a token; it stops to work at once. `false` if there is none of that name.
+    pub async fn delete_token(&self, name: &str) -> Result<bool, StoreError> {
+        let deleted =
+            sqlx::query("DELETE FROM access.token WHERE name = $1").bind(name).execute(&self.0).await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+}
+
+fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredToken, StoreError> {
+    let expires_at: Option<jiff_sqlx::Timestamp> = row.try_get("expires_at")?;
+    Ok(StoredToken {
+        name: row.try_get("name")?,
+        may_read_domains: row.try_get("may_read_domains")?,
+        expires_at: expires_at.map(|at| at.to_jiff()),
+    })
+}

@@ -1,0 +1,150 @@
+//! Answers → text: tables with bars for people, CSV for spreadsheets.
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+
+use crate::insight::{Answer, AnsweredWindow, DomainsAnswer};
+
+/// How long the longest bar is, in characters.
+const BAR: f64 = 30.0;
+
+/// The newest window of each population, as tables.
+pub fn render(answer: &Answer) -> String {
+    let mut text = format!("{} – {}\n", answer.insight, answer.question);
+    let newest = answer.windows.iter().map(|window| &window.start).max();
+    let Some(newest) = newest else {
+        text += &format!("  No {} has been released yet.\n", answer.window);
+        return text;
+    };
+    for window in answer.windows.iter().filter(|window| window.start == *newest) {
+        text += &render_window(answer, window);
+    }
+    text
+}
+
+fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
+    let population = match window.population {
+        Some("direct") => ", without a Pod",
+        Some(_) if answer.unit == "installation" => ", through a Pod",
+        _ => "",
+    };
+    let mut text = format!("  {} of {}{population}: ", answer.window, window.start);
+    if window.blocks.is_empty() {
+        return text + "too few reported for anything to be published\n";
+    }
+    text += &match window.total {
+        Some(total) => format!("{total} {}s\n", answer.unit),
+        None => "no share can be told, because one side had too few reporters\n".to_owned(),
+    };
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(["value", "count", "share", ""]);
+    for block in &window.blocks {
+        let share = block.share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let bar = "█".repeat((block.share.unwrap_or(0.0) * BAR).round() as usize);
+        table.add_row([block.label.clone(), block.count.to_string(), share, bar]);
+    }
+    for column in [1, 2] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for line in table.to_string().lines() {
+        text += &format!("  {line}\n");
+    }
+    if let Some(below) = &window.below {
+        text += &format!(
+            "  below {}: from {} to {} {}s, {:.1} % to {:.1} %\n",
+            below.version,
+            below.count.at_least,
+            below.count.at_most,
+            answer.unit,
+            below.share.at_least * 100.0,
+            below.share.at_most * 100.0
+        );
+    }
+    text
+}
+
+/// The opt-in domains, as a table.
+pub fn render_domains(answer: &DomainsAnswer) -> String {
+    let mut text = format!("{} – {}\n", answer.insight, answer.question);
+    if answer.domains.is_empty() {
+        return text + "  Nobody has opted in, or not for two weeks.\n";
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(["domain", "last reported in the week of"]);
+    for domain in &answer.domains {
+        table.add_row([&domain.domain, &domain.last_seen_week]);
+    }
+    for line in table.to_string().lines() {
+        text += &format!("  {line}\n");
+    }
+    text
+}
+
+/// An answer as CSV (RFC 4180): one line a published number; with `below`, one line a window.
+///
+/// # Errors
+/// Never: it is written to memory.
+pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if answer.windows.iter().any(|window| window.below.is_some()) {
+        writer.write_record([
+            "window",
+            "start",
+            "end",
+            "below",
+            "count_at_least",
+            "count_at_most",
+            "share_at_least",
+            "share_at_most",
+        ])?;
+        for window in &answer.windows {
+            let Some(below) = &window.below else { continue };
+            writer.write_record([
+                answer.window,
+                &window.start,
+                &window.end,
+                &below.version,
+                &below.count.at_least.to_string(),
+                &below.count.at_most.to_string(),
+                &below.share.at_least.to_string(),
+                &below.share.at_most.to_string(),
+            ])?;
+        }
+        return finish(writer);
+    }
+    writer.write_record(["window", "start", "end", "population", "label", "count", "share"])?;
+    for window in &answer.windows {
+        for block in &window.blocks {
+            writer.write_record([
+                answer.window,
+                &window.start,
+                &window.end,
+                window.population.unwrap_or(""),
+                &block.label,
+                &block.count.to_string(),
+                &block.share.map(|share| share.to_string()).unwrap_or_default(),
+            ])?;
+        }
+    }
+    finish(writer)
+}
+
+/// The opt-in domains as CSV.
+///
+/// # Errors
+/// Never: it is written to memory.
+pub fn domains_csv(answer: &DomainsAnswer) -> Result<String, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["domain", "last_seen_week"])?;
+    for domain in &answer.domains {
+        writer.write_record([&domain.domain, &domain.last_seen_week])?;
+    }
+    finish(writer)
+}
+
+fn finish(writer: csv::Writer<Vec<u8>>) -> Result<String, csv::Error> {
+    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
