@@ -1,0 +1,390 @@
+//! The leak oracle: marker values in every place of a request, under random policies, searched for wherever bytes go.
+//!
+//! Some markers may never leave (`canary`, the pseudonym that the app sent, what it says about the Pod). Others are
+//! values like real ones, and may leave only while the policy says so; each round has its own, so that a byte that
+//! was allowed to stay from an earlier round is not taken for a leak.
+
+#![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
+
+mod stand_in;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use pod_proxy::config::Config;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use shared::policy::{Policy, Shares};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+use stand_in::*;
+
+const ROUNDS: usize = 220;
+const CASES_IN_A_ROUND: usize = 48;
+const SEED: u64 = 0x5eed;
+
+/// What may leave under no policy at all.
+const NEVER: [&str; 6] = ["canary", "deadbeef", "feedface", "6666.", "Canary", "CANARY"];
+
+/// A log that can be searched.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that the crate logs, at every level.
+fn capture_logs() -> Captured {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let targets = Targets::new().with_target("pod_proxy", LevelFilter::TRACE);
+    // Another test of this file may have been first, which is as good for the panics and worse for the search.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer).with(targets));
+    captured
+}
+
+/// `[vendor_analytics]` and the number of accounts, drawn by lot.
+fn any_policy(rng: &mut StdRng) -> (String, u32) {
+    let mut text = format!("preset = '{}'\n", ["all", "default", "gdpr", "lgpd"].choose(rng).unwrap());
+    for key in [
+        "usage.pod_version",
+        "usage.user_app_version",
+        "usage.meta_user_count",
+        "usage.user_platform",
+        "usage.user_lang",
+        "acquisition.pod_domain",
+    ] {
+        text += &format!("{key}.enabled = {}\n", rng.random_bool(0.6));
+    }
+    for (key, on) in [("enabled", 0.93), ("usage.enabled", 0.93), ("acquisition.enabled", 0.8)] {
+        text += &format!("{key} = {}\n", rng.random_bool(on));
+    }
+    if rng.random_bool(0.5) {
+        text += &format!("usage.user_lang.max_locales = {}\n", rng.random_range(1..4));
+    }
+    for list in ["allow_list", "deny_list"] {
+        if rng.random_bool(0.3) {
+            let entry = ["netbsd", "netbsd-riscv64", "web", "secret", "unrecognised"].choose(rng).unwrap();
+            text += &format!("usage.user_platform.{list} = ['{entry}']\n");
+        }
+    }
+    if rng.random_bool(0.2) {
+        text += &format!("min_cohort_size = {}\n", rng.random_range(1..60));
+    }
+    (text, rng.random_range(20..50))
+}
+
+/// A value with a marker in it, of any JSON type.
+fn any_odd(rng: &mut StdRng) -> String {
+    match rng.random_range(0..9) {
+        0 => r#""canary""#.to_owned(),
+        1 => r#"{"canary":"canary"}"#.to_owned(),
+        2 => r#"["canary",{"canary":["canary"]}]"#.to_owned(),
+        3 => "null".to_owned(),
+        4 => "66666666".to_owned(),
+        5 => "6666.5e3".to_owned(),
+        6 => "true".to_owned(),
+        7 => format!("{}\"canary\"{}", "[".repeat(200), "]".repeat(200)),
+        _ => format!("\"{}\"", "canary".repeat(rng.random_range(1..200))),
+    }
+}
+
+/// `fields` as an object: sometimes with a value that is odd, a key given twice, or fields that nobody knows.
+fn object(rng: &mut StdRng, fields: &[(&str, String)]) -> String {
+    let mut written: Vec<(String, String)> =
+        fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    if rng.random_bool(0.06)
+        && let Some(index) = (0..written.len()).collect::<Vec<_>>().choose(rng)
+    {
+        written[*index].1 = any_odd(rng);
+    }
+    if rng.random_bool(0.03)
+        && let Some((key, _)) = written.choose(rng).cloned()
+    {
+        written.push((key, any_odd(rng)));
+    }
+    for _ in 0..rng.random_range(0..3) {
+        let key =
+            ["canary", "Canary", "name ", "CANARY", "user_hash2", "é-canary", "theme"].choose(rng).unwrap();
+        if !written.iter().any(|(written, _)| written == key) {
+            let at = rng.random_range(0..=written.len());
+            written.insert(at, ((*key).to_owned(), any_odd(rng)));
+        }
+    }
+    written.retain(|_| rng.random_bool(0.95));
+    let written: Vec<_> = written.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    format!("{{{}}}", written.join(","))
+}
+
+/// An event full of markers; `round` marks the values that may be allowed.
+fn any_event(rng: &mut StdRng, round: usize, case: usize) -> String {
+    let text = |text: &str| format!("\"{text}\"");
+    let platform =
+        ["netbsd-riscv64", "netbsd", "netbsd-canary", "canary-x86_64", "secret"].choose(rng).unwrap();
+    let locales = ["kw-GB", "gv-IM", "canary", "kw-GB-x-canary", "und", "CANARY"];
+    let locales: Vec<_> = (0..rng.random_range(0..20)).map(|_| text(locales.choose(rng).unwrap())).collect();
+    let app_name = ["prose-app-android", "canary", "prose-app-canary"].choose(rng).unwrap();
+    let version = if rng.random_bool(0.7) { format!("4242.{round}.1") } else { "4242.0.0-canary".to_owned() };
+    let app = object(
+        rng,
+        &[
+            ("name", text(app_name)),
+            ("version", text(&version)),
+            ("platform", text(platform)),
+            ("user_preferred_locales", format!("[{}]", locales.join(","))),
+        ],
+    );
+    let identifiable = object(rng, &[("domain", text("canary.example"))]);
+    let pod = object(
+        rng,
+        &[
+            ("domain_hash", text("feedfacefeedface")),
+            ("user_hash", text(&format!("deadbeef{:08x}", round * CASES_IN_A_ROUND + case))),
+            ("version", text("6666.6.6")),
+            ("user_count_min", "66666".to_owned()),
+            ("user_count_max", "66667".to_owned()),
+            ("user_count_range", text("canary")),
+            ("user_count_range_open", text("canary")),
+            ("identifiable", identifiable),
+        ],
+    );
+    let origin = object(rng, &[("app", app), ("pod", pod)]);
+    let data = any_odd(rng);
+    let name = ["app:startup", "pod:daily", "canary", "CANARY:SIGNIN"].choose(rng).unwrap();
+    object(rng, &[("name", text(name)), ("data", data), ("origin", origin), ("proxied", "false".to_owned())])
+}
+
+/// A whole request full of markers.
+fn any_request(rng: &mut StdRng, round: usize, case: usize) -> String {
+    let target = match rng.random_range(0..20) {
+        0 => format!("{EVENT}/canary"),
+        1 => format!("{EVENT}?canary=canary&token=canary"),
+        2 => "/canary".to_owned(),
+        3 => "/cloud-api-proxy/v1/analytics/%65vent?canary".to_owned(),
+        _ => EVENT.to_owned(),
+    };
+    let method = if rng.random_bool(0.03) { "CANARY" } else { "POST" };
+    let mut headers = String::new();
+    for name in
+        ["user-agent", "cookie", "authorization", "referer", "accept-language", "x-canary", "forwarded"]
+    {
+        if rng.random_bool(0.5) {
+            headers += &format!("{name}: canary; canary=CANARY\r\n");
+        }
+    }
+    request(method, &target, &headers, &any_event(rng, round, case))
+}
+
+#[track_caller]
+fn assert_absent(marker: &str, bytes: &[u8], place: &str, context: &str) {
+    let found = bytes.windows(marker.len()).position(|window| window == marker.as_bytes());
+    if let Some(at) = found {
+        let around = &bytes[at.saturating_sub(60)..(at + 60).min(bytes.len())];
+        panic!("`{marker}` is in {place}: …{}…\n{context}", String::from_utf8_lossy(around));
+    }
+}
+
+/// The markers of this round that the policy does not allow.
+fn forbidden(policy: &Policy, accounts: u32, round: usize) -> Vec<String> {
+    let mut markers: Vec<String> = NEVER.iter().map(|marker| (*marker).to_owned()).collect();
+    let shares = policy.shares(Some(accounts)).ok();
+    let app_version = shares.is_some_and(|shares| shares.user_app_version);
+    if !app_version {
+        markers.push(format!("4242.{round}."));
+    }
+    markers
+}
+
+/// Whether the policy allows everything that is in an event.
+fn check_event(event: &Value, shares: Shares<'_>, context: &str) {
+    let Shares { pod_version: _, user_app_version, meta_user_count, user_platform, user_lang, pod_domain } =
+        shares;
+    let app = &event["origin"]["app"];
+    let pod = &event["origin"]["pod"];
+    assert!(user_app_version || (app["name"].is_null() && app["version"].is_null()), "{event}\n{context}");
+    assert!(user_lang.is_some() || app["user_preferred_locales"].is_null(), "{event}\n{context}");
+    if let Some(max) = user_lang.and_then(|lang| lang.max_locales) {
+        let locales = app["user_preferred_locales"].as_array().map_or(0, Vec::len);
+        assert!(locales <= usize::try_from(max).unwrap(), "{event}\n{context}");
+    }
+    match (user_platform, app["platform"].as_str()) {
+        (_, None) => {}
+        (None, Some(_)) => panic!("{event}\n{context}"),
+        (Some(lists), Some(platform)) => {
+            let named = |list: &Vec<String>| {
+                list.iter().any(|entry| platform == entry || platform.starts_with(&format!("{entry}-")))
+            };
+            assert!(lists.allow_list.as_ref().is_none_or(named), "{event}\n{context}");
+            assert!(!lists.deny_list.as_ref().is_some_and(named), "{event}\n{context}");
+        }
+    }
+    assert!(meta_user_count || pod["user_count_min"].is_null(), "{event}\n{context}");
+    assert_eq!(pod_domain, !pod["identifiable"].is_null(), "{event}\n{context}");
+    assert!(pod["version"].is_null(), "{event}\n{context}");
+}
+
+/// 10,560 cases; a failure names the policy, and the seed is fixed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_marker_that_the_policy_does_not_allow_reaches_socket_spool_logs_metrics_or_answers() {
+    let logs = capture_logs();
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = |analytics: &str, accounts: u32| {
+        let text = toml(&vendor.url, folder.path(), analytics, &format!("accounts.fixed = {accounts}"));
+        Config::from_toml(&text).unwrap()
+    };
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    let (mut taken, mut arrived, mut allowed) = (0, 0, 0);
+    for round in 1..=ROUNDS {
+        let (analytics, accounts) = any_policy(&mut rng);
+        let in_force = config(&analytics, accounts);
+        let policy = in_force.policy.clone();
+        app.reload(in_force).await.unwrap();
+        vendor.forget();
+        let mut cases = tokio::task::JoinSet::new();
+        for case in 0..CASES_IN_A_ROUND {
+            let (app, request) = (app.clone(), any_request(&mut rng, round, case));
+            cases.spawn(async move { raw(&app, request).await });
+        }
+        while let Some(answer) = cases.join_next().await {
+            let answer = answer.unwrap();
+            assert!([204, 400, 404, 405, 413, 422].contains(&answer.status), "{answer:?}\n{analytics}");
+            taken += usize::from(answer.status == 204);
+            for marker in NEVER {
+                assert_absent(
+                    marker,
+                    format!("{}{}", answer.head, answer.body).as_bytes(),
+                    "an answer",
+                    &analytics,
+                );
+            }
+        }
+        let spool = std::fs::read(folder.path().join("spool.redb")).unwrap();
+        app.flush().await;
+        let places = [
+            ("the spool", spool),
+            ("the vendor's socket", vendor.bytes()),
+            ("the logs", logs.0.lock().unwrap().clone()),
+            ("the metrics", app.metrics().render().into_bytes()),
+        ];
+        for marker in forbidden(&policy, accounts, round) {
+            for (place, bytes) in &places {
+                assert_absent(&marker, bytes, place, &analytics);
+            }
+        }
+        let events = vendor.events();
+        arrived += events.len();
+        match policy.shares(Some(accounts)) {
+            Ok(shares) => events.iter().for_each(|event| check_event(event, shares, &analytics)),
+            Err(_) => assert_eq!(vendor.bytes(), b"", "{analytics}"),
+        }
+        let bytes = String::from_utf8(vendor.bytes()).unwrap();
+        allowed += usize::from(bytes.contains(&format!("4242.{round}.")) && bytes.contains("netbsd-riscv64"));
+    }
+    assert_sent_log_is_clean(folder.path());
+    // An oracle that sees nothing proves nothing.
+    assert!(taken > 4_000 && arrived > 3_000 && allowed > 20, "{taken} taken, {arrived} arrived, {allowed}");
+}
+
+fn assert_sent_log_is_clean(folder: &Path) {
+    for name in ["sent.ndjson", "sent.old.ndjson"] {
+        let log = std::fs::read(folder.join(name)).unwrap_or_default();
+        for marker in NEVER {
+            assert_absent(marker, &log, name, "");
+        }
+    }
+}
+
+/// An event whose allowed values are drawn from `same`, and all others from `other`.
+fn event_of(shares: Option<Shares<'_>>, same: &mut StdRng, other: &mut StdRng) -> String {
+    let mut draw =
+        |allowed: bool, n: u32| if allowed { same.random_range(0..n) } else { other.random_range(0..n) };
+    let app_version = shares.is_some_and(|shares| shares.user_app_version);
+    let platform = shares.is_some_and(|shares| shares.user_platform.is_some());
+    let lang = shares.and_then(|shares| shares.user_lang);
+    let version = draw(app_version, 1_000);
+    let name = ["prose-app-web", "prose-app-ios"][usize::try_from(draw(app_version, 2)).unwrap()];
+    let platform_name =
+        ["netbsd-riscv64", "netbsd", "web", "secret"][usize::try_from(draw(platform, 4)).unwrap()];
+    let max = lang.map_or(0, |lang| lang.max_locales.unwrap_or(16));
+    let locales: Vec<_> = (0..16)
+        .map(|n| ["de-CH", "en", "fr-FR", "kw-GB"][usize::try_from(draw(n < max, 4)).unwrap()])
+        .collect();
+    let noise = draw(false, u32::MAX);
+    serde_json::json!({
+        "name": format!("event:{noise}"), "data": { "noise": noise }, "proxied": noise % 2 == 0,
+        "origin": {
+            "app": { "name": name, "version": format!("{version}.0.0"), "platform": platform_name,
+                     "user_preferred_locales": locales, "noise": noise },
+            "pod": { "user_hash": "19a124bd2f89edfe", "domain_hash": format!("{noise:016x}"),
+                     "user_count_min": noise, "version": format!("{}.0.0", noise % 9_999),
+                     "identifiable": { "domain": format!("n{noise}.example") } },
+        },
+    })
+    .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes() {
+    let mut rng = StdRng::seed_from_u64(SEED + 1);
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    let mut sent = 0;
+    for round in 0..300 {
+        let (analytics, accounts) = any_policy(&mut rng);
+        let text = toml(&vendor.url, folder.path(), &analytics, &format!("accounts.fixed = {accounts}"));
+        let config = Config::from_toml(&text).unwrap();
+        let policy = config.policy.clone();
+        app.reload(config).await.unwrap();
+        let mut requests = Vec::new();
+        for other in [1, 2] {
+            vendor.forget();
+            let mut same = StdRng::seed_from_u64(round);
+            let mut other = StdRng::seed_from_u64(round * 10 + other);
+            let event = event_of(policy.shares(Some(accounts)).ok(), &mut same, &mut other);
+            let headers = format!("user-agent: client {}\r\n", other.random::<u32>());
+            assert_eq!(raw(&app, request("POST", EVENT, &headers, &event)).await.status, 204);
+            app.flush().await;
+            requests.push((vendor.requests(), vendor.bytes()));
+        }
+        sent += requests[0].0.len();
+        assert_eq!(requests[0], requests[1], "{analytics}");
+    }
+    assert!(sent > 150, "{sent}");
+}
+
+#[tokio::test]
+async fn fifty_different_clients_leave_with_the_same_headers() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
+    let mut rng = StdRng::seed_from_u64(SEED + 2);
+    for client in 0..50 {
+        let headers = format!(
+            "user-agent: client/{client}\r\naccept: */{client}\r\naccept-encoding: gzip;q=0.{client}\r\n\
+             accept-language: de-{client}\r\nvia: 1.1 proxy{client}\r\nx-client-{client}: {}\r\n",
+            rng.random::<u64>()
+        );
+        let event = event(client, "1.0.0");
+        assert_eq!(raw(&app, request("POST", EVENT, &headers, &event)).await.status, 204);
+        app.flush().await;
+    }
+    let heads: std::collections::BTreeSet<_> =
+        vendor.requests().into_iter().map(|request| request.head).collect();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+}
