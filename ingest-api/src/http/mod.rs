@@ -59,6 +59,8 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
             &format!("{base_path}/v1/analytics/events"),
             post(reports::post_events).layer(DefaultBodyLimit::max(MAX_BATCH_BYTES)),
         )
+        // Before the layers, so that they see a preflight request too.
+        .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(RequestDecompressionLayer::new())
         .layer(cors);
     let reading = Router::new()

@@ -3,10 +3,12 @@
 //! There is no fixed delay: a commit takes whatever has gathered while the one before it ran. What waits is bounded;
 //! beyond the bound, a sender is told to come back later.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use shared::clock::Clock;
+use shared::event::Domain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -91,6 +93,13 @@ impl Writer {
     }
 }
 
+/// The opt-in domains that have been noted this week, so that each costs one write a week.
+#[derive(Default)]
+struct NotedDomains {
+    week: Option<Date>,
+    domains: BTreeSet<String>,
+}
+
 struct Task {
     database: Database,
     windows: OpenWindows,
@@ -100,7 +109,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        let mut noted: Option<(Date, std::collections::BTreeSet<String>)> = None;
+        let mut noted = NotedDomains::default();
         while let Some(first) = requests.recv().await {
             let mut group = vec![first];
             let mut size = group[0].reports.len();
@@ -122,11 +131,7 @@ impl Task {
         }
     }
 
-    async fn write(
-        &mut self,
-        group: &[Request],
-        noted: &mut Option<(Date, std::collections::BTreeSet<String>)>,
-    ) -> Result<(), GroupError> {
+    async fn write(&mut self, group: &[Request], noted: &mut NotedDomains) -> Result<(), GroupError> {
         let reports = || group.iter().flat_map(|request| &request.reports);
         // A window that is closed between looking it up and writing to it is over: the second look finds the next.
         for _ in 0..3 {
@@ -151,20 +156,19 @@ impl Task {
         &self,
         reports: impl Iterator<Item = &'r ValidReport>,
         week: Date,
-        noted: &mut Option<(Date, std::collections::BTreeSet<String>)>,
+        noted: &mut NotedDomains,
     ) -> Result<(), GroupError> {
-        let (_, known) = match noted {
-            Some(noted) if noted.0 == week => noted,
-            _ => noted.insert((week, std::collections::BTreeSet::new())),
-        };
+        if noted.week != Some(week) {
+            *noted = NotedDomains { week: Some(week), domains: BTreeSet::new() };
+        }
         let new: Vec<&str> = reports
-            .filter_map(|report| report.domain())
-            .map(shared::event::Domain::as_str)
-            .filter(|domain| !known.contains(*domain))
+            .filter_map(ValidReport::domain)
+            .map(Domain::as_str)
+            .filter(|domain| !noted.domains.contains(*domain))
             .collect();
         if !new.is_empty() {
             self.database.note_domains(&new, week).await?;
-            known.extend(new.into_iter().map(str::to_owned));
+            noted.domains.extend(new.into_iter().map(str::to_owned));
         }
         Ok(())
     }

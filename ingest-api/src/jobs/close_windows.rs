@@ -44,8 +44,14 @@ impl CloseWindows {
     pub async fn run(&self, now: Timestamp) -> Result<Vec<Window>, CloseError> {
         let mut released = Vec::new();
         for stored in self.database.open_windows().await? {
-            if (stored.closing || stored.window.is_over(now)) && self.close(stored.window).await? {
-                released.push(stored.window);
+            if !stored.closing && !stored.window.is_over(now) {
+                continue;
+            }
+            match self.close(stored.window).await {
+                Ok(true) => released.push(stored.window),
+                // Another instance was faster.
+                Ok(false) | Err(CloseError::NotOpen(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         // A run that was killed after its release has left a key behind.

@@ -1,0 +1,219 @@
+//! Windows that are over become releases: once, whole, and for good.
+
+use ingest_api::intake::rekey::Rows;
+use ingest_api::keys::KeyDirectory;
+use ingest_api::window::{Window, WindowKind};
+
+use crate::support::*;
+
+fn day(start: &str) -> Window {
+    Window::of_day(WindowKind::Day, start.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_over_is_released_and_leaves_nothing_else() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T00:00:30Z");
+    assert_eq!(service.app.run_jobs().await.unwrap(), [], "clocks may differ by a minute");
+    service.set_clock("2026-11-23T00:02:00Z");
+    let week = Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap());
+    assert_eq!(service.app.run_jobs().await.unwrap(), [week, day("2026-11-22")]);
+    assert_eq!(service.app.run_jobs().await.unwrap(), []);
+
+    let block = |population, family, label: &str, n| (population, family, label.to_owned(), n);
+    assert_eq!(
+        service.released(WindowKind::Day, "2026-11-22").await,
+        [
+            block("pod", "app_versions", "prose-app-web 1.0.0", 60),
+            block("pod", "installations", "all", 60),
+            block("pod", "languages", "de-CH", 60),
+            block("pod", "platforms", "macos-aarch64", 60),
+            block("pod", "pod_sizes", "20–49", 10),
+            block("pod", "pod_versions", "0.4.0", 10),
+            block("pod", "pods", "all", 10),
+        ]
+    );
+    assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
+    let tables = service
+        .query("SELECT relname::text FROM pg_class WHERE relname LIKE '%\\_installation'")
+        .await
+        .unwrap();
+    assert_eq!(tables.len(), 1, "only the month is left: {tables:?}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_after_the_end_of_a_window_counts_in_the_next() {
+    let service = Service::start().await;
+    service.report(&ten_pods(3)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.report(&ten_pods(4)).await;
+    service.app.run_jobs().await.unwrap();
+    service.set_clock("2026-11-24T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let installations = async |start| {
+        let released = service.released(WindowKind::Day, start).await;
+        released.into_iter().find(|block| block.1 == "installations").map(|block| block.3)
+    };
+    assert_eq!((installations("2026-11-22").await, installations("2026-11-23").await), (Some(30), Some(40)));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_merge_to_the_greater_value_whatever_their_order_and_number() {
+    let mut released = Vec::new();
+    for turn in 0..2 {
+        let service = Service::start().await;
+        let old = ten_pods(4);
+        let new: Vec<_> =
+            (0..10).flat_map(|p| (0..4).map(move |n| proxied(p, n, "1.0.10", "windows", "en"))).collect();
+        let mut batches = [&old, &new, &old, &new];
+        if turn == 1 {
+            batches.reverse();
+        }
+        for batch in batches {
+            service.report(batch).await;
+        }
+        service.set_clock("2026-11-23T08:00:00Z");
+        service.app.run_jobs().await.unwrap();
+        released.push(service.released(WindowKind::Day, "2026-11-22").await);
+        service.app.shutdown().await;
+    }
+    assert_eq!(released[0], released[1]);
+    let labels: Vec<_> = released[0].iter().map(|block| block.2.as_str()).collect();
+    assert!(
+        labels.contains(&"prose-app-web 1.0.10") && labels.contains(&"windows") && labels.contains(&"en"),
+        "{labels:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pod_and_direct_installations_are_never_in_one_cell() {
+    let service = Service::start().await;
+    let mut events = ten_pods(2);
+    events.extend(
+        (0..10).flat_map(|server| (0..3).map(move |n| direct(100 + server, n, "1.0.0", "web", "en"))),
+    );
+    service.report(&events).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    let of = |population, family| {
+        let blocks = released.iter().filter(move |block| block.0 == population && block.1 == family);
+        blocks.map(|block| (block.2.as_str(), block.3)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("pod", "installations"), [("all", 20)]);
+    assert_eq!(of("direct", "installations"), [("all", 30)]);
+    assert_eq!(of("pod", "platforms"), [("macos-aarch64", 20)]);
+    assert_eq!(of("direct", "platforms"), [("web", 30)]);
+    assert_eq!(of("direct", "pods"), []);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_close_at_once_make_one_release() {
+    let service = Service::start().await;
+    let second = service.another().await;
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    let (first, other) = tokio::join!(service.app.run_jobs(), second.run_jobs());
+    let released = first.unwrap().len() + other.unwrap().len();
+    assert_eq!(released, 2, "the day and the week, each by one of the two");
+    assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 7);
+    second.shutdown().await;
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
+    // After the tables were taken from the writers.
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
+    service.database().begin_closing(&stored).await.unwrap();
+    service.set_clock("2026-11-23T08:00:00Z");
+    assert_eq!(service.app.run_jobs().await.unwrap().len(), 2);
+    assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 7);
+    service.app.shutdown().await;
+
+    // After the release was written, before the key was destroyed.
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
+    service.database().begin_closing(&stored).await.unwrap();
+    assert!(
+        service.database().release(&stored, service.config.thresholds.of(WindowKind::Day)).await.unwrap()
+    );
+    assert!(service.key_files().contains(&"day-2026-11-22.key".to_owned()));
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
+    assert!(
+        !service.database().release(&stored, service.config.thresholds.of(WindowKind::Day)).await.unwrap()
+    );
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
+    let service = Service::start().await;
+    service.report(&[pod(1, "0.4.0")]).await;
+    // The other instance's clock is ahead: it closes while ours still takes the window to be open.
+    let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
+    let keys = KeyDirectory::open(&service.config.key_dir).unwrap();
+    let key = keys.read(stored.window).unwrap().unwrap();
+    service.database().begin_closing(&stored).await.unwrap();
+    let rows = [(
+        stored,
+        Rows::new(
+            &key,
+            &[ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap()],
+        ),
+    )];
+    let appended = service.database().append(&rows).await.unwrap();
+    assert_eq!(appended, ingest_api::store::reports::Appended::WindowClosed);
+    service.set_clock("2026-11-23T00:00:00Z");
+    assert_eq!(service.post("/event", &pod(2, "0.4.0")).await.status, 204);
+    let next = service.database().open_window(day("2026-11-23")).await.unwrap().unwrap();
+    assert_eq!(service.database().distinct_reporters(&next).await.unwrap(), (0, 1));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_refuses_to_change_a_release() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    for sql in [
+        "UPDATE release.block SET published = 5 RETURNING label",
+        "DELETE FROM release.block RETURNING label",
+        "DELETE FROM release.closed_window RETURNING kind",
+        "INSERT INTO release.block VALUES ('day', '2026-11-22', 'pod', 'pods', 'few', 4) RETURNING label",
+    ] {
+        assert!(service.query(sql).await.is_err(), "{sql}");
+    }
+    assert!(service.query("WITH t AS (SELECT 1) SELECT 'x' FROM t").await.is_ok());
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
+    let service = Service::start().await;
+    let mut event = pod(3, "0.4.0");
+    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    service.report(&[event]).await;
+    let domains = async || {
+        let domains = service.database().domains().await.unwrap();
+        domains.into_iter().map(|seen| (seen.domain, seen.last_seen_week.to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(domains().await, [(domain(3), "2026-11-16".to_owned())]);
+    service.set_clock("2026-12-06T12:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(domains().await.len(), 1, "the second week is not closed");
+    service.set_clock("2026-12-07T12:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(domains().await, []);
+    service.app.shutdown().await;
+}

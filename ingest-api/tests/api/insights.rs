@@ -1,0 +1,132 @@
+//! What readers get, and who is one.
+
+use ingest_api::access::Token;
+use ingest_api::store::tokens::StoredToken;
+use serde_json::json;
+
+use crate::support::*;
+
+async fn with_a_release() -> Service {
+    let service = Service::start().await;
+    let mut events = ten_pods(6);
+    events.extend((10..16).map(|number| pod(number, "0.3.2")));
+    events
+        .extend((0..6).flat_map(|server| (0..5).map(move |n| direct(100 + server, n, "1.0.0", "web", "en"))));
+    service.report(&events).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    service
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insight_tells_shares_of_what_was_published() {
+    let service = with_a_release().await;
+    let token = service.token().await;
+    let answer = service.get("/v1/insights/reach?window=day", Some(&token)).await.json();
+    assert_eq!(
+        answer["windows"],
+        json!([{ "start": "2026-11-22", "end": "2026-11-23", "total": 90,
+                 "blocks": [{ "label": "proxied", "count": 60, "share": 0.6667 },
+                            { "label": "direct", "count": 30, "share": 0.3333 }] }])
+    );
+    let answer = service.get("/v1/insights/pods?window=week", Some(&token)).await.json();
+    assert_eq!(answer["windows"][0]["total"], 15);
+    let answer = service.get("/v1/insights/pod_versions?window=day&below=0.4.0", Some(&token)).await.json();
+    assert_eq!(
+        answer["windows"][0]["below"],
+        json!({ "version": "0.4.0", "count": { "at_least": 3, "at_most": 7 },
+                "share": { "at_least": 0.2, "at_most": 0.4667 } })
+    );
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insight_is_also_to_be_had_as_csv() {
+    let service = with_a_release().await;
+    let token = service.token().await;
+    let answer = service.get("/v1/insights/pod_versions?window=day&format=csv", Some(&token)).await;
+    assert!(answer.headers.contains("content-type: text/csv; charset=utf-8"), "{}", answer.headers);
+    assert_eq!(
+        answer.body,
+        "window,start,end,population,label,count,share\n\
+         day,2026-11-22,2026-11-23,pod,0.4.0,10,0.6667\n\
+         day,2026-11-22,2026-11-23,pod,0.3.2,5,0.3333\n"
+    );
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_needs_a_token_that_is_valid() {
+    let service = with_a_release().await;
+    let database = service.database();
+    let token = Token::generate();
+    let expires_at = Some("2026-11-24T00:00:00Z".parse().unwrap());
+    let stored = StoredToken { name: "grafana".to_owned(), may_read_domains: false, expires_at };
+    assert!(database.insert_token(&stored, &token.digest()).await.unwrap());
+    assert!(!database.insert_token(&stored, &[1; 32]).await.unwrap(), "a name is taken once");
+
+    let status = async |token: Option<&str>| service.get("/v1/insights", token).await.status;
+    assert_eq!(status(None).await, 401);
+    assert_eq!(status(Some("prose-reader-0000")).await, 401);
+    assert_eq!(status(Some(token.reveal())).await, 200);
+    let domains = service.get("/v1/insights/domains", Some(token.reveal())).await;
+    assert_eq!(domains.problem(), "forbidden");
+
+    service.set_clock("2026-11-24T00:00:00Z");
+    assert_eq!(status(Some(token.reveal())).await, 401, "expired");
+    service.set_clock("2026-11-23T12:00:00Z");
+    assert_eq!(status(Some(token.reveal())).await, 200);
+    assert!(database.delete_token("grafana").await.unwrap());
+    assert_eq!(status(Some(token.reveal())).await, 401, "revoked");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_that_is_printed_at_start_logs_a_browser_in() {
+    let service = with_a_release().await;
+    let token = service.app.issue_start_token().await.unwrap();
+    let answer = service.get(&ingest_api::login_path(&token), None).await;
+    assert_eq!(answer.status, 303);
+    assert!(answer.headers.contains("httponly; samesite=lax"), "{}", answer.headers);
+    let cookie = format!("reader={}", token.reveal());
+    let page = service.send("GET", "/", &[("cookie", &cookie)], b"").await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("What platforms is Prose used on?"));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_not_right_is_answered_with_what_would_be() {
+    let service = with_a_release().await;
+    let token = service.token().await;
+    for (path, status) in [
+        ("pods?window=year", 400),
+        ("pods?from=yesterday", 400),
+        ("pods?from=2026-12-01", 400),
+        ("pods?window=day&window=week", 400),
+        ("pods?colour=red", 400),
+        ("pods?format=xml", 400),
+        ("platforms?below=1.0.0", 400),
+        ("pod_versions?below=latest", 400),
+        ("countries", 404),
+    ] {
+        let answer = service.get(&format!("/v1/insights/{path}"), Some(&token)).await;
+        assert_eq!(answer.status, status, "{path}");
+        answer.problem();
+    }
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_of_an_open_window_is_answered() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    let token = service.token().await;
+    for insight in ["pods", "pod_versions", "app_versions", "pod_sizes", "platforms", "languages", "reach"] {
+        for window in ["day", "week", "month"] {
+            let path = format!("/v1/insights/{insight}?window={window}&from=2026-01-01&to=2026-12-31");
+            assert_eq!(service.get(&path, Some(&token)).await.json()["windows"], json!([]), "{path}");
+        }
+    }
+    service.app.shutdown().await;
+}

@@ -1,0 +1,160 @@
+//! What is taken, what is rejected, and what a sender is told.
+
+use serde_json::json;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_counted_once_in_each_of_the_three_windows() {
+    let service = Service::start().await;
+    let event = proxied(1, 1, "1.0.0", "web", "en");
+    for _ in 0..3 {
+        assert_eq!(service.post("/event", &event).await.status, 204);
+    }
+    let windows = service.database().open_windows().await.unwrap();
+    assert_eq!(windows.len(), 3);
+    for window in windows {
+        assert_eq!(
+            service.database().distinct_reporters(&window).await.unwrap(),
+            (1, 1),
+            "{}",
+            window.window
+        );
+    }
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_of_todays_apps_is_taken_as_it_is() {
+    let service = Service::start().await;
+    let event = json!({
+        "name": "account:signin", "data": { "credential_type": "password" },
+        "origin": {
+            "app": { "name": "prose-app-web", "version": "1.0.1", "platform": "macos-aarch64",
+                     "user_preferred_locales": ["de-CH", "en"] },
+            "pod": { "domain_hash": "f4ce232118cee9d2", "user_hash": "19a124bd2f89edfe" }
+        }
+    });
+    assert_eq!(service.post("/event", &event).await.status, 204);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_tells_which_events_are_rejected_and_counts_the_others() {
+    let service = Service::start().await;
+    let batch = json!([
+        proxied(1, 1, "1.0.0", "web", "en"),
+        "canary",
+        { "origin": { "pod": { "domain_hash": "CANARY" } } },
+        proxied(1, 2, "1.0.0", "web", "en"),
+    ]);
+    let answer = service.post("/events", &batch).await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.body.to_lowercase().contains("canary"), "{}", answer.body);
+    let answer = answer.json();
+    assert_eq!(answer["accepted"], 2);
+    let rejected: Vec<_> =
+        answer["rejected"].as_array().unwrap().iter().map(|item| item["index"].clone()).collect();
+    assert_eq!(rejected, [1, 2]);
+    assert_eq!(answer["rejected"][1]["problem"]["status"], 422);
+    let window = service.database().open_windows().await.unwrap()[0];
+    assert_eq!(service.database().distinct_reporters(&window).await.unwrap(), (2, 1));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_may_be_one_event_a_line() {
+    let service = Service::start().await;
+    let lines =
+        format!("{}\n\n{}\r\n", proxied(1, 1, "1.0.0", "web", "en"), direct(2, 1, "1.0.0", "web", "en"));
+    let headers = [("content-type", "application/x-ndjson; charset=utf-8")];
+    let answer = service.send("POST", "/_api/cloud/v1/analytics/events", &headers, lines.as_bytes()).await;
+    assert_eq!(answer.json(), json!({ "accepted": 2, "rejected": [] }));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_is_answered_with_a_problem_that_says_why() {
+    let service = Service::start().await;
+    let base = "/_api/cloud/v1/analytics";
+    let json = [("content-type", "application/json")];
+    type Case<'c> = (&'c str, String, &'c [(&'c str, &'c str)], Vec<u8>, u16, &'c str);
+    let cases: Vec<Case<'_>> = vec![
+        ("POST", format!("{base}/event"), &json, b"{\"origin\":".to_vec(), 400, "malformed-json"),
+        ("POST", format!("{base}/event"), &json, b"[]".to_vec(), 422, "invalid-event"),
+        ("POST", format!("{base}/event"), &[], b"{}".to_vec(), 415, "unsupported-media-type"),
+        ("POST", format!("{base}/event"), &json, vec![b' '; 20_000], 413, "body-too-large"),
+        ("POST", format!("{base}/events"), &json, vec![b' '; 5_000_000], 413, "body-too-large"),
+        ("POST", format!("{base}/events"), &json, b"{}".to_vec(), 400, "malformed-json"),
+        ("GET", format!("{base}/event"), &[], Vec::new(), 405, "method-not-allowed"),
+        ("POST", format!("{base}/event/"), &json, b"{}".to_vec(), 404, "not-found"),
+        ("GET", "/v1/insights/pods".to_owned(), &[], Vec::new(), 401, "unauthenticated"),
+        ("GET", "/nothing".to_owned(), &[], Vec::new(), 404, "not-found"),
+    ];
+    for (method, path, headers, body, status, problem) in cases {
+        let answer = service.send(method, &path, headers, &body).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (status, problem), "{method} {path}");
+    }
+    let too_many = vec![proxied(1, 1, "1.0.0", "web", "en"); 1_001];
+    assert_eq!(service.post("/events", &too_many.into()).await.problem(), "body-too-large");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_inflates_beyond_the_bound_is_refused() {
+    use std::io::Write;
+
+    let service = Service::start().await;
+    let gzip = |bytes: &[u8]| {
+        let mut child = std::process::Command::new("gzip")
+            .arg("-c")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        child.wait_with_output().unwrap().stdout
+    };
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let small = gzip(json!([proxied(1, 1, "1.0.0", "web", "en")]).to_string().as_bytes());
+    let answer = service.send("POST", "/_api/cloud/v1/analytics/events", &headers, &small).await;
+    assert_eq!(answer.json()["accepted"], 1);
+    // Reading stops at the bound, so the pipe of 60 KiB that gzip needs does not block us.
+    let bomb = gzip(&vec![b' '; 50_000_000]);
+    assert!(bomb.len() < 60_000);
+    let answer = service.send("POST", "/_api/cloud/v1/analytics/events", &headers, &bomb).await;
+    assert_eq!(answer.problem(), "body-too-large");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_app_of_another_origin_may_report() {
+    let service = Service::start().await;
+    let headers = [
+        ("origin", "https://chat.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type"),
+    ];
+    let answer = service.send("OPTIONS", "/_api/cloud/v1/analytics/event", &headers, b"").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.contains("access-control-allow-origin: *"), "{}", answer.headers);
+    let answer = service.send("OPTIONS", "/v1/insights", &headers, b"").await;
+    assert!(!answer.headers.contains("access-control-allow-origin"), "insights are for no other origin");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_name_reasons_and_nothing_that_a_sender_wrote() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let service = Service::start().await;
+    service.post("/event", &json!({ "origin": { "app": { "platform": 1 }, "pod": {} } })).await;
+    service.post("/event", &proxied(7, 7, "1.0.0", "web", "en")).await;
+    let mut stream = tokio::net::TcpStream::connect(service.app.metrics_address()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(text.contains("ingest_reports_accepted_total 1\n"), "{text}");
+    assert!(text.contains("ingest_reports_rejected_total{reason=\"invalid_event\"} 1\n"), "{text}");
+    service.app.shutdown().await;
+}

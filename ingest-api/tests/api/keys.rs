@@ -1,0 +1,47 @@
+//! A window that is open has one key, or the service says what to do.
+
+use ingest_api::app::{App, Jobs};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_key_of_an_open_window_is_an_error_with_the_way_out() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    std::fs::remove_file(service.key_file("day-2026-11-22.key")).unwrap();
+    let error = App::start(service.config.clone(), service.clock.clone(), Jobs::OnCall)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`day 2026-11-22` is missing"), "{error}");
+    assert!(error.contains("ingest-api windows close day 2026-11-22"), "{error}");
+    assert!(!service.key_files().contains(&"day-2026-11-22.key".to_owned()), "no second key is made");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_than_the_one_that_a_window_was_opened_with_is_refused() {
+    let service = Service::start().await;
+    std::fs::write(service.key_file("week-2026-11-16.key"), [7; 32]).unwrap();
+    let error = App::start(service.config.clone(), service.clock.clone(), Jobs::OnCall)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`week 2026-11-16` is not the one that it was opened with"), "{error}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_with_one_key_directory_count_a_reporter_once() {
+    let service = Service::start().await;
+    let event = proxied(1, 1, "1.0.0", "web", "en");
+    assert_eq!(service.post("/event", &event).await.status, 204);
+    let second = service.another().await;
+    let mut client = service;
+    let first = std::mem::replace(&mut client.app, second);
+    assert_eq!(client.post("/event", &event).await.status, 204);
+    let window = client.database().open_windows().await.unwrap()[0];
+    assert_eq!(client.database().distinct_reporters(&window).await.unwrap(), (1, 1));
+    client.app.shutdown().await;
+    first.shutdown().await;
+}
