@@ -1,4 +1,13 @@
-//! End to end: a fleet of Pods and apps that does not exist, what it sends, and what must be published about it.
+//! End to end: a fleet of Pods and apps that does not exist, what it sends through both services, and what must be
+//! published about it.
+//!
+//! ```text
+//! Fleet → Day → Stack → what is served
+//!             ↘ Truth → what must be served
+//! ```
 
 pub mod fleet;
+mod lanes;
+pub mod served;
+pub mod stack;
 pub mod truth;

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ingest_api::release::{AppVersion, Cell, Family, Population, Threshold, fold, tree};
 use ingest_api::window::{Window, WindowKind};
+use jiff::ToSpan;
+use jiff::civil::Date;
 use shared::event::Observed;
 use shared::locale::Locale;
 use shared::platform::Platform;
@@ -115,9 +117,16 @@ impl Truth {
         self.windows.keys().copied()
     }
 
-    /// The domains that were reported, by week.
-    pub fn domains(&self) -> &BTreeMap<Window, BTreeSet<String>> {
-        &self.domains
+    /// The domains that are known on `today`, each with the Monday of the week in which it was last reported. One that
+    /// was not reported in the two weeks before this one is forgotten.
+    pub fn domains(&self, today: Date) -> BTreeSet<(String, String)> {
+        let this_week = Window::of_day(WindowKind::Week, today).start();
+        let mut last_seen = BTreeMap::new();
+        for (week, domains) in &self.domains {
+            last_seen.extend(domains.iter().map(|domain| (domain.clone(), week.start())));
+        }
+        let known = last_seen.into_iter().filter(|(_, week)| *week >= this_week.saturating_sub(2.weeks()));
+        known.map(|(domain, week)| (domain, week.to_string())).collect()
     }
 
     /// What must be published about the windows that `threshold` gives a threshold for: those that are closed.

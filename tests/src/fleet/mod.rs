@@ -12,7 +12,7 @@ mod policy;
 
 use jiff::civil::Date;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use shared::event::Observed;
 use shared::version::Version;
 
@@ -119,6 +119,11 @@ impl Fleet {
         self.size
     }
 
+    /// The first day of the play.
+    pub fn first_day(&self) -> Date {
+        self.first_day
+    }
+
     /// Its Pods; those with a real proxy come first.
     pub fn pods(&self) -> &[Pod] {
         &self.pods
@@ -181,15 +186,24 @@ impl Fleet {
     }
 }
 
+/// Brings `items` into a random order.
+pub(crate) fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
+    for n in (1..items.len()).rev() {
+        items.swap(n, rng.random_range(0..=n));
+    }
+}
+
 impl Day {
     /// Brings the events of each Pod, and those without a Pod, into another order.
-    pub fn mix(&mut self, rng: &mut impl rand::Rng) {
+    pub fn mix(&mut self, rng: &mut impl Rng) {
         let lists = self.pods.iter_mut().map(|pod| &mut pod.events).chain([&mut self.direct]);
-        for list in lists {
-            for n in (1..list.len()).rev() {
-                list.swap(n, rng.random_range(0..=n));
-            }
-        }
+        lists.for_each(|list| shuffle(rng, list));
+    }
+
+    /// Has every event sent so many times.
+    pub fn repeat(&mut self, times: usize) {
+        let lists = self.pods.iter_mut().map(|pod| &mut pod.events).chain([&mut self.direct]);
+        lists.for_each(|list| *list = std::iter::repeat_n(&*list, times).flatten().cloned().collect());
     }
 
     /// How many events there are, without those of the Pods themselves.
