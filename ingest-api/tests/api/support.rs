@@ -27,6 +27,7 @@ fn postgres() -> &'static str {
     URL.get_or_init(|| {
         let directory = tempfile::Builder::new().prefix("prose-api-").tempdir().unwrap().keep();
         // A shell that waits on a pipe of ours: when we are gone, it stops the server and cleans up.
+        #[expect(clippy::zombie_processes, reason = "it outlives us; that is what it is for")]
         let mut watchdog = Command::new("sh")
             .arg("-c")
             .arg(r#"cat > /dev/null; kill -INT "$(head -n 1 "$1/postgres/postmaster.pid")"; sleep 2; rm -rf "$1""#)
