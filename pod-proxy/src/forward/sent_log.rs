@@ -49,7 +49,8 @@ impl SentLog {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             let written = serde_json::to_string(event).map_err(io::Error::from).and_then(|event| {
-                self.write_line(&mut file, &format!(r#"{{"at":"{at}","answer":"{answer}","event":{event}}}"#))
+                let line = format!("{{\"at\":\"{at}\",\"answer\":\"{answer}\",\"event\":{event}}}\n");
+                self.write_line(&mut file, line.as_bytes())
             });
             if let Err(error) = written {
                 tracing::warn!(%error, "the log of what was sent cannot be written");
@@ -59,8 +60,8 @@ impl SentLog {
         }
     }
 
-    fn write_line(&self, open: &mut Option<(File, u64)>, line: &str) -> io::Result<()> {
-        let length = line.len() as u64 + 1;
+    fn write_line(&self, open: &mut Option<(File, u64)>, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
         if length > self.max_bytes {
             return Ok(());
         }
@@ -72,7 +73,7 @@ impl SentLog {
             fs::rename(self.folder.join(NEWER), self.folder.join(OLDER))?;
             (file, size) = self.open()?;
         }
-        file.write_all(format!("{line}\n").as_bytes())?;
+        file.write_all(line)?;
         *open = Some((file, size + length));
         Ok(())
     }
@@ -107,4 +108,71 @@ pub fn read(folder: &Path, limit: usize) -> io::Result<Vec<Line>> {
         }
     }
     Ok(lines.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use shared::event::Domain;
+    use shared::policy::Policy;
+
+    use super::*;
+    use crate::facts::PodFacts;
+    use crate::filter::{PodReport, Report, filter};
+
+    fn event() -> FilteredEvent {
+        let facts = PodFacts::of(Domain::parse("example.org").unwrap()).with_accounts(Some(33));
+        filter(&Policy::default(), &facts, Report::Pod(PodReport::Daily)).unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_left_is_read_back_word_for_word_the_latest_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SentLog::new(folder.path(), 1 << 20);
+        log.write(at(1), "taken", &[event(), event()]);
+        drop(log);
+        SentLog::new(folder.path(), 1 << 20).write(at(2), "refused", &[event()]);
+        let lines = read(folder.path(), 10).unwrap();
+        assert_eq!(
+            lines.iter().map(|line| line.answer.as_str()).collect::<Vec<_>>(),
+            ["taken", "taken", "refused"]
+        );
+        assert_eq!(lines[2].at, "1970-01-01T00:00:02Z");
+        assert_eq!(lines[2].event.get(), serde_json::to_string(&event()).unwrap());
+        assert_eq!(read(folder.path(), 1).unwrap()[0].answer, "refused");
+        let mode = fs::metadata(folder.path().join(NEWER)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_two_files_together_never_have_more_than_the_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SentLog::new(folder.path(), 3_000);
+        for second in 0..100 {
+            log.write(at(second), "taken", &[event()]);
+            let size = |name: &str| fs::metadata(folder.path().join(name)).map_or(0, |file| file.len());
+            assert!(size(NEWER) + size(OLDER) <= 3_000);
+        }
+        let lines = read(folder.path(), 1_000).unwrap();
+        assert!(lines.len() > 5);
+        assert_eq!(lines.last().unwrap().at, at(99).to_string());
+    }
+
+    #[test]
+    fn a_bound_of_zero_keeps_nothing_and_a_line_that_was_cut_off_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        SentLog::new(folder.path(), 0).write(at(1), "taken", &[event()]);
+        assert_eq!(read(folder.path(), 10).unwrap().len(), 0);
+        let log = SentLog::new(folder.path(), 1 << 20);
+        log.write(at(1), "taken", &[event()]);
+        let path = folder.path().join(NEWER);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], &whole[..whole.len() - 30], b"\xe2\x80\n"].concat()).unwrap();
+        assert_eq!(read(folder.path(), 10).unwrap().len(), 1);
+    }
 }
