@@ -1,6 +1,7 @@
 //! A [`Config`] → a proxy at work: wires the parts. Tests and simulations start here too.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,7 +157,10 @@ impl App {
         let accounts = new_accounts(&config, &clock, &metrics)?;
         let live = Arc::new(Live::new(config, accounts)?);
         let config = &live.config;
-        std::fs::create_dir_all(&config.data_dir)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data_dir)
             .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
         let salt = salt::load_or_create(&config.salt_file)?;
         let spool = Arc::new(Spool::open(&config.data_dir, config.quota)?);

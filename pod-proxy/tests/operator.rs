@@ -66,6 +66,30 @@ async fn a_policy_that_is_tightened_acts_on_a_thousand_events_that_wait() {
 }
 
 #[tokio::test]
+async fn a_policy_that_is_tightened_acts_in_the_middle_of_sending_one_by_one() {
+    let vendor = Vendor::start().await;
+    vendor.takes_one_by_one();
+    let folder = tempfile::tempdir().unwrap();
+    let text = |analytics: &str| toml(&vendor.url, folder.path(), analytics, "");
+    let app = proxy(&text("")).await;
+    post_many(&app, 200).await;
+    let flush = tokio::spawn({
+        let app = app.clone();
+        async move { app.flush().await }
+    });
+    vendor.wait_for(|requests| requests.len() > 20).await;
+    app.reload(Config::from_toml(&text("usage.user_lang.enabled = false")).unwrap()).await.unwrap();
+    let before = vendor.requests().len();
+    assert_eq!(flush.await.unwrap().sent, 200);
+    let singles = vendor.requests();
+    assert!(before < 150, "the reload came too late to show anything");
+    // One may have been on its way.
+    for request in singles.iter().skip(before + 1).filter(|request| request.path().ends_with("/event")) {
+        assert!(!request.body.contains("de-CH"), "{}", request.body);
+    }
+}
+
+#[tokio::test]
 async fn turning_analytics_off_discards_a_thousand_events_that_wait() {
     let vendor = Vendor::start().await;
     let folder = tempfile::tempdir().unwrap();

@@ -67,9 +67,20 @@ pub struct Forwarder {
     searched_on: AtomicU32,
 }
 
-/// Whether a flush goes on after a request.
+/// Events that may leave while the configuration that filtered them is in force.
+struct Batch {
+    events: Vec<(EntryId, FilteredEvent)>,
+    filtered_by: Arc<Live>,
+}
+
+/// How a flush goes on after a batch.
 enum Next {
+    /// With the next batch.
     GoOn,
+    /// With what comes after this entry: the configuration was replaced, and what of the batch has not been sent is
+    /// to be filtered by the new one.
+    FilterAgain(Option<EntryId>),
+    /// Not at all.
     Stop(Ended),
 }
 
@@ -107,18 +118,18 @@ impl Forwarder {
         let mut vendor_takes_many = true;
         let mut after = None;
         loop {
-            let entries = self.spool.read(after.take(), MAX_BATCH).await?;
-            let Some(last) = entries.last() else { return Ok(()) };
-            after = Some(last.id.clone());
-            let live = live();
-            let batch = self.filter(&live, entries, report).await?;
-            let next = if batch.is_empty() {
+            let entries = self.spool.read(after.clone(), MAX_BATCH).await?;
+            let Some(last) = entries.last().map(|entry| entry.id.clone()) else { return Ok(()) };
+            let batch = self.filter(&live(), entries, report).await?;
+            let next = if batch.events.is_empty() {
                 Next::GoOn
             } else {
-                self.send(&live, batch, &mut vendor_takes_many, report).await?
+                self.send(batch, &live, &mut vendor_takes_many, report).await?
             };
-            if let Next::Stop(ended) = next {
-                return Err(ended);
+            match next {
+                Next::GoOn => after = Some(last),
+                Next::FilterAgain(sent) => after = sent.or(after),
+                Next::Stop(ended) => return Err(ended),
             }
         }
     }
@@ -126,16 +137,16 @@ impl Forwarder {
     /// What of `entries` may leave now. What may not is discarded.
     async fn filter(
         &self,
-        live: &Live,
+        live: &Arc<Live>,
         entries: Vec<Entry>,
         report: &mut FlushReport,
-    ) -> Result<Vec<(EntryId, FilteredEvent)>, Ended> {
+    ) -> Result<Batch, Ended> {
         let facts = live.facts_for_sending().await;
-        let mut batch = Vec::with_capacity(entries.len());
+        let mut events = Vec::with_capacity(entries.len());
         let mut discarded = Vec::new();
         for Entry { id, report } in entries {
             match report.map(|report| filter(&live.config.policy, &facts, report)) {
-                Some(Ok(event)) => batch.push((id, event)),
+                Some(Ok(event)) => events.push((id, event)),
                 Some(Err(Dropped::UnknownCohort)) => return Err(Ended::UnknownCohort),
                 Some(Err(reason)) => discarded.push((id, Discarded::Policy(reason))),
                 None => discarded.push((id, Discarded::Unreadable)),
@@ -146,33 +157,43 @@ impl Forwarder {
             self.metrics.discarded(*reason, 1);
         }
         self.spool.remove(discarded.into_iter().map(|(id, _)| id)).await?;
-        Ok(batch)
+        Ok(Batch { events, filtered_by: Arc::clone(live) })
     }
 
     /// Sends a batch, in one request or, where the vendor has no route for that, one by one.
     async fn send(
         &self,
-        live: &Live,
-        batch: Vec<(EntryId, FilteredEvent)>,
+        batch: Batch,
+        live: impl Fn() -> Arc<Live>,
         vendor_takes_many: &mut bool,
         report: &mut FlushReport,
     ) -> Result<Next, Ended> {
+        let Batch { events, filtered_by } = batch;
+        let in_force = || Arc::ptr_eq(&live(), &filtered_by);
+        if !in_force() {
+            return Ok(Next::FilterAgain(None));
+        }
         if *vendor_takes_many {
-            let (ids, events): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
+            let (ids, events): (Vec<_>, Vec<_>) = events.iter().cloned().unzip();
             let attempt = self.attempt(&events);
-            let answer = attempt.record(live.client.send_many(&events, self.clock.now()).await);
+            let answer = attempt.record(filtered_by.client.send_many(&events, self.clock.now()).await);
             match answer {
                 Answer::NoSuchRoute => *vendor_takes_many = false,
                 Answer::TooLarge => {}
                 answer => return self.settle(ids, answer, report).await,
             }
         }
-        for (id, event) in batch {
+        let mut sent = None;
+        for (id, event) in events {
+            if !in_force() {
+                return Ok(Next::FilterAgain(sent));
+            }
             let attempt = self.attempt(std::slice::from_ref(&event));
-            let answer = attempt.record(live.client.send_one(&event, self.clock.now()).await);
-            if let Next::Stop(ended) = self.settle(vec![id], answer, report).await? {
+            let answer = attempt.record(filtered_by.client.send_one(&event, self.clock.now()).await);
+            if let Next::Stop(ended) = self.settle(vec![id.clone()], answer, report).await? {
                 return Ok(Next::Stop(ended));
             }
+            sent = Some(id);
         }
         Ok(Next::GoOn)
     }

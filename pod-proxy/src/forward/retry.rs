@@ -25,13 +25,13 @@ pub enum Verdict {
 }
 
 /// What a status means. A redirection is not followed: it is a network that wants to show a page, or a vendor who
-/// has moved, and neither has the event.
+/// has moved, and neither has the event. 407 comes from a proxy in between, and not from the vendor.
 pub fn verdict(status: u16) -> Verdict {
     match status {
         200..=299 => Verdict::Settled,
         404 | 405 => Verdict::NoSuchRoute,
         413 => Verdict::TooLarge,
-        408 | 425 | 429 => Verdict::Later,
+        407 | 408 | 425 | 429 => Verdict::Later,
         400..=499 => Verdict::Discard,
         _ => Verdict::Later,
     }
@@ -87,6 +87,7 @@ mod tests {
             (400, Verdict::Discard),
             (404, Verdict::NoSuchRoute),
             (405, Verdict::NoSuchRoute),
+            (407, Verdict::Later),
             (408, Verdict::Later),
             (413, Verdict::TooLarge),
             (422, Verdict::Discard),

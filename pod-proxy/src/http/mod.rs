@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
@@ -37,9 +38,9 @@ pub(crate) fn router(app: App, base_path: &str) -> Router {
         .route("/healthz", get(health::get_health))
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .fallback(async || Error::NotFound)
+        .layer(CatchPanicLayer::custom(|_| Error::Panicked.into_response()))
         .layer(middleware::from_fn_with_state(app.clone(), problem::count_problems))
         .layer(cors)
-        .layer(CatchPanicLayer::new())
         .with_state(app)
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum Error {
     MethodNotAllowed,
     /// It was not kept.
     NotKept(KeepError),
+    /// A defect of ours.
+    Panicked,
 }
 
 impl From<Rejection> for Error {
@@ -56,6 +58,7 @@ impl Error {
             Self::MethodNotAllowed => (ProblemType::METHOD_NOT_ALLOWED, None),
             Self::NotKept(KeepError::Full) => (ProblemType::STORAGE_FULL, None),
             Self::NotKept(KeepError::Fault) => (ProblemType::UNAVAILABLE, None),
+            Self::Panicked => (ProblemType::INTERNAL, None),
         };
         Problem::new(kind, detail.map(str::to_owned))
     }
@@ -108,5 +111,6 @@ fn slug(error: Error) -> &'static str {
         Error::MethodNotAllowed => ProblemType::METHOD_NOT_ALLOWED.slug,
         Error::NotKept(KeepError::Full) => ProblemType::STORAGE_FULL.slug,
         Error::NotKept(KeepError::Fault) => ProblemType::UNAVAILABLE.slug,
+        Error::Panicked => ProblemType::INTERNAL.slug,
     }
 }

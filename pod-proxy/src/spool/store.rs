@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -243,6 +244,8 @@ fn is_disk_full(error: &redb::Error) -> bool {
 fn open(path: &Path) -> Result<(Database, Held, u64), Opening> {
     let io = |reason: String| Opening::Refused(OpenError::Io { path: path.to_owned(), reason });
     let opened = catch_unwind(|| -> Result<_, redb::Error> {
+        // Made here and not by redb, so that it is its owner's alone.
+        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let mut database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
         let (held, next_number) = take_stock(&database)?;
         let length = fs::metadata(path)?.len();

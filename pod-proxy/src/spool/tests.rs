@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use shared::event::{Domain, Event};
@@ -38,6 +39,8 @@ async fn what_was_kept_is_there_after_opening_again() {
     let own = filter(&Policy::default(), &facts(), Report::Pod(PodReport::Daily)).unwrap();
     spool.keep(own.clone(), 1).await.unwrap();
     let before = spool.held();
+    let mode = fs::metadata(folder.path().join(FILE_NAME)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     spool.close().await;
     assert_eq!(spool.keep(event(2, "1.0.0"), 1).await, Err(KeepError::Fault));
 
