@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 ///
 /// # Errors
 /// The first that happens; what has begun may still be done.
-pub(crate) async fn spread<T, W, F>(lanes: usize, items: Vec<T>, work: W) -> anyhow::Result<()>
+pub async fn spread<T, W, F>(lanes: usize, items: Vec<T>, work: W) -> anyhow::Result<()>
 where
     T: Send + 'static,
     W: Fn(T) -> F + Clone + Send + 'static,

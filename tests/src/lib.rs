@@ -7,7 +7,8 @@
 //! ```
 
 pub mod fleet;
-mod lanes;
+pub mod lanes;
+pub mod process;
 pub mod served;
 pub mod stack;
 pub mod truth;

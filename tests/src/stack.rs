@@ -5,7 +5,7 @@
 //! the vendor.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,6 +75,14 @@ pub fn vendor_config(folder: &Path) -> ingest_api::config::Config {
     }
 }
 
+/// A temporary folder that another user, as whom Postgres is run, gets through.
+///
+/// # Errors
+/// If there can be none.
+pub fn folder() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("prose-e2e-").permissions(fs::Permissions::from_mode(0o711)).tempdir()
+}
+
 /// A client that talks to this machine only.
 ///
 /// # Errors
@@ -141,6 +149,16 @@ impl Stack {
         &self.vendor
     }
 
+    /// Lets time pass, in which nobody sends anything: what is over by six o'clock of that day is released.
+    ///
+    /// # Errors
+    /// If a window cannot be closed.
+    pub async fn wait_until(&self, day: Date) -> anyhow::Result<()> {
+        self.clock.set(at(day, 6));
+        self.vendor.run_jobs().await?;
+        Ok(())
+    }
+
     /// Sends what the fleet sends on a day, and lets the day end: what is over is released. `times` is how often the
     /// Pods report on themselves.
     ///
@@ -200,8 +218,7 @@ impl Stack {
                 "a proxy could not send what it had: {flushed:?}"
             );
         }
-        self.clock.set(at(day.date, 26));
-        self.vendor.run_jobs().await?;
+        self.wait_until(day.date.saturating_add(1.day())).await?;
         Ok(passed)
     }
 

@@ -74,7 +74,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Ended> {
     let fleet = Fleet::new(cli.seed, size, today.saturating_sub(jiff::Span::new().days(cli.days)));
     introduce(&fleet);
 
-    let folder = tempfile::Builder::new().prefix("prose-demo-").tempdir()?;
+    let folder = e2e::stack::folder()?;
     let mut stack = Stack::start(&fleet, folder.path()).await?;
     let ended = tokio::select! {
         ended = play_and_check(&fleet, &mut stack, today) => ended,

@@ -1,0 +1,255 @@
+//! The real binaries of this workspace as processes: started, watched, stopped, and killed by their ids.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a process may take to say what is waited for.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The folder with the binaries of this workspace, built as they are now, in the profile of this test.
+///
+/// # Errors
+/// If they cannot be built.
+pub fn binaries() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || -> anyhow::Result<PathBuf> {
+        let executable = std::env::current_exe()?;
+        let folder = executable.ancestors().nth(2).context("a test lies two folders below the binaries")?;
+        let target = folder.parent().context("a profile lies in the target folder")?;
+        let mut cargo = Command::new(env!("CARGO"));
+        // All of the workspace, so that dependencies have the features that they have been built with already.
+        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).output()?;
+        ensure!(built.status.success(), "cargo build: {}", String::from_utf8_lossy(&built.stderr));
+        Ok(folder.to_owned())
+    };
+    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+/// A command for a binary of this workspace, with nothing of our environment but the path.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn command(name: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(binaries()?.join(name));
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
+    Ok(command)
+}
+
+/// A process that runs. Killed when it goes out of sight.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts it, and listens to what it says.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (send, lines) = channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let out = child.stdout.take().context("standard output")?;
+        let err = child.stderr.take().context("standard error")?;
+        listen(out, send.clone(), Arc::clone(&log));
+        listen(err, send, Arc::clone(&log));
+        Ok(Self { child, lines, log })
+    }
+
+    /// The first line that `find` finds something in.
+    ///
+    /// # Errors
+    /// If there is none in time; with everything that it said.
+    pub fn wait_for<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
+        let end = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            if let Some(found) = find(&line) {
+                return Ok(found);
+            }
+        }
+        bail!("it did not say what was waited for, but:\n{}", self.log());
+    }
+
+    /// Everything that it has said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// If it cannot be ended.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// If it ends with an error, or not in time.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended with {status}:\n{}", self.log());
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "it did not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
+    }
+}
+
+fn listen(stream: impl Read + Send + 'static, lines: Sender<String>, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            *log.lock().unwrap_or_else(PoisonError::into_inner) += &format!("{line}\n");
+            // Nobody may be waiting any more.
+            let _ = lines.send(line);
+        }
+    });
+}
+
+/// The vendor's service as a process, with its private Postgres.
+#[derive(Debug)]
+pub struct VendorProcess {
+    process: Process,
+    address: SocketAddr,
+    data_dir: PathBuf,
+}
+
+impl VendorProcess {
+    /// Starts it with everything in `data_dir`, at that address (port 0 for any), and waits until it takes reports.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+        let mut command = command("ingest-api")?;
+        command.env("RUST_LOG", "debug").args(["serve", "--metrics-listen", "127.0.0.1:0", "--listen"]);
+        command.arg(listen.to_string()).arg("--data-dir").arg(data_dir);
+        let mut process = Process::start(&mut command)?;
+        let address = process.wait_for(|line| {
+            line.strip_prefix("Reports are taken at http://")?.split('/').next()?.parse().ok()
+        })?;
+        Ok(Self { process, address, data_dir: data_dir.to_owned() })
+    }
+
+    /// Where it takes reports.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills its Postgres, the first process and all its children, as a power cut would.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_postgres(&self) -> anyhow::Result<()> {
+        let postmaster = postmaster(&self.data_dir).context("there is no postmaster")?;
+        let children = children(postmaster)?;
+        kill_process(postmaster, Signal::KILL)?;
+        for child in children {
+            // It may have ended when its parent did.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for VendorProcess {
+    fn drop(&mut self) {
+        // Neither may be there any more. Its Postgres would outlive it if it was killed.
+        let _ = self.process.kill();
+        if let Some(postmaster) = postmaster(&self.data_dir) {
+            let _ = kill_process(postmaster, Signal::INT);
+        }
+    }
+}
+
+/// The first process of the Postgres in `data_dir`, if that is what has the id that it wrote down.
+fn postmaster(data_dir: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
+    let pid: i32 = text.lines().next()?.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Pid::from_raw(pid).filter(|_| name.trim() == "postgres")
+}
+
+fn children(parent: Pid) -> anyhow::Result<Vec<Pid>> {
+    let parent_of = |pid: i32| -> Option<i32> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
+    };
+    let pids = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let children = pids.filter(|pid| parent_of(*pid) == Some(parent.as_raw_nonzero().get()));
+    Ok(children.filter_map(Pid::from_raw).collect())
+}
+
+/// A Pod's proxy as a process.
+#[derive(Debug)]
+pub struct ProxyProcess {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl ProxyProcess {
+    /// Starts it with the configuration in `file`, and waits until it takes events.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(file: &Path) -> anyhow::Result<Self> {
+        let mut process = Process::start(command("pod-proxy")?.args(["run", "--config"]).arg(file))?;
+        let address = process.wait_for(|line| {
+            // The log may be coloured.
+            let (_, rest) = line.split_once("listening")?;
+            let from = rest.find(|character: char| character.is_ascii_digit() && character != '0')?;
+            rest[from..]
+                .split(|c: char| !(c.is_ascii_digit() || ".:".contains(c)))
+                .find_map(|text| text.parse().ok())
+        })?;
+        Ok(Self { process, address })
+    }
+
+    /// Where apps reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The route for events, as a URL.
+    pub fn event_url(&self) -> String {
+        format!("http://{}/cloud-api-proxy/v1/analytics/event", self.address)
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
