@@ -1,4 +1,24 @@
--- Four schemas, so that a database role can be given one of them and no other.
+-- Four schemas and three roles. The service connects as the owner of all this, and takes one of the roles for each of
+-- its tasks before it does anything:
+--   prose_intake   writes to open windows, and reads none of their rows
+--   prose_release  reads open windows when they are closed, and writes releases
+--   prose_reader   reads releases
+-- What a role cannot be trusted with as a whole is behind a function that runs as the owner.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['prose_intake', 'prose_release', 'prose_reader'] LOOP
+        BEGIN
+            -- Roles belong to the server, not to the database: another database may have made them, or be about to.
+            EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+        EXECUTE format('GRANT %I TO CURRENT_USER', name);
+    END LOOP;
+END
+$$;
 
 -- Open windows: what has been reported, by subject. Nothing here outlives its window.
 CREATE SCHEMA intake;
@@ -45,6 +65,9 @@ CREATE TABLE intake.pod_template (
     size        integer NOT NULL
 );
 
+GRANT USAGE ON SCHEMA intake TO prose_intake, prose_release;
+GRANT SELECT ON intake.open_window TO prose_intake, prose_release;
+
 -- Releases: what has been published. Written once, and then never changed.
 CREATE SCHEMA release;
 
@@ -84,6 +107,60 @@ CREATE TRIGGER closed_window_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON rel
 CREATE TRIGGER block_is_final BEFORE UPDATE OR DELETE OR TRUNCATE ON release.block
     FOR EACH STATEMENT EXECUTE FUNCTION release.refuse();
 
+GRANT USAGE ON SCHEMA release TO prose_intake, prose_release, prose_reader;
+-- Intake asks whether a window has been released, so that it is not opened again.
+GRANT SELECT ON release.closed_window TO prose_intake;
+GRANT SELECT, INSERT ON release.closed_window, release.block TO prose_release;
+GRANT SELECT ON release.closed_window, release.block TO prose_reader;
+
+-- Opens a window with its two tables, unless it is open or has been released.
+CREATE FUNCTION intake.create_window(kind text, starts_on date, key_check bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+    id integer;
+BEGIN
+    IF EXISTS (SELECT FROM release.closed_window c WHERE c.kind = $1 AND c.starts_on = $2) THEN
+        RETURN;
+    END IF;
+    INSERT INTO intake.open_window AS w (kind, starts_on, key_check) VALUES ($1, $2, $3)
+        ON CONFLICT ON CONSTRAINT open_window_once DO NOTHING RETURNING w.id INTO id;
+    IF id IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE intake.w%s_installation (LIKE intake.installation_template INCLUDING ALL)', id);
+    EXECUTE format('CREATE TABLE intake.w%s_pod (LIKE intake.pod_template INCLUDING ALL)', id);
+    EXECUTE format('GRANT INSERT ON intake.w%1$s_installation, intake.w%1$s_pod TO prose_intake', id);
+    EXECUTE format('GRANT SELECT ON intake.w%1$s_installation, intake.w%1$s_pod TO prose_release', id);
+END
+$$;
+
+-- Takes the tables of an open window away from the writers, by another name.
+CREATE FUNCTION intake.begin_closing(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    UPDATE intake.open_window w SET state = 'closing' WHERE w.id = $1 AND w.state = 'open';
+    IF FOUND THEN
+        EXECUTE format('ALTER TABLE intake.w%1$s_installation RENAME TO closing%1$s_installation', id);
+        EXECUTE format('ALTER TABLE intake.w%1$s_pod RENAME TO closing%1$s_pod', id);
+    END IF;
+END
+$$;
+
+-- Removes a window that is being closed, with all its rows.
+CREATE FUNCTION intake.drop_window(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+    DELETE FROM intake.open_window w WHERE w.id = $1 AND w.state = 'closing';
+    IF FOUND THEN
+        EXECUTE format('DROP TABLE intake.closing%1$s_installation, intake.closing%1$s_pod', id);
+    END IF;
+END
+$$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA intake FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION intake.create_window TO prose_intake;
+GRANT EXECUTE ON FUNCTION intake.begin_closing, intake.drop_window TO prose_release;
+
 -- Who may read.
 CREATE SCHEMA access;
 
@@ -106,3 +183,27 @@ CREATE TABLE optin.domain (
     -- Monday of the ISO week in which it was last reported. Two closed weeks later, the row is deleted.
     last_seen_week date NOT NULL
 );
+
+GRANT USAGE ON SCHEMA access, optin TO prose_reader;
+GRANT USAGE ON SCHEMA optin TO prose_intake, prose_release;
+GRANT SELECT, INSERT, UPDATE ON optin.domain TO prose_intake;
+GRANT SELECT, DELETE ON optin.domain TO prose_release;
+
+-- The rights of a token, if it is valid. A reader can ask about a token that it holds, and about no other.
+CREATE FUNCTION access.valid_token(digest bytea, at timestamptz)
+RETURNS TABLE (name text, may_read_domains boolean, expires_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+    SELECT t.name, t.may_read_domains, t.expires_at FROM access.token t
+    WHERE t.digest = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)
+$$;
+
+-- The domains, for whoever holds a valid token with the right to them.
+CREATE FUNCTION optin.domains(digest bytea, at timestamptz) RETURNS SETOF optin.domain
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+    SELECT d.* FROM optin.domain d
+    WHERE EXISTS (SELECT FROM access.valid_token($1, $2) t WHERE t.may_read_domains)
+    ORDER BY d.domain COLLATE "C"
+$$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA access, optin FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION access.valid_token, optin.domains TO prose_reader;

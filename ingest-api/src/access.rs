@@ -45,6 +45,8 @@ impl Token {
 /// A reader whose token is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
+    /// The token, for what the database decides about.
+    pub token: Token,
     /// Whether it may read the opt-in domains.
     pub may_read_domains: bool,
 }

@@ -229,6 +229,36 @@ mod tests {
         }
     }
 
+    /// The fields of the wire that are no data points: who reports, and how the report came.
+    const NOT_DATA: [&str; 4] = ["name", "proxied", "origin.pod.domain_hash", "origin.pod.user_hash"];
+
+    #[test]
+    fn every_field_that_is_read_belongs_to_a_data_point_or_says_who_reports() {
+        fn leaves(
+            schema: &serde_json::Value,
+            root: &serde_json::Value,
+            path: &str,
+            found: &mut BTreeSet<String>,
+        ) {
+            let reference = [schema, &schema["anyOf"][0]].into_iter().find_map(|s| s["$ref"].as_str());
+            let schema = reference.map_or(schema, |r| &root["$defs"][r.trim_start_matches("#/$defs/")]);
+            match schema["properties"].as_object() {
+                None => {
+                    found.insert(path.to_owned());
+                }
+                Some(properties) => properties.iter().for_each(|(key, property)| {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    leaves(property, root, &path, found);
+                }),
+            }
+        }
+        let schema = crate::event::Event::json_schema();
+        let mut read = BTreeSet::new();
+        leaves(&schema, &schema, "", &mut read);
+        let registered = REGISTRY.iter().flat_map(|point| point.fields).chain(&NOT_DATA);
+        assert_eq!(read, registered.map(|field| (*field).to_owned()).collect());
+    }
+
     #[test]
     fn keys_and_fields_are_declared_once() {
         let mut seen = BTreeSet::new();

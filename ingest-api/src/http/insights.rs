@@ -96,7 +96,9 @@ pub(super) async fn get_insight(
                 "Domains need a token that was made with `ingest-api token create NAME --domains`.",
             ));
         }
-        let answer = domains_answer(services.database.domains().await?);
+        let answer = domains_answer(
+            services.database.domains_for(&reader.token.digest(), services.clock.now()).await?,
+        );
         return Ok(if as_csv {
             csv(insight, table::domains_csv(&answer))
         } else {

@@ -22,16 +22,16 @@ impl FromRequestParts<Services> for Reader {
                 "Send a token as `Authorization: Bearer …`. `ingest-api token create NAME` makes one.",
             )
         })?;
-        read(services, &token).await
+        read(services, token).await
     }
 }
 
-async fn read(services: &Services, token: &Token) -> Result<Reader, Error> {
+async fn read(services: &Services, token: Token) -> Result<Reader, Error> {
     let stored = services.database.valid_token(&token.digest(), services.clock.now()).await?;
     let stored = stored.ok_or_else(|| {
         Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
     })?;
-    Ok(Reader { may_read_domains: stored.may_read_domains })
+    Ok(Reader { token, may_read_domains: stored.may_read_domains })
 }
 
 fn presented(headers: &HeaderMap) -> Option<Token> {
@@ -62,7 +62,7 @@ pub(super) async fn get_login(
     let Query(LoginQuery { token }) =
         query.map_err(|_| Error::problem(ProblemType::INVALID_QUERY, "The link must end in `?token=…`."))?;
     let token = Token::presented(&token);
-    read(&services, &token).await?;
+    let Reader { token, .. } = read(&services, token).await?;
     let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400", token.reveal());
     let headers = [
         (header::SET_COOKIE, cookie),

@@ -1,5 +1,6 @@
 //! `optin.domain`: domains of Pods whose operators opted in.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::Row;
@@ -28,7 +29,7 @@ impl Database {
         )
         .bind(domains)
         .bind(week.to_sqlx())
-        .execute(&self.0)
+        .execute(&self.intake)
         .await?;
         Ok(())
     }
@@ -37,22 +38,36 @@ impl Database {
     pub async fn purge_domains(&self, week: Date) -> Result<u64, StoreError> {
         let deleted = sqlx::query("DELETE FROM optin.domain WHERE last_seen_week < $1")
             .bind(week.to_sqlx())
-            .execute(&self.0)
+            .execute(&self.release)
             .await?;
         Ok(deleted.rows_affected())
     }
 
-    /// The domains, in alphabetical order.
+    /// The domains, in alphabetical order. For the owner, on the command line.
     pub async fn domains(&self) -> Result<Vec<SeenDomain>, StoreError> {
         let rows =
             sqlx::query("SELECT domain, last_seen_week FROM optin.domain ORDER BY domain COLLATE \"C\"")
-                .fetch_all(&self.0)
+                .fetch_all(&self.owner)
                 .await?;
-        rows.iter()
-            .map(|row| {
-                let week: jiff_sqlx::Date = row.try_get("last_seen_week")?;
-                Ok(SeenDomain { domain: row.try_get("domain")?, last_seen_week: week.to_jiff() })
-            })
-            .collect()
+        rows.iter().map(seen).collect()
     }
+
+    /// The domains, for whoever holds the token with that digest: none, unless it is valid at `now` and has the right.
+    pub async fn domains_for(
+        &self,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Vec<SeenDomain>, StoreError> {
+        let rows = sqlx::query("SELECT domain, last_seen_week FROM optin.domains($1, $2)")
+            .bind(digest.as_slice())
+            .bind(now.to_sqlx())
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter().map(seen).collect()
+    }
+}
+
+fn seen(row: &sqlx::postgres::PgRow) -> Result<SeenDomain, StoreError> {
+    let week: jiff_sqlx::Date = row.try_get("last_seen_week")?;
+    Ok(SeenDomain { domain: row.try_get("domain")?, last_seen_week: week.to_jiff() })
 }

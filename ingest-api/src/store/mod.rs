@@ -50,19 +50,38 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }
 
-/// Connections to the database.
+/// Connections to the database: a few for each of its roles, and one for its owner.
+///
+/// Each method uses the role that its task needs. The roles are what a mistake in a query, or whoever makes us run one,
+/// comes up against; whoever holds the owner's password is not held back by them.
 #[derive(Clone, Debug)]
-pub struct Database(PgPool);
+pub struct Database {
+    owner: PgPool,
+    intake: PgPool,
+    release: PgPool,
+    reader: PgPool,
+}
 
 impl Database {
-    /// Opens a pool; connects when it is first used.
+    /// Prepares the connections; they are made when they are first used.
     pub fn new(options: PgConnectOptions) -> Self {
         let options = options.application_name("ingest-api");
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(3))
-            .connect_lazy_with(options);
-        Self(pool)
+        let pool = |size, role: Option<&str>| {
+            let options = match role {
+                Some(role) => options.clone().options([("role", role)]),
+                None => options.clone(),
+            };
+            PgPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(Duration::from_secs(3))
+                .connect_lazy_with(options)
+        };
+        Self {
+            owner: pool(1, None),
+            intake: pool(2, Some("prose_intake")),
+            release: pool(2, Some("prose_release")),
+            reader: pool(6, Some("prose_reader")),
+        }
     }
 
     /// Brings the schema up to this version of the software. Instances that do so at once wait for each other.
@@ -70,7 +89,7 @@ impl Database {
     /// # Errors
     /// If the database cannot be reached, or is of a newer version.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.run(&self.0).await?)
+        Ok(MIGRATIONS.run(&self.owner).await?)
     }
 
     /// Checks that the schema is the one that this version of the software needs.
@@ -79,7 +98,7 @@ impl Database {
     /// [`StoreError::NotMigrated`] if it is not.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let known = MIGRATIONS.iter().count();
-        let mut connection = self.0.acquire().await?;
+        let mut connection = self.owner.acquire().await?;
         let connection: &mut PgConnection = &mut connection;
         let applied =
             connection.list_applied_migrations("_sqlx_migrations").await.map_or(0, |applied| applied.len());
@@ -91,12 +110,14 @@ impl Database {
     /// # Errors
     /// If it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.0).await?;
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
         Ok(())
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
-        self.0.close().await;
+        for pool in [&self.intake, &self.release, &self.reader, &self.owner] {
+            pool.close().await;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `intake.open_window` and the two tables of each window: open → closing → gone.
 
 use jiff_sqlx::ToSqlx;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 
 use super::{Database, StoreError};
 use crate::window::{Window, WindowKind};
@@ -28,7 +28,7 @@ impl Database {
         let rows = sqlx::query(
             "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
         )
-        .fetch_all(&self.0)
+        .fetch_all(&self.intake)
         .await?;
         rows.iter().map(stored).collect()
     }
@@ -41,7 +41,7 @@ impl Database {
         )
         .bind(window.kind().as_str())
         .bind(window.start().to_sqlx())
-        .fetch_optional(&self.0)
+        .fetch_optional(&self.intake)
         .await?;
         row.as_ref().map(stored).transpose()
     }
@@ -53,54 +53,19 @@ impl Database {
         window: Window,
         key_check: i64,
     ) -> Result<Option<StoredWindow>, StoreError> {
-        let mut transaction = self.0.begin().await?;
-        let released = sqlx::query("SELECT FROM release.closed_window WHERE kind = $1 AND starts_on = $2")
+        sqlx::query("SELECT intake.create_window($1, $2, $3)")
             .bind(window.kind().as_str())
             .bind(window.start().to_sqlx())
-            .fetch_optional(&mut *transaction)
+            .bind(key_check)
+            .execute(&self.intake)
             .await?;
-        if released.is_some() {
-            return Ok(None);
-        }
-        let created = sqlx::query(
-            "INSERT INTO intake.open_window (kind, starts_on, key_check) VALUES ($1, $2, $3)
-             ON CONFLICT ON CONSTRAINT open_window_once DO NOTHING RETURNING id",
-        )
-        .bind(window.kind().as_str())
-        .bind(window.start().to_sqlx())
-        .bind(key_check)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        if let Some(row) = created {
-            let id: i32 = row.try_get("id")?;
-            for kind in ["installation", "pod"] {
-                let create =
-                    format!("CREATE TABLE intake.w{id}_{kind} (LIKE intake.{kind}_template INCLUDING ALL)");
-                sqlx::query(AssertSqlSafe(create)).execute(&mut *transaction).await?;
-            }
-        }
-        transaction.commit().await?;
         self.open_window(window).await
     }
 
     /// Takes the tables of a window away from the writers: waits for those that are in the middle of a commit, and
     /// later ones find no table. Does nothing if that has been done.
     pub async fn begin_closing(&self, window: &StoredWindow) -> Result<(), StoreError> {
-        let mut transaction = self.0.begin().await?;
-        let id = window.id;
-        let opened =
-            sqlx::query("UPDATE intake.open_window SET state = 'closing' WHERE id = $1 AND state = 'open'")
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected();
-        if opened == 1 {
-            for kind in ["installation", "pod"] {
-                let rename = format!("ALTER TABLE intake.w{id}_{kind} RENAME TO closing{id}_{kind}");
-                sqlx::query(AssertSqlSafe(rename)).execute(&mut *transaction).await?;
-            }
-        }
-        transaction.commit().await?;
+        sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
         Ok(())
     }
 }
@@ -113,10 +78,7 @@ pub(super) async fn drop_window(
     connection: &mut PgConnection,
     window: &StoredWindow,
 ) -> Result<(), StoreError> {
-    let id = window.id;
-    let drop = format!("DROP TABLE intake.closing{id}_installation, intake.closing{id}_pod");
-    sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
-    sqlx::query("DELETE FROM intake.open_window WHERE id = $1").bind(id).execute(connection).await?;
+    sqlx::query("SELECT intake.drop_window($1)").bind(window.id).execute(connection).await?;
     Ok(())
 }
 

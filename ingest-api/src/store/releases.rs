@@ -42,7 +42,7 @@ impl Database {
     /// # Errors
     /// If the database fails.
     pub async fn release(&self, window: &StoredWindow, threshold: &Threshold) -> Result<bool, StoreError> {
-        let mut connection = self.0.acquire().await?;
+        let mut connection = self.release.acquire().await?;
         let mut transaction = connection.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLOSE_LOCK).execute(&mut *transaction).await?;
         let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
@@ -92,7 +92,7 @@ impl Database {
         let row = sqlx::query("SELECT FROM release.closed_window WHERE kind = $1 AND starts_on = $2")
             .bind(window.kind().as_str())
             .bind(window.start().to_sqlx())
-            .fetch_optional(&self.0)
+            .fetch_optional(&self.intake)
             .await?;
         Ok(row.is_some())
     }
@@ -102,7 +102,7 @@ impl Database {
         let row =
             sqlx::query("SELECT max(starts_on) AS starts_on FROM release.closed_window WHERE kind = $1")
                 .bind(kind.as_str())
-                .fetch_one(&self.0)
+                .fetch_one(&self.reader)
                 .await?;
         let starts_on: Option<jiff_sqlx::Date> = row.try_get("starts_on")?;
         Ok(starts_on.map(|day| Window::of_day(kind, day.to_jiff())))
@@ -123,7 +123,7 @@ impl Database {
         .bind(kind.as_str())
         .bind(from.to_sqlx())
         .bind(to.to_sqlx())
-        .fetch_all(&self.0)
+        .fetch_all(&self.reader)
         .await?;
         let mut releases = Vec::with_capacity(windows.len());
         for row in windows {
@@ -140,7 +140,7 @@ impl Database {
         .bind(from.to_sqlx())
         .bind(to.to_sqlx())
         .bind(families)
-        .fetch_all(&self.0)
+        .fetch_all(&self.reader)
         .await?;
         for row in blocks {
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;

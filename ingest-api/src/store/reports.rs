@@ -25,7 +25,7 @@ impl Database {
     /// # Errors
     /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
     pub async fn append(&self, windows: &[(StoredWindow, Rows)]) -> Result<Appended, StoreError> {
-        let mut transaction = self.0.begin().await?;
+        let mut transaction = self.intake.begin().await?;
         for (window, rows) in windows {
             let id = window.id;
             let installations = (format!("intake.w{id}_installation"), installations(rows));
@@ -54,7 +54,7 @@ impl Database {
             "SELECT (SELECT count(*) FROM (SELECT DISTINCT subject, proxied FROM {prefix}_installation) i) AS installations,
                     (SELECT count(*) FROM (SELECT DISTINCT subject FROM {prefix}_pod) p) AS pods"
         );
-        let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.0).await?;
+        let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.release).await?;
         Ok((row.try_get("installations")?, row.try_get("pods")?))
     }
 }

@@ -30,7 +30,7 @@ impl Database {
         .bind(digest.as_slice())
         .bind(token.may_read_domains)
         .bind(token.expires_at.map(|at| at.to_sqlx()))
-        .execute(&self.0)
+        .execute(&self.owner)
         .await;
         match inserted {
             // unique_violation
@@ -45,21 +45,18 @@ impl Database {
         digest: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<StoredToken>, StoreError> {
-        let row = sqlx::query(
-            "SELECT name, may_read_domains, expires_at FROM access.token
-             WHERE digest = $1 AND (expires_at IS NULL OR expires_at > $2)",
-        )
-        .bind(digest.as_slice())
-        .bind(now.to_sqlx())
-        .fetch_optional(&self.0)
-        .await?;
+        let row = sqlx::query("SELECT name, may_read_domains, expires_at FROM access.valid_token($1, $2)")
+            .bind(digest.as_slice())
+            .bind(now.to_sqlx())
+            .fetch_optional(&self.reader)
+            .await?;
         row.as_ref().map(stored).transpose()
     }
 
     /// Every token, by name.
     pub async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
         let rows = sqlx::query("SELECT name, may_read_domains, expires_at FROM access.token ORDER BY name")
-            .fetch_all(&self.0)
+            .fetch_all(&self.owner)
             .await?;
         rows.iter().map(stored).collect()
     }
@@ -67,7 +64,7 @@ impl Database {
     /// Removes a token; it stops to work at once. `false` if there is none of that name.
     pub async fn delete_token(&self, name: &str) -> Result<bool, StoreError> {
         let deleted =
-            sqlx::query("DELETE FROM access.token WHERE name = $1").bind(name).execute(&self.0).await?;
+            sqlx::query("DELETE FROM access.token WHERE name = $1").bind(name).execute(&self.owner).await?;
         Ok(deleted.rows_affected() > 0)
     }
 }

@@ -7,4 +7,5 @@ mod closing;
 mod insights;
 mod intake;
 mod keys;
+mod roles;
 mod support;
