@@ -130,7 +130,7 @@ BEGIN
     EXECUTE format('CREATE TABLE intake.w%s_installation (LIKE intake.installation_template INCLUDING ALL)', id);
     EXECUTE format('CREATE TABLE intake.w%s_pod (LIKE intake.pod_template INCLUDING ALL)', id);
     EXECUTE format('GRANT INSERT ON intake.w%1$s_installation, intake.w%1$s_pod TO prose_intake', id);
-    EXECUTE format('GRANT SELECT ON intake.w%1$s_installation, intake.w%1$s_pod TO prose_release', id);
+    EXECUTE format('GRANT SELECT, DELETE ON intake.w%1$s_installation, intake.w%1$s_pod TO prose_release', id);
 END
 $$;
 

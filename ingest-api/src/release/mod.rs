@@ -10,12 +10,14 @@
 //!   before rounding, and say nothing about who opted out of what.
 //! - The result does not depend on the order of the input.
 
+mod allowance;
 mod cohort;
 mod family;
 mod fold;
 mod round;
 mod threshold;
 
+pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
 pub use cohort::Cohort;
 pub use family::{AppVersion, Cell, Family, NOT_REPORTED, Population, tree};
 pub use fold::{Block, OTHER, Tree, fold};

@@ -60,6 +60,10 @@ impl Database {
             .bind(window.window.end().to_sqlx())
             .execute(&mut *transaction)
             .await?;
+        let pods = reports::cap(&mut transaction, &closing).await?;
+        if pods > 0 {
+            tracing::warn!(window = %window.window, pods, "more installations than Pods of their size can have were left out");
+        }
         for population in Population::ALL {
             for family in Family::of(population) {
                 let counts = reports::count(&mut transaction, &closing, population, family).await?;

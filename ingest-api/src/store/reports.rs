@@ -1,12 +1,13 @@
 //! The tables of open windows: appended to while they are open, made distinct and counted when they are closed.
 
+use shared::size::SizeBin;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
 use crate::intake::code;
 use crate::intake::rekey::{PodRow, Rows};
-use crate::release::{Cell, Family, Population};
+use crate::release::{Cell, Family, Population, allowance};
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,48 @@ impl Database {
         let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.release).await?;
         Ok((row.try_get("installations")?, row.try_get("pods")?))
     }
+}
+
+/// Removes the installations of each Pod that are beyond its [`allowance`], before anything is counted. Which ones is
+/// left to the order of their subjects, which is random. Returns how many Pods had too many.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn cap(connection: &mut PgConnection, window: &StoredWindow) -> Result<usize, StoreError> {
+    let prefix = prefix(window);
+    // Reports are at least as many as installations, and cheaper to count.
+    let suspects = format!(
+        "SELECT i.pod, i.proxied, i.reports, coalesce(p.size, 0) AS size
+         FROM (SELECT pod, proxied, count(*) AS reports FROM {prefix}_installation
+               GROUP BY pod, proxied HAVING count(*) > $1) i
+         LEFT JOIN (SELECT subject, max(size) AS size FROM {prefix}_pod GROUP BY subject) p
+         ON p.subject = i.pod AND i.proxied"
+    );
+    let least = allowance(Some(SizeBin::of(0)));
+    let rows = sqlx::query(AssertSqlSafe(suspects))
+        .bind(i64::try_from(least).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+    let cut = format!(
+        "DELETE FROM {prefix}_installation WHERE pod = $1 AND proxied = $2 AND subject > (
+             SELECT max(subject) FROM (
+                 SELECT DISTINCT subject FROM {prefix}_installation WHERE pod = $1 AND proxied = $2
+                 ORDER BY subject LIMIT $3) allowed)"
+    );
+    let mut pods = 0;
+    for row in rows {
+        let (reports, size): (i64, i32) = (row.try_get("reports")?, row.try_get("size")?);
+        let allowed = i64::try_from(allowance(code::to_size(size))).unwrap_or(i64::MAX);
+        if reports <= allowed {
+            continue;
+        }
+        let cut = sqlx::query(AssertSqlSafe(cut.clone()))
+            .bind(row.try_get::<i64, _>("pod")?)
+            .bind(row.try_get::<bool, _>("proxied")?)
+            .bind(allowed);
+        pods += usize::from(cut.execute(&mut *connection).await?.rows_affected() > 0);
+    }
+    Ok(pods)
 }
 
 /// How many reporters each Pod has in each cell of a family, in a window that is being closed.

@@ -217,3 +217,21 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
     assert_eq!(domains().await, []);
     service.app.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_invents_installations_adds_no_more_than_its_size_allows() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    // A Pod of 20 to 49 accounts; each of its inventions is reported twice.
+    let invented: Vec<_> = (0..10_000).map(|n| proxied(1, n, "6.6.6", "web", "en")).collect();
+    service.report(&invented).await;
+    service.report(&invented[..500]).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    let installations = released.iter().find(|block| block.1 == "installations").unwrap().3;
+    // 490 of that Pod, 6 of each of the nine others: 544, rounded.
+    assert_eq!(installations, 545);
+    assert!(!released.iter().any(|block| block.2.contains("6.6.6")), "one Pod makes no cohort");
+    service.app.shutdown().await;
+}
