@@ -98,6 +98,10 @@ CREATE TABLE release.block (
 
 CREATE FUNCTION release.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- Only release.purge sets this, and only the owner may delete at all.
+    IF TG_OP = 'DELETE' AND current_setting('prose.purging', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION 'a release is written once and never changed' USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
@@ -157,7 +161,24 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA intake FROM PUBLIC;
+-- Deletes the releases of windows that ended on a day or before it, when their time of retention is over.
+CREATE FUNCTION release.purge(until date) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+    purged bigint;
+BEGIN
+    PERFORM set_config('prose.purging', 'on', true);
+    DELETE FROM release.block b USING release.closed_window w
+        WHERE b.kind = w.kind AND b.starts_on = w.starts_on AND w.ends_on <= $1;
+    DELETE FROM release.closed_window w WHERE w.ends_on <= $1;
+    GET DIAGNOSTICS purged = ROW_COUNT;
+    PERFORM set_config('prose.purging', 'off', true);
+    RETURN purged;
+END
+$$;
+
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA intake, release FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION release.purge TO prose_release;
 GRANT EXECUTE ON FUNCTION intake.create_window TO prose_intake;
 GRANT EXECUTE ON FUNCTION intake.begin_closing, intake.drop_window TO prose_release;
 

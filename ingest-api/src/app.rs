@@ -18,7 +18,7 @@ use crate::embedded::Embedded;
 use crate::http::{Services, metrics_router, router};
 use crate::intake::Writer;
 use crate::jobs::close_windows::CloseWindows;
-use crate::jobs::purge::purge_domains;
+use crate::jobs::purge::{purge_domains, purge_releases};
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::open_windows::OpenWindows;
@@ -96,9 +96,8 @@ pub struct App {
     address: SocketAddr,
     metrics_address: SocketAddr,
     database: OpenDatabase,
-    close_windows: CloseWindows,
+    job: Job,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     writer: JoinHandle<()>,
@@ -135,7 +134,7 @@ impl App {
         database.check_schema().await?;
         let keys = KeyDirectory::open(&config.key_dir)?;
         let metrics = Arc::new(Metrics::new());
-        let close_windows =
+        let close =
             CloseWindows { database: database.clone(), keys: keys.clone(), thresholds: config.thresholds };
         // A window that cannot be written to is found now, and not at the first report.
         let mut windows = OpenWindows::new(keys);
@@ -150,17 +149,16 @@ impl App {
             serve(listener, router(services, &config.base_path), stopped.clone()),
             serve(metrics_listener, metrics_router(metrics.clone()), stopped.clone()),
         ];
+        let job = Job { close, retention: config.retention, clock: clock.clone(), metrics: metrics.clone() };
         if jobs == Jobs::Scheduled {
-            let job = Job { close: close_windows.clone(), clock: clock.clone(), metrics: metrics.clone() };
-            servers.push(tokio::spawn(job.run_every(config.close_interval, stopped)));
+            servers.push(tokio::spawn(job.clone().run_every(config.close_interval, stopped)));
         }
         Ok(move |database| Self {
             address,
             metrics_address,
             database,
-            close_windows,
+            job,
             clock,
-            metrics,
             stop,
             servers,
             writer: writer_task,
@@ -187,12 +185,7 @@ impl App {
     /// # Errors
     /// If the database or the key directory fails.
     pub async fn run_jobs(&self) -> anyhow::Result<Vec<Window>> {
-        let job = Job {
-            close: self.close_windows.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-        };
-        job.run().await
+        self.job.run().await
     }
 
     /// A token that works for a day, for whoever started the service. Replaces the one that an earlier start made.
@@ -244,8 +237,10 @@ fn serve(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiv
     })
 }
 
+#[derive(Clone, Debug)]
 struct Job {
     close: CloseWindows,
+    retention: Option<Duration>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -279,6 +274,9 @@ impl Job {
             }
         }
         purge_domains(&self.close.database, now).await?;
+        if let Some(retention) = self.retention {
+            purge_releases(&self.close.database, now, retention).await?;
+        }
         Ok(closed)
     }
 }

@@ -13,6 +13,7 @@ use crate::window::WindowKind;
 /// The section of the file, and the prefix of its environment variables (`INGEST_API__LISTEN`).
 const SECTION: &str = "api";
 const PREFIX: &str = "INGEST_";
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where Postgres is.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct Config {
     pub thresholds: Thresholds,
     /// How often is looked for windows that are over. Default: one minute.
     pub close_interval: Duration,
+    /// How long releases are kept after the end of their window. Default: for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Config {
@@ -85,6 +88,7 @@ impl Config {
             database: DatabaseConfig::Embedded,
             thresholds: Thresholds::default(),
             close_interval: Duration::from_secs(60),
+            retention: None,
         }
     }
 
@@ -165,6 +169,7 @@ impl Config {
             close_interval: section
                 .duration("close_interval", Duration::from_secs(1)..=Duration::from_secs(3_600))
                 .unwrap_or(defaults.close_interval),
+            retention: section.duration("retention", DAY..=DAY * 36_500),
             data_dir,
         };
         thresholds.finish(&mut mistakes);

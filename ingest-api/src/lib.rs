@@ -15,6 +15,7 @@ pub mod intake;
 pub mod jobs;
 pub mod keys;
 pub mod metrics;
+pub mod oddity;
 pub mod open_windows;
 pub mod release;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod insight;
 mod serve;
+mod status;
 mod token;
 mod windows;
 
@@ -55,6 +56,8 @@ enum Command {
     Windows(windows::WindowsCommand),
     /// Print an insight.
     Insight(insight::PrintInsight),
+    /// Say what is held, how fresh it is, and what is odd about it.
+    Status(status::Status),
 }
 
 /// Reads the command line and does what it says.
@@ -113,6 +116,9 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         }
         Command::Windows(command) => {
             with_database(&config, async |open| command.run(&config, &open.database).await).await
+        }
+        Command::Status(command) => {
+            with_database(&config, async |open| command.run(&open.database).await).await
         }
         Command::Insight(command) => {
             with_database(&config, async |open| command.run(&open.database).await).await

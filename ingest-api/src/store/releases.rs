@@ -31,6 +31,17 @@ pub struct Release {
     pub blocks: Vec<ReleasedBlock>,
 }
 
+/// What is held of one kind of window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldReleases {
+    /// How many windows have been released.
+    pub windows: i64,
+    /// The oldest of them.
+    pub oldest: Window,
+    /// The newest of them.
+    pub newest: Window,
+}
+
 /// Names the lock that lets one instance at a time close windows: "prose" in ASCII.
 const CLOSE_LOCK: i64 = 0x0070_726f_7365;
 
@@ -110,6 +121,33 @@ impl Database {
                 .await?;
         let starts_on: Option<jiff_sqlx::Date> = row.try_get("starts_on")?;
         Ok(starts_on.map(|day| Window::of_day(kind, day.to_jiff())))
+    }
+
+    /// Deletes the releases of windows that ended on that day or before it, and says how many windows.
+    pub async fn purge_releases(&self, until: Date) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT release.purge($1) AS purged")
+            .bind(until.to_sqlx())
+            .fetch_one(&self.release)
+            .await?;
+        let purged: i64 = row.try_get("purged")?;
+        Ok(u64::try_from(purged).unwrap_or(0))
+    }
+
+    /// How many windows of a kind have been released, and the first day of the oldest and of the newest.
+    pub async fn held_releases(&self, kind: WindowKind) -> Result<Option<HeldReleases>, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS windows, min(starts_on) AS oldest, max(starts_on) AS newest
+             FROM release.closed_window WHERE kind = $1",
+        )
+        .bind(kind.as_str())
+        .fetch_one(&self.reader)
+        .await?;
+        let (oldest, newest): (Option<jiff_sqlx::Date>, Option<jiff_sqlx::Date>) =
+            (row.try_get("oldest")?, row.try_get("newest")?);
+        let (Some(oldest), Some(newest)) = (oldest, newest) else { return Ok(None) };
+        let windows: i64 = row.try_get("windows")?;
+        let window = |day: jiff_sqlx::Date| Window::of_day(kind, day.to_jiff());
+        Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest) }))
     }
 
     /// The releases of the windows that start between the two days, both included; of some families.

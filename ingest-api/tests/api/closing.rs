@@ -235,3 +235,26 @@ async fn a_pod_that_invents_installations_adds_no_more_than_its_size_allows() {
     assert!(!released.iter().any(|block| block.2.contains("6.6.6")), "one Pod makes no cohort");
     service.app.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let purge = async |now: &str| {
+        let month = std::time::Duration::from_secs(30 * 86_400);
+        ingest_api::jobs::purge::purge_releases(service.database(), now.parse().unwrap(), month)
+            .await
+            .unwrap()
+    };
+    assert_eq!(purge("2026-12-22T23:00:00Z").await, 0);
+    assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 7);
+    assert_eq!(purge("2026-12-23T00:00:00Z").await, 2, "the day and the week that ended with it");
+    assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 0);
+    assert!(
+        service.query("DELETE FROM release.block RETURNING label").await.is_err(),
+        "the owner cannot delete by hand"
+    );
+    service.app.shutdown().await;
+}

@@ -1,0 +1,105 @@
+//! `ingest-api status`.
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use shared::clock::{Clock, SystemClock};
+
+use super::say;
+use crate::oddity::{HISTORY, jumps, overdue, unknown_shares};
+use crate::release::{Family, Population};
+use crate::store::Database;
+use crate::window::WindowKind;
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// End with 1 if a release is overdue or a number has jumped: for cron.
+    #[arg(long)]
+    check: bool,
+}
+
+impl Status {
+    pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
+        database.check_schema().await?;
+        let now = SystemClock.now();
+        let mut held = Table::new();
+        held.load_style(presets::UTF8_FULL_CONDENSED).set_header(["held", "number", "since", "newest"]);
+        let mut unknown = Table::new();
+        unknown.load_style(presets::UTF8_FULL_CONDENSED).set_header([
+            "newest release",
+            "insight",
+            "population",
+            "folded",
+            "not told",
+        ]);
+        let mut oddities = Vec::new();
+        for kind in WindowKind::ALL {
+            let Some(releases) = database.held_releases(kind).await? else {
+                held.add_row([
+                    format!("releases of a {}", kind.as_str()),
+                    "0".to_owned(),
+                    String::new(),
+                    String::new(),
+                ]);
+                continue;
+            };
+            let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
+            let name = format!("releases of a {}", kind.as_str());
+            held.add_row([name, releases.windows.to_string(), oldest.to_string(), newest.to_string()]);
+            oddities.extend(overdue(releases.newest, now));
+
+            let days = if kind == WindowKind::Month { 31 } else { 7 };
+            let from = newest.saturating_sub(jiff::Span::new().days(days * HISTORY as i64));
+            let history = database.releases(kind, from, newest, &Family::ALL).await?;
+            oddities.extend(jumps(&history));
+            let Some(release) = history.last() else { continue };
+            for population in Population::ALL {
+                for family in
+                    Family::of(population).filter(|f| !matches!(f, Family::Pods | Family::Installations))
+                {
+                    let Some((folded, not_told)) = unknown_shares(release, population, family) else {
+                        continue;
+                    };
+                    unknown.add_row([
+                        release.window.to_string(),
+                        family.as_str().to_owned(),
+                        population.as_str().to_owned(),
+                        format!("{:.1} %", folded * 100.0),
+                        format!("{:.1} %", not_told * 100.0),
+                    ]);
+                }
+            }
+        }
+        for stored in database.open_windows().await? {
+            held.add_row([
+                format!("open window: {}", stored.window.kind().as_str()),
+                String::new(),
+                stored.window.start().to_string(),
+                String::new(),
+            ]);
+        }
+        let domains = database.domains().await?;
+        let oldest = domains.iter().map(|seen| seen.last_seen_week).min();
+        held.add_row([
+            "opt-in domains".to_owned(),
+            domains.len().to_string(),
+            oldest.map(|week| week.to_string()).unwrap_or_default(),
+            String::new(),
+        ]);
+        held.add_row([
+            "tokens".to_owned(),
+            database.tokens().await?.len().to_string(),
+            String::new(),
+            String::new(),
+        ]);
+        say(&held.to_string());
+        if unknown.row_count() > 0 {
+            say(&unknown.to_string());
+        }
+        for oddity in &oddities {
+            say(&format!("! {oddity}"));
+        }
+        anyhow::ensure!(!self.check || oddities.is_empty(), "somebody should look at this");
+        Ok(())
+    }
+}
