@@ -304,7 +304,7 @@ async fn wait_for_end(pid: Pid) {
 }
 
 /// The directory that has `initdb` and `postgres`: the newest version that is installed.
-fn find_binaries() -> Option<PathBuf> {
+pub fn find_binaries() -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
         let path = entry.ok()?.path();
         let version: u32 = path.file_name()?.to_str()?.parse().ok()?;

@@ -7,5 +7,6 @@ mod closing;
 mod insights;
 mod intake;
 mod keys;
+mod remains;
 mod roles;
 mod support;

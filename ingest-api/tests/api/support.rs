@@ -1,6 +1,7 @@
 //! A service on a database of its own, and reports to send to it.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -112,13 +113,7 @@ impl Service {
     }
 
     pub(crate) async fn post(&self, route: &str, body: &Value) -> Response {
-        self.send(
-            "POST",
-            &format!("/_api/cloud/v1/analytics{route}"),
-            &[("content-type", "application/json")],
-            body.to_string().as_bytes(),
-        )
-        .await
+        post_to(self.app.address(), route, body).await
     }
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Response {
@@ -127,7 +122,6 @@ impl Service {
         self.send("GET", path, &headers, b"").await
     }
 
-    /// One HTTP/1.1 request over a connection of its own.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -135,26 +129,7 @@ impl Service {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-        let mut request = Vec::new();
-        write!(
-            request,
-            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n",
-            body.len()
-        )
-        .unwrap();
-        for (name, value) in headers {
-            write!(request, "{name}: {value}\r\n").unwrap();
-        }
-        request.extend(b"\r\n");
-        request.extend(body);
-        let mut stream = tokio::net::TcpStream::connect(self.app.address()).await.unwrap();
-        stream.write_all(&request).await.unwrap();
-        let mut answer = Vec::new();
-        // The server may close before it has read a body that it refuses.
-        let _ = stream.read_to_end(&mut answer).await;
-        Response::parse(&String::from_utf8(answer).unwrap())
+        send_to(self.app.address(), method, path, headers, body).await
     }
 
     pub(crate) async fn token(&self) -> String {
@@ -185,6 +160,42 @@ impl Service {
         connection.close().await.unwrap();
         rows
     }
+}
+
+pub(crate) async fn post_to(address: SocketAddr, route: &str, body: &Value) -> Response {
+    let path = format!("/_api/cloud/v1/analytics{route}");
+    send_to(address, "POST", &path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        .await
+}
+
+/// One HTTP/1.1 request over a connection of its own.
+async fn send_to(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut request = Vec::new();
+    let length = body.len();
+    write!(
+        request,
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n"
+    )
+    .unwrap();
+    for (name, value) in headers {
+        write!(request, "{name}: {value}\r\n").unwrap();
+    }
+    request.extend(b"\r\n");
+    request.extend(body);
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut answer = Vec::new();
+    // The server may close before it has read a body that it refuses.
+    let _ = stream.read_to_end(&mut answer).await;
+    Response::parse(&String::from_utf8(answer).unwrap())
 }
 
 pub(crate) async fn create_database() -> String {

@@ -1,0 +1,153 @@
+//! What is left of a window: searched for byte by byte in everything that Postgres keeps.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use aho_corasick::AhoCorasick;
+use ingest_api::app::{App, Jobs};
+use ingest_api::config::Config;
+use ingest_api::embedded::find_binaries;
+use ingest_api::keys::KeyDirectory;
+use shared::clock::FixedClock;
+use shared::pseudonym::{PodId, UserHash};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::support::{domain, post_to, ten_pods};
+
+/// A secret in the forms in which it might be written down.
+fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
+    const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    // Whole groups of six bits only: what stands at the end depends on padding.
+    let base64 = bits.as_bytes().chunks_exact(6).map(|six| {
+        let index = six.iter().fold(0, |n, bit| n * 2 + usize::from(bit - b'0'));
+        BASE64[index]
+    });
+    let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+    let mut forms =
+        vec![bytes.to_vec(), reversed, hex.to_uppercase().into_bytes(), hex.into_bytes(), base64.collect()];
+    if let Ok(eight) = <[u8; 8]>::try_from(bytes) {
+        forms.push(i64::from_be_bytes(eight).to_string().into_bytes());
+    }
+    forms
+}
+
+/// Which of the secrets stand in a file below `folder`, as (file, name of the secret).
+fn search(folder: &Path, secrets: &[(String, Vec<u8>)]) -> Vec<(PathBuf, String)> {
+    let (names, needles): (Vec<&str>, Vec<Vec<u8>>) = secrets
+        .iter()
+        .flat_map(|(name, bytes)| forms(bytes).into_iter().map(|form| (name.as_str(), form)))
+        .unzip();
+    let automaton = AhoCorasick::new(needles).unwrap();
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let hits = automaton.find_iter(&bytes);
+            found.extend(hits.map(|hit| (path.clone(), names[hit.pattern().as_usize()].to_owned())));
+        }
+    }
+    found
+}
+
+fn run(program: &str, url: &str, arguments: &[&str]) {
+    let done = Command::new(find_binaries().unwrap().join(program))
+        .args(["-d", url])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_anywhere() {
+    let directory = tempfile::Builder::new().prefix("prose-remains-").tempdir().unwrap();
+    let mut config = Config::in_directory(directory.path());
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.metrics_listen = ([127, 0, 0, 1], 0).into();
+    // Outside of what is searched: while a window is open, its key is where it belongs.
+    let keys_folder = tempfile::tempdir().unwrap();
+    config.key_dir = keys_folder.path().to_owned();
+    let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
+    let app = App::start(config, clock.clone(), Jobs::OnCall).await.unwrap();
+    let url = app.database().url().to_owned();
+
+    let events = ten_pods(6);
+    let answer = post_to(app.address(), "/events", &events.into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+
+    let mut identifiers = Vec::new();
+    for pod in 0..10 {
+        identifiers.push((format!("Pod {pod}"), PodId::of_domain(&domain(pod)).as_bytes().to_vec()));
+        identifiers.push((format!("domain {pod}"), domain(pod).into_bytes()));
+        for n in 0..6 {
+            let id = UserHash::of_device("u", &domain(pod), &n.to_string());
+            identifiers.push((format!("installation {pod}/{n}"), id.as_bytes().to_vec()));
+        }
+    }
+    let mut keys = Vec::new();
+    let mut subjects = Vec::new();
+    let directory_of_keys = KeyDirectory::open(keys_folder.path()).unwrap();
+    for window in directory_of_keys.windows().unwrap() {
+        let file = format!("{}-{}.key", window.kind().as_str(), window.start());
+        keys.push((format!("key of {window}"), std::fs::read(keys_folder.path().join(file)).unwrap()));
+        let key = directory_of_keys.read(window).unwrap().unwrap();
+        for (name, identifier) in identifiers.iter().filter(|(name, _)| !name.starts_with("domain")) {
+            let tag = key.tag(identifier).to_be_bytes().to_vec();
+            subjects.push((format!("subject of {name} in {window}"), tag));
+        }
+    }
+    assert_eq!(keys.len(), 3);
+
+    // While the windows are open: neither identifiers nor keys in a dump, and a dump has what it should.
+    let dumps = tempfile::tempdir().unwrap();
+    let dump = |name: &str| dumps.path().join(name).to_str().unwrap().to_owned();
+    run("pg_dump", &url, &["-f", &dump("open.sql")]);
+    assert_eq!(search(dumps.path(), &identifiers), []);
+    assert_eq!(search(dumps.path(), &keys), []);
+    assert!(
+        !search(dumps.path(), &subjects).is_empty(),
+        "subjects of open windows are there, so the search works"
+    );
+
+    // When all are closed.
+    clock.set("2026-12-02T12:00:00Z".parse().unwrap());
+    assert_eq!(app.run_jobs().await.unwrap().len(), 3);
+    assert_eq!(directory_of_keys.windows().unwrap(), []);
+    std::fs::remove_file(dump("open.sql")).unwrap();
+    run("pg_dump", &url, &["-f", &dump("closed.sql")]);
+    assert_eq!(search(dumps.path(), &subjects), [], "no subject in a dump");
+    run("pg_basebackup", &url, &["-D", &dump("backup"), "--checkpoint=fast", "--wal-method=stream"]);
+    for folder in [directory.path(), dumps.path()] {
+        assert_eq!(
+            search(folder, &keys),
+            [],
+            "data directory, write-ahead log, log, dump and backup have no key"
+        );
+        assert_eq!(search(folder, &identifiers), [], "and no identifier");
+    }
+
+    // The same search finds a key that was kept in a table and deleted there: the write-ahead log still has it.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let hex: String = keys[0].1.iter().map(|byte| format!("{byte:02x}")).collect();
+    for sql in [
+        "CREATE TABLE kept (key bytea)".to_owned(),
+        format!("INSERT INTO kept VALUES (decode('{hex}', 'hex'))"),
+        "DELETE FROM kept".to_owned(),
+        "DROP TABLE kept".to_owned(),
+    ] {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let found = search(directory.path(), &keys);
+    assert!(
+        found.iter().any(|(file, _)| file.components().any(|part| part.as_os_str() == "pg_wal")),
+        "{found:?}"
+    );
+    app.shutdown().await;
+}
