@@ -387,6 +387,12 @@ mod tests {
     }
 
     #[test]
+    fn the_worked_example_of_the_privacy_page() {
+        let published = [("0.3/other", 5), ("0.4.0", 20), ("0.4.1", 10), ("other", 10)];
+        assert_eq!(versions(&published, "0.4.0").count, Bounds { at_least: 3, at_most: 19 });
+    }
+
+    #[test]
     fn nothing_is_below_the_oldest_version_and_everything_known_below_a_far_one() {
         let published = [("0.3/other", 10), ("0.4.0", 20)];
         assert_eq!(versions(&published, "0.3.0-alpha").count, Bounds { at_least: 0, at_most: 12 });

@@ -66,6 +66,25 @@ fn one_company_behind_a_whole_cell_is_folded_however_large_it_is() {
 }
 
 #[test]
+fn the_worked_example_of_the_privacy_page() {
+    let mut versions = Tree::default();
+    let mut pods = 0..;
+    for (labels, n) in [
+        (vec!["0.3", "0.3.0"], 3),
+        (vec!["0.3", "0.3.1"], 4),
+        (vec!["0.4", "0.4.0"], 21),
+        (vec!["0.4", "0.4.1"], 12),
+        (vec!["0.5", "0.5.0"], 2),
+        (vec!["not_reported"], 6),
+    ] {
+        versions.add(&path(&labels), Cohort::new(pods.by_ref().take(n).map(|pod| (pod, 1)).collect()));
+    }
+    let blocks = fold(versions, Rule::Pods, &Threshold::default());
+    let published: Vec<_> = blocks.iter().map(|block| (block.label(), block.published())).collect();
+    assert_eq!(published, [("0.3/other", 5), ("0.4.0", 20), ("0.4.1", 10), ("other", 10)]);
+}
+
+#[test]
 fn bins_join_their_neighbours() {
     let pods = |n: i64| Cohort::new((0..n).map(|pod| (pod, 1)).collect());
     let bins = |counts: &[(u32, u32, i64)]| {
