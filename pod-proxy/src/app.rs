@@ -1,41 +1,33 @@
 //! A [`Config`] → a proxy at work: wires the parts. Tests and simulations start here too.
 
+mod timed;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
-use jiff::Timestamp;
 use shared::clock::{Clock, SystemClock};
 use shared::config::Mistakes;
-use shared::event::{Domain, Event};
+use shared::event::Event;
 use shared::pseudonym::Salt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::facts::PodFacts;
 use crate::facts::accounts::Accounts;
 use crate::filter::{self, Dropped, PodReport, Report, filter};
-use crate::forward::client::Client;
-use crate::forward::retry::{Backoff, longest_backoff};
-use crate::forward::schedule::{self, Phase};
+use crate::forward::schedule;
 use crate::forward::sent_log::SentLog;
 use crate::forward::{Ended, FlushReport, Forwarder};
 use crate::http;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::salt;
 use crate::spool::{Held, KeepError, Spool};
-
-/// The longest that a loop sleeps without looking at the clock, which may have been set or stood still.
-const LONGEST_NAP: Duration = Duration::from_secs(900);
-
-/// How long the vendor may still take to answer when the proxy stops.
-const LAST_ANSWER: Duration = Duration::from_secs(3);
 
 /// What differs between a service and a simulation.
 #[derive(Clone, Debug)]
@@ -71,42 +63,6 @@ struct Parts {
     stop: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// What a reload replaces, all at once.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) config: Config,
-    pub(crate) client: Client,
-    domain: Domain,
-    accounts: Arc<Accounts>,
-}
-
-impl Live {
-    fn new(config: Config, accounts: Arc<Accounts>) -> anyhow::Result<Self> {
-        let domain = config.require_domain()?;
-        let client = Client::new(&config)?;
-        Ok(Self { config, client, domain, accounts })
-    }
-
-    /// What decides what leaves. The number of accounts is asked for if it decides something.
-    pub(crate) async fn facts_for_sending(&self) -> PodFacts {
-        let needed = self.config.policy.needs_account_count();
-        self.facts(if needed { self.accounts.fresh().await } else { None })
-    }
-
-    /// What decides what is kept. An app does not wait for the number of accounts, unless it was never told and
-    /// decides whether anything is kept at all.
-    pub(crate) async fn facts_for_keeping(&self) -> PodFacts {
-        let policy = &self.config.policy;
-        let decides = policy.enabled && policy.min_cohort_size.unwrap_or(0) > 0;
-        self.facts(if decides { self.accounts.at_hand().await } else { self.accounts.last_told() })
-    }
-
-    fn facts(&self, accounts: Option<u32>) -> PodFacts {
-        let facts = PodFacts::of(self.domain.clone()).with_version(self.config.pod_version);
-        facts.with_accounts(accounts)
-    }
 }
 
 /// What the last attempt to reach the vendor showed.
@@ -386,95 +342,6 @@ impl App {
             task.await;
         });
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-    }
-
-    /// The loop that sends: at the Pod's own point of each interval, or when a failure has been waited out.
-    async fn send_when_due(self) {
-        let phase = Phase::of_flush(&self.0.salt);
-        let mut backoff = Backoff::default();
-        let mut retry_at = None;
-        loop {
-            let from = self.0.clock.now();
-            let due = |live: &Live| {
-                retry_at.unwrap_or_else(|| schedule::next_flush(from, live.config.flush_interval, phase))
-            };
-            if !self.wait_until(due).await {
-                return;
-            }
-            let given_up = async {
-                self.stopped().await;
-                tokio::time::sleep(LAST_ANSWER).await;
-            };
-            let report = tokio::select! {
-                report = self.flush() => report,
-                () = given_up => return,
-            };
-            let longest = longest_backoff(self.live().config.flush_interval);
-            retry_at = match report.ended {
-                Ended::Done => {
-                    backoff = Backoff::default();
-                    None
-                }
-                Ended::VendorAway { reason, asked } => {
-                    tracing::warn!(
-                        reason,
-                        waiting = report.left,
-                        "the vendor cannot be reached; trying again later"
-                    );
-                    let wait = backoff.next(longest, rand::random(), asked);
-                    Some(schedule::after(self.0.clock.now(), wait))
-                }
-                Ended::UnknownCohort | Ended::SpoolFault => {
-                    tracing::warn!(
-                        waiting = report.left,
-                        "nothing can be sent at the moment; trying again later"
-                    );
-                    Some(schedule::after(self.0.clock.now(), longest))
-                }
-            };
-            if report.sent + report.rejected + report.withheld > 0 {
-                let FlushReport { sent, rejected, withheld, left, ended: _ } = report;
-                tracing::info!(sent, rejected, withheld, left, "sent what was waiting");
-            }
-        }
-    }
-
-    /// The loop that reports on the Pod itself: now, and then each day at the Pod's own time.
-    async fn report_when_due(self) {
-        let phase = Phase::of_report(&self.0.salt);
-        let mut report = PodReport::Startup;
-        loop {
-            if let Err(error) = self.report(report).await {
-                tracing::warn!(%error, "the Pod's own report was not kept");
-            }
-            report = PodReport::Daily;
-            let from = self.0.clock.now();
-            if !self.wait_until(|_| schedule::next_report(from, phase)).await {
-                return;
-            }
-        }
-    }
-
-    /// Waits until the clock shows what `due` says, which a reload may change. Returns false if the proxy stops.
-    async fn wait_until(&self, due: impl Fn(&Live) -> Timestamp) -> bool {
-        let mut reloads = self.0.live.subscribe();
-        loop {
-            let due = due(&self.live());
-            let Ok(left) = Duration::try_from(due.duration_since(self.0.clock.now())) else { return true };
-            if left.is_zero() {
-                return true;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
-                _ = reloads.changed() => {}
-                () = self.stopped() => return false,
-            }
-        }
-    }
-
-    async fn stopped(&self) {
-        // The sender is a part of this, so it is not gone.
-        let _ = self.0.stop.subscribe().wait_for(|stop| *stop).await;
     }
 }
 

@@ -11,6 +11,7 @@ pub mod facts;
 pub mod filter;
 pub mod forward;
 mod http;
+mod live;
 pub mod metrics;
 pub mod salt;
 pub mod spool;

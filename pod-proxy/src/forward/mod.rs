@@ -13,8 +13,8 @@ use shared::clock::Clock;
 
 use self::client::Answer;
 use self::sent_log::SentLog;
-use crate::app::Live;
 use crate::filter::{Dropped, FilteredEvent, filter};
+use crate::live::Live;
 use crate::metrics::{Discarded, Metrics};
 use crate::spool::{Entry, EntryId, Spool, StoreError};
 

@@ -1,0 +1,110 @@
+//! The clock → [`App::flush`] and [`App::report`]: the two loops of a service.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::App;
+use crate::filter::PodReport;
+use crate::forward::retry::{Backoff, longest_backoff};
+use crate::forward::schedule::{self, Phase};
+use crate::forward::{Ended, FlushReport};
+use crate::live::Live;
+
+/// The longest that a loop sleeps without looking at the clock, which may have been set or stood still.
+const LONGEST_NAP: Duration = Duration::from_secs(900);
+/// The longest wait when the reason is on this machine, where trying again costs nobody anything.
+const AFTER_FAULT: Duration = Duration::from_secs(300);
+/// How long the vendor may still take to answer when the proxy stops.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+impl App {
+    /// The loop that sends: at the Pod's own point of each interval, or when a failure has been waited out.
+    pub(super) async fn send_when_due(self) {
+        let phase = Phase::of_flush(&self.0.salt);
+        let mut backoff = Backoff::default();
+        let mut retry_at = None;
+        loop {
+            let from = self.0.clock.now();
+            let due = |live: &Live| {
+                retry_at.unwrap_or_else(|| schedule::next_flush(from, live.config.flush_interval, phase))
+            };
+            if !self.wait_until(due).await {
+                return;
+            }
+            let given_up = async {
+                self.stopped().await;
+                tokio::time::sleep(LAST_ANSWER).await;
+            };
+            let report = tokio::select! {
+                report = self.flush() => report,
+                () = given_up => return,
+            };
+            let longest = longest_backoff(self.live().config.flush_interval);
+            retry_at = match report.ended {
+                Ended::Done => {
+                    backoff = Backoff::default();
+                    None
+                }
+                Ended::VendorAway { reason, asked } => {
+                    tracing::warn!(
+                        reason,
+                        waiting = report.left,
+                        "the vendor cannot be reached; trying again later"
+                    );
+                    let wait = backoff.next(longest, rand::random(), asked);
+                    Some(schedule::after(self.0.clock.now(), wait))
+                }
+                Ended::UnknownCohort | Ended::SpoolFault => {
+                    tracing::warn!(
+                        waiting = report.left,
+                        "nothing can be sent at the moment; trying again later"
+                    );
+                    Some(schedule::after(self.0.clock.now(), longest.min(AFTER_FAULT)))
+                }
+            };
+            if report.sent + report.rejected + report.withheld > 0 {
+                let FlushReport { sent, rejected, withheld, left, ended: _ } = report;
+                tracing::info!(sent, rejected, withheld, left, "sent what was waiting");
+            }
+        }
+    }
+
+    /// The loop that reports on the Pod itself: now, and then each day at the Pod's own time.
+    pub(super) async fn report_when_due(self) {
+        let phase = Phase::of_report(&self.0.salt);
+        let mut report = PodReport::Startup;
+        loop {
+            if let Err(error) = self.report(report).await {
+                tracing::warn!(%error, "the Pod's own report was not kept");
+            }
+            report = PodReport::Daily;
+            let from = self.0.clock.now();
+            if !self.wait_until(|_| schedule::next_report(from, phase)).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the clock shows what `due` says, which a reload may change. Returns false if the proxy stops.
+    async fn wait_until(&self, due: impl Fn(&Live) -> Timestamp) -> bool {
+        let mut reloads = self.0.live.subscribe();
+        loop {
+            let due = due(&self.live());
+            let Ok(left) = Duration::try_from(due.duration_since(self.0.clock.now())) else { return true };
+            if left.is_zero() {
+                return true;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
+                _ = reloads.changed() => {}
+                () = self.stopped() => return false,
+            }
+        }
+    }
+
+    async fn stopped(&self) {
+        // The sender is a part of this, so it is not gone.
+        let _ = self.0.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}
