@@ -49,7 +49,12 @@ fn install() {
     }
     let apt_get = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.args(["-q", "-y"]).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-q", "-y"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").status()
     };
     // What went wrong shows in that there is no Prosody.
@@ -78,7 +83,8 @@ impl Prosody {
         fs::write(prosody.config(), config)?;
         // As root, prosodyctl becomes the user of the package.
         if rustix::process::geteuid().is_root() {
-            let changed = Command::new("chown").args(["-R", "prosody:prosody"]).arg(prosody.home()).status()?;
+            let changed =
+                Command::new("chown").args(["-R", "prosody:prosody"]).arg(prosody.home()).status()?;
             ensure!(changed.success());
         }
         Ok(prosody)

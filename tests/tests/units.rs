@@ -7,7 +7,7 @@ mod trial;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
@@ -27,7 +27,8 @@ const UNITS: [(&str, &str); 2] = [("pod-proxy.service", "pod-proxy"), ("ingest-a
 const MAX_EXPOSURE: &str = "15";
 
 fn main() -> ExitCode {
-    let no_systemd = (!has("systemd-analyze")).then_some("systemd-analyze is not installed");
+    let no_systemd =
+        (systemd_version() < Some(250)).then_some("systemd-analyze 250 or newer is not installed");
     let not_root = if !rustix::process::geteuid().is_root() {
         Some("only root can make a file system read-only")
     } else if !(has("unshare") && has("setpriv")) {
@@ -53,6 +54,12 @@ fn deploy(path: &str) -> PathBuf {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// `systemd 252 (252.38-1~deb12u1)`; `None` without systemd.
+fn systemd_version() -> Option<u32> {
+    let output = Command::new("systemd-analyze").arg("--version").output().ok()?;
+    String::from_utf8(output.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn can_unshare() -> bool {
@@ -95,7 +102,7 @@ fn hardened() -> anyhow::Result<()> {
         let exposed = |text: &str| analyze(&["security", "--offline=true", &threshold], name, text);
         let output = exposed(&text)?;
         ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
-        ensure!(!exposed(&text.replace("ProtectSystem=strict", ""))?.status.success());
+        ensure!(!exposed(&text.replace("SystemCallFilter=", "# "))?.status.success());
     }
     Ok(())
 }
@@ -132,7 +139,8 @@ fn guided() -> anyhow::Result<()> {
     for command in ["pod-proxy policy", "pod-proxy preview", "pod-proxy sent", "pod-proxy check"] {
         ensure!(first.contains(command), "the warning does not name {command}");
     }
-    let blocks: Vec<_> = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     ensure!(blocks.len() >= 3);
     for block in blocks {
         Config::from_toml(block).with_context(|| block.to_owned())?;
@@ -196,8 +204,8 @@ fn unprivileged() -> anyhow::Result<()> {
     })?;
     // It left nothing but what belongs into its folder, which nobody else may read.
     for name in ["salt", "spool.redb"] {
-        let mode = fs::metadata(data.join(name)).context(name)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{name} has mode {mode:o}");
+        let file = fs::metadata(data.join(name)).context(name)?;
+        ensure!(file.mode() & 0o077 == 0 && file.uid() != 0, "{name} has mode {:o}", file.mode());
     }
     process.stop()?;
     Ok(())

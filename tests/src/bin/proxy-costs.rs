@@ -157,9 +157,8 @@ fn measure(arguments: Arguments) -> anyhow::Result<bool> {
     }))?;
     costs.binary_mb = Some(megabytes(fs::metadata(&proxy)?.len()));
     let bare = std::env::current_exe()?;
-    let bare = runtime.block_on(costs_of(&bare, pinned, |address| {
-        Ok(vec!["--bare".into(), address.to_string().into()])
-    }))?;
+    let bare = runtime
+        .block_on(costs_of(&bare, pinned, |address| Ok(vec!["--bare".into(), address.to_string().into()])))?;
     Ok(print_table(&costs, &bare))
 }
 
@@ -396,7 +395,8 @@ impl Drop for Server {
 /// The proxy as it is released.
 fn build() -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe()?;
-    let target = executable.ancestors().nth(2).context("a binary lies two folders below the target folder")?;
+    let target =
+        executable.ancestors().nth(2).context("a binary lies two folders below the target folder")?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--release", "--package", "pod-proxy", "--target-dir"]);
     let status = cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status()?;
@@ -434,7 +434,8 @@ fn surroundings(disk: &str, pinned: bool) -> anyhow::Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let cores = std::thread::available_parallelism()?;
-    let pinned = if pinned { "each server on one core, the load on another" } else { "nothing pinned to a core" };
+    let pinned =
+        if pinned { "each server on one core, the load on another" } else { "nothing pinned to a core" };
     Ok(format!(
         "{cores} cores of {}, {disk}, {pinned}; the load of the machine before was {load}.\n",
         processor.unwrap_or("an unknown processor")

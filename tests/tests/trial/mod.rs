@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 /// The test `name`. `missing` is what keeps it from being run here, if anything does.
 pub(crate) fn trial(name: &str, missing: Option<&str>, test: fn() -> anyhow::Result<()>) -> Trial {
     let named = missing.map_or_else(|| name.to_owned(), |missing| format!("{name}: {missing}"));
-    Trial::test(named, move || test().map_err(|error| format!("{error:?}").into()))
+    Trial::test(named, move || test().map_err(|error| format!("{error:#}").into()))
         .with_ignored_flag(missing.is_some())
 }
 
