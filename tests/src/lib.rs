@@ -8,6 +8,7 @@
 
 pub mod fleet;
 pub mod lanes;
+pub mod needles;
 pub mod process;
 pub mod served;
 pub mod stack;
