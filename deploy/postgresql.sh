@@ -20,11 +20,15 @@ prepare_machine() {
     if [ ${#missing[@]} -gt 0 ]; then
         if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
             echo "Missing here: ${missing[*]}." >&2
-            echo "Install PostgreSQL 14 or newer and a C compiler (Debian, Ubuntu: sudo apt-get install ${missing[*]})," >&2
+            echo "Install PostgreSQL 15 or newer and a C compiler (Debian, Ubuntu: sudo apt-get install ${missing[*]})," >&2
             echo "then run this again." >&2
             return 1
         fi
         install_packages "${missing[@]}"
+        if [ -z "$(postgresql_bin)" ] || ! command -v cc >/dev/null; then
+            echo "${missing[*]} could not be installed." >&2
+            return 1
+        fi
     fi
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH="$HOME/.cargo/bin:$PATH"

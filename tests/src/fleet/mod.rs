@@ -2,7 +2,8 @@
 //!
 //! Everything follows from the seed. A day can be asked for in any order, and is the same each time.
 //!
-//! What an installation and a Pod say of themselves changes from day to day and not within a day.
+//! What an installation and a Pod say of themselves changes from day to day and not within a day. No Pod has more
+//! installations than its size allows, so that the vendor leaves out none of them.
 
 mod catalogue;
 mod choice;
