@@ -141,8 +141,9 @@ fn measure(arguments: Arguments) -> anyhow::Result<bool> {
     let disk = file_system(folder.path())?;
     ensure!(disk != "tmpfs", "{} is in memory; point TMPDIR at a disk", folder.path().display());
     let proxy = arguments.proxy.map_or_else(build, Ok)?;
-    let pinned = pin_self()?;
-    say(&surroundings(&disk, pinned)?);
+    let cores = std::thread::available_parallelism()?.get();
+    let pinned = cores > 1 && pin_self();
+    say(&surroundings(&disk, cores, pinned)?);
 
     let mut costs = runtime.block_on(costs_of(&proxy, pinned, |address| {
         let config = folder.path().join("prose.toml");
@@ -380,6 +381,7 @@ impl Server {
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
             sum += text.split(' ').next().context("schedstat")?.parse::<u64>()?;
         }
+        ensure!(sum > 0, "the kernel does not count processor time in /proc/PID/task/*/schedstat");
         Ok(Duration::from_nanos(sum))
     }
 }
@@ -404,14 +406,11 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(target.join("release/pod-proxy"))
 }
 
-/// Leaves the first core to the server, if there is another one. Returns whether it could.
-fn pin_self() -> anyhow::Result<bool> {
-    if std::thread::available_parallelism()?.get() < 2 {
-        return Ok(false);
-    }
+/// Leaves the first core to the server. Returns whether it could.
+fn pin_self() -> bool {
     let mut taskset = Command::new("taskset");
     taskset.args(["--pid", "--cpu-list", "1", &std::process::id().to_string()]).stdout(Stdio::null());
-    Ok(taskset.status().is_ok_and(|status| status.success()))
+    taskset.status().is_ok_and(|status| status.success())
 }
 
 /// The type of the file system that `path` lies on.
@@ -428,12 +427,11 @@ fn file_system(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Where it was measured, in a line.
-fn surroundings(disk: &str, pinned: bool) -> anyhow::Result<String> {
+fn surroundings(disk: &str, cores: usize, pinned: bool) -> anyhow::Result<String> {
     let processor = fs::read_to_string("/proc/cpuinfo")?;
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
-    let cores = std::thread::available_parallelism()?;
     let pinned =
         if pinned { "each server on one core, the load on another" } else { "nothing pinned to a core" };
     Ok(format!(
