@@ -201,3 +201,22 @@ fn the_sample_event_is_taken_at_once_and_the_vendor_gets_exactly_what_preview_pr
     proxy.process().stop().unwrap();
     assert!(!proxy.process().log().contains("19a124bd2f89edfe"));
 }
+
+#[tokio::test]
+async fn an_app_is_told_what_the_page_for_its_authors_says() {
+    let page = include_str!("../../shared/APPS.md");
+    let example = page.split("```json\n").find(|block| block.contains("\"data_points\"")).unwrap();
+    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let folder = folder().unwrap();
+    let config = folder.path().join("prose.toml");
+    let text = format!(
+        "vendor_analytics.preset = 'gdpr'\n[pod_proxy]\ndomain = 'prose.example'\nlisten = '127.0.0.1:0'\n\
+         vendor_url = 'http://127.0.0.1:9'\ndata_dir = '{}'\naccounts.fixed = 33\n",
+        folder.path().join("data").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let proxy = ProxyProcess::start(&config).unwrap();
+    let url = format!("http://{}/cloud-api-proxy/v1/analytics/policy", proxy.address());
+    let told: Value = client().unwrap().get(url).send().await.unwrap().json().await.unwrap();
+    assert_eq!(told, example);
+}
