@@ -109,7 +109,10 @@ impl Config {
                 return Err(Mistakes(vec![mistake]));
             }
         };
-        Self::read(&text, std::env::vars().collect())
+        // What is not UTF-8 is none of ours.
+        let variables = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        Self::read(&text, variables.collect())
     }
 
     /// Reads the text of a file, and the variables of an environment.
@@ -121,12 +124,17 @@ impl Config {
         let variable =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let default_dir = default_data_dir(variable("XDG_DATA_HOME"), variable("HOME"));
-        let database_url = variable("DATABASE_URL");
-        overlay_environment(&mut document, PREFIX, &[SECTION], environment.clone())?;
-        Self::of(&document, &default_dir, database_url)
+        // The usual variable first, so that ours is stronger; an empty one means that nothing is said.
+        let usual = variable("DATABASE_URL").map(|url| (format!("{PREFIX}API__DATABASE_URL"), url));
+        let said = |(_, value): &(String, String)| !value.is_empty();
+        for variables in [usual.into_iter().collect(), environment] {
+            let variables: Vec<_> = variables;
+            overlay_environment(&mut document, PREFIX, &[SECTION], variables.into_iter().filter(said))?;
+        }
+        Self::of(&document, &default_dir)
     }
 
-    fn of(document: &Table, default_dir: &Path, database_url: Option<String>) -> Result<Self, Mistakes> {
+    fn of(document: &Table, default_dir: &Path) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         for key in document.keys().filter(|key| *key != SECTION) {
             mistakes.0.push(shared::config::Mistake::new(
@@ -138,7 +146,7 @@ impl Config {
         let data_dir = section.path("data_dir").unwrap_or_else(|| default_dir.to_owned());
         let defaults = Self::in_directory(&data_dir);
         let url = "a URL such as \"postgres://ingest@localhost/ingest\"";
-        let database = section.read_secret("database_url", url).or(database_url);
+        let database = section.read_secret("database_url", url);
         let mut thresholds = section.section("thresholds");
         let config = Self {
             listen: section.socket("listen").unwrap_or(defaults.listen),
@@ -229,6 +237,20 @@ mod tests {
         assert_eq!(config.database, DatabaseConfig::Url("postgres://x".to_owned()));
         assert_eq!(config.thresholds.of(WindowKind::Day).pods(), 7);
         assert_eq!(config.thresholds.of(WindowKind::Week).pods(), 5);
+    }
+
+    #[test]
+    fn an_empty_variable_says_nothing_and_ours_is_stronger_than_the_usual_one() {
+        let read = |variables: &[(&str, &str)]| {
+            let variables =
+                variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Config::read("", variables).unwrap().database
+        };
+        let url = |url: &str| DatabaseConfig::Url(url.to_owned());
+        assert_eq!(read(&[("DATABASE_URL", "")]), DatabaseConfig::Embedded);
+        assert_eq!(read(&[("DATABASE_URL", "postgres://a")]), url("postgres://a"));
+        let both = [("DATABASE_URL", "postgres://a"), ("INGEST_API__DATABASE_URL", "postgres://b")];
+        assert_eq!(read(&both), url("postgres://b"));
     }
 
     #[test]

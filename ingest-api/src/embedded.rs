@@ -12,14 +12,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How long it may take to start, which includes the recovery after a crash.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a stop may take before it is made an immediate one.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The number in the name of the socket; nothing listens on a network.
+const PORT: u16 = 5432;
 /// The longest path of a Unix socket that works everywhere, less the name of Postgres' socket.
 const MAX_SOCKET_DIR: usize = 85;
 
@@ -41,6 +47,16 @@ pub enum EmbeddedError {
         "the path of the data directory is too long for a Unix socket ({0} bytes); choose one of at most {MAX_SOCKET_DIR}"
     )]
     PathTooLong(usize),
+    /// Another process has it.
+    #[error(
+        "another ingest-api runs on this data directory; stop it, or choose another directory with --data-dir"
+    )]
+    InUse,
+    /// The data directory was made by a version that is not installed.
+    #[error(
+        "the data directory was made by PostgreSQL {0}, which is not installed here; install it, or move the data with pg_upgrade"
+    )]
+    OtherVersion(String),
     /// A file or process could not be made.
     #[error("the private Postgres in {0}: {1}")]
     Io(PathBuf, io::Error),
@@ -55,7 +71,7 @@ pub enum EmbeddedError {
     },
 }
 
-/// A private Postgres that runs. Stopped by [`Self::stop`] if it was started by this process.
+/// A private Postgres that runs. Stopped by [`Self::stop`] if this process has it.
 #[derive(Debug)]
 pub struct Embedded {
     directory: PathBuf,
@@ -63,30 +79,43 @@ pub struct Embedded {
 }
 
 /// Everything needed to start the server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Installation {
     bin: PathBuf,
     directory: PathBuf,
     /// User and group to become; `None` to stay who we are.
     user: Option<(u32, u32)>,
+    /// Held as long as the server is ours.
+    _lock: fs::File,
 }
 
 impl Embedded {
-    /// Starts the Postgres in `data_dir`, and makes it if there is none. One that runs there already is used; it is
-    /// left alone at the end unless `own` says that this process is its owner.
+    /// Starts the Postgres in `data_dir`, and makes it if there is none. Several processes may use one: the first has it,
+    /// and stops it at its end. A process that must have it, to keep it running, says so by `own`.
     ///
     /// # Errors
-    /// If it cannot be made or started.
+    /// If it cannot be made or started, or another process has it and this one must.
     pub async fn start(data_dir: &Path, own: bool) -> Result<Self, EmbeddedError> {
-        let installation = Installation::prepare(data_dir)?;
-        let directory = installation.directory.clone();
-        let running = is_running(&directory);
-        let mut supervisor = None;
-        if !running || own {
-            let (stop, stopped) = watch::channel(false);
-            let task = tokio::spawn(installation.supervise(stopped));
-            supervisor = Some((stop, task));
+        let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
+        fs::create_dir_all(data_dir).map_err(io)?;
+        let data_dir = data_dir.canonicalize().map_err(io)?;
+        let directory = data_dir.join("postgres");
+        let length = directory.as_os_str().len();
+        if length > MAX_SOCKET_DIR {
+            return Err(EmbeddedError::PathTooLong(length));
         }
+        let lock = match lock(&data_dir).map_err(io)? {
+            None if own => wait_for_lock(&data_dir).await.map_err(io)?.ok_or(EmbeddedError::InUse)?.into(),
+            lock => lock,
+        };
+        let supervisor = match lock {
+            Some(lock) => {
+                let installation = Installation::prepare(&data_dir, directory.clone(), lock)?;
+                let (stop, stopped) = watch::channel(false);
+                Some((stop, tokio::spawn(installation.supervise(stopped))))
+            }
+            None => None,
+        };
         let embedded = Self { directory, supervisor };
         if let Err(error) = embedded.wait_until_ready().await {
             embedded.stop().await;
@@ -99,6 +128,8 @@ impl Embedded {
     pub fn options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .socket(&self.directory)
+            .port(PORT)
+            .ssl_mode(PgSslMode::Disable)
             .username("prose")
             .database("postgres")
             .log_statements(tracing::log::LevelFilter::Off)
@@ -106,26 +137,19 @@ impl Embedded {
 
     /// A URL for other tools on this machine, such as `psql` and `pg_dump`.
     pub fn url(&self) -> String {
-        let socket: String = self
-            .directory
-            .to_string_lossy()
-            .bytes()
-            .map(|b| {
-                if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-                    char::from(b).to_string()
-                } else {
-                    format!("%{b:02X}")
-                }
-            })
-            .collect();
-        format!("postgres://prose@{socket}/postgres")
+        let encoded = |b: u8| match b {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        };
+        let socket: String = self.directory.to_string_lossy().bytes().map(encoded).collect();
+        format!("postgres://prose@{socket}:{PORT}/postgres?sslmode=disable")
     }
 
-    /// Stops the server, if this process started it or owns it, and waits until it is gone.
+    /// Stops the server, if this process has it, and waits until it is gone.
     pub async fn stop(self) {
         if let Some((stop, task)) = self.supervisor {
-            // The supervisor may have ended already.
-            let _ = stop.send(true);
+            stop.send_replace(true);
+            // A panic in there has been printed.
             let _ = task.await;
         }
     }
@@ -146,27 +170,53 @@ impl Embedded {
     }
 }
 
-impl Installation {
-    fn prepare(data_dir: &Path) -> Result<Self, EmbeddedError> {
-        let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
-        fs::create_dir_all(data_dir).map_err(io)?;
-        let data_dir = data_dir.canonicalize().map_err(io)?;
-        let directory = data_dir.join("postgres");
-        let length = directory.as_os_str().len();
-        if length > MAX_SOCKET_DIR {
-            return Err(EmbeddedError::PathTooLong(length));
+/// Takes the lock of a data directory; `None` if another process has it.
+fn lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
+    let file = fs::File::options().create(true).append(true).open(data_dir.join("postgres.lock"))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits a moment for the lock: a command that has it ends soon.
+async fn wait_for_lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
+    for _ in 0..50 {
+        if let Some(lock) = lock(data_dir)? {
+            return Ok(Some(lock));
         }
-        let bin = find_binaries().ok_or(EmbeddedError::NotInstalled)?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(None)
+}
+
+impl Installation {
+    fn prepare(data_dir: &Path, directory: PathBuf, lock: fs::File) -> Result<Self, EmbeddedError> {
+        let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
+        // A directory belongs to the version that made it.
+        let bin = match fs::read_to_string(directory.join("PG_VERSION")) {
+            Ok(version) => {
+                let version = version.trim().to_owned();
+                let of_version = PathBuf::from("/usr/lib/postgresql").join(&version).join("bin");
+                [Some(of_version), find_binaries()]
+                    .into_iter()
+                    .flatten()
+                    .find(|bin| bin.join("postgres").exists() && is_version(bin, &version))
+                    .ok_or(EmbeddedError::OtherVersion(version))?
+            }
+            Err(_) => find_binaries().ok_or(EmbeddedError::NotInstalled)?,
+        };
         let user = match rustix::process::geteuid().is_root() {
             true => Some(["postgres", "nobody"].into_iter().find_map(user).ok_or(EmbeddedError::NoUser)?),
             false => None,
         };
         if user.is_some() {
             // The other user must get through to its own directory, and sees nothing else of ours on the way.
-            let mode = fs::metadata(&data_dir).map_err(io)?.permissions().mode() & 0o7777;
-            fs::set_permissions(&data_dir, fs::Permissions::from_mode(mode | 0o011)).map_err(io)?;
+            let mode = fs::metadata(data_dir).map_err(io)?.permissions().mode() & 0o7777;
+            fs::set_permissions(data_dir, fs::Permissions::from_mode(mode | 0o011)).map_err(io)?;
         }
-        let installation = Self { bin, directory, user };
+        let installation = Self { bin, directory, user, _lock: lock };
         installation.initdb()?;
         Ok(installation)
     }
@@ -215,11 +265,11 @@ impl Installation {
             .append(true)
             .open(self.directory.with_file_name("postgres.log"))?;
         let mut command = self.command("postgres");
-        command.arg("-D").arg(&self.directory);
+        command.arg("-D").arg(&self.directory).args(["-p", &PORT.to_string()]);
         let settings = [
             "listen_addresses=",
             "unix_socket_permissions=0700",
-            "max_connections=40",
+            "max_connections=60",
             // Nothing of a statement's content gets into the log.
             "log_statement=none",
             "log_min_error_statement=panic",
@@ -238,33 +288,75 @@ impl Installation {
     async fn supervise(self, mut stop: watch::Receiver<bool>) {
         loop {
             // One that an earlier process left behind is used until it ends.
+            let mut server = match running(&self.directory) {
+                Some(pid) => Some(Server::Found(pid)),
+                None => self
+                    .spawn()
+                    .map(Server::Ours)
+                    .map_err(|error| {
+                        tracing::error!(%error, "the private Postgres cannot be started");
+                    })
+                    .ok(),
+            };
             let ended = async {
-                match running_pid(&self.directory) {
-                    Some(pid) => wait_for_end(pid).await,
-                    None => match self.spawn() {
-                        Ok(mut server) => drop(server.wait().await),
-                        Err(error) => tracing::error!(%error, "the private Postgres cannot be started"),
-                    },
+                match &mut server {
+                    Some(server) => server.ended().await,
+                    None => tokio::time::sleep(Duration::from_secs(1)).await,
                 }
             };
-            tokio::select! {
-                () = ended => {
-                    if *stop.borrow() {
-                        return;
-                    }
-                    tracing::warn!("the private Postgres ended; starting it again");
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+            let stopped = tokio::select! {
+                () = ended => false,
+                _ = stop.changed() => true,
+            };
+            if stopped {
+                if let Some(server) = server {
+                    server.stop().await;
                 }
-                _ = stop.changed() => {
-                    if let Some(pid) = running_pid(&self.directory) {
-                        // SIGINT is Postgres' fast shutdown. It may have ended by itself.
-                        let _ = kill_process(pid, Signal::INT);
-                        wait_for_end(pid).await;
-                    }
-                    return;
+                return;
+            }
+            tracing::warn!("the private Postgres ended; starting it again");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
+
+/// A server that runs.
+enum Server {
+    /// Started by this process.
+    Ours(tokio::process::Child),
+    /// Left behind by another one.
+    Found(Pid),
+}
+
+impl Server {
+    async fn ended(&mut self) {
+        match self {
+            // An error means that there is nothing to wait for.
+            Self::Ours(server) => drop(server.wait().await),
+            Self::Found(pid) => {
+                while test_kill_process(*pid).is_ok() && !is_zombie(*pid) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         }
+    }
+
+    /// Postgres' fast shutdown and, if that takes too long, its immediate one: what is committed survives both.
+    async fn stop(mut self) {
+        let pid = match &self {
+            Self::Ours(server) => server.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+            Self::Found(pid) => Some(*pid),
+        };
+        for (signal, patience) in [(Signal::INT, STOP_TIMEOUT), (Signal::QUIT, STOP_TIMEOUT / 4)] {
+            if let Some(pid) = pid {
+                // It may have ended by itself.
+                let _ = kill_process(pid, signal);
+            }
+            if tokio::time::timeout(patience, self.ended()).await.is_ok() {
+                return;
+            }
+        }
+        tracing::warn!("the private Postgres did not stop in time");
     }
 }
 
@@ -272,35 +364,32 @@ fn key_value(key: &str, value: &Path) -> std::ffi::OsString {
     [OsStr::new(key), OsStr::new("="), value.as_os_str()].iter().copied().collect()
 }
 
-fn is_running(directory: &Path) -> bool {
-    running_pid(directory).is_some()
-}
-
-/// The process that `postmaster.pid` names, if it is alive and is a Postgres.
-fn running_pid(directory: &Path) -> Option<Pid> {
+/// The server of that data directory, if it runs. A pid file may be stale, and its number belong to somebody else by
+/// now, even to another Postgres: a server's working directory is its data directory. A stale file that names such a
+/// process is removed.
+fn running(directory: &Path) -> Option<Pid> {
     let text = fs::read_to_string(directory.join("postmaster.pid")).ok()?;
-    let pid: i32 = text.lines().next()?.trim().parse().ok()?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    if name.is_some_and(|name| name.trim() != "postgres") {
-        return None;
+    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
+    let its = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok()?;
+    if its == directory {
+        return (!is_zombie(pid)).then_some(pid);
     }
-    let state = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    if state
-        .is_some_and(|state| state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-    {
-        return None;
-    }
-    Pid::from_raw(pid).filter(|pid| test_kill_process(*pid).is_ok())
+    // Postgres would not start beside it: to it, any living process of its user could be its other self.
+    let _ = fs::remove_file(directory.join("postmaster.pid"));
+    None
 }
 
-async fn wait_for_end(pid: Pid) {
-    let zombie = |pid: Pid| {
-        let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-        state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
-    };
-    while test_kill_process(pid).is_ok() && !zombie(pid) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Whether a process has ended, and only waits for its parent to notice.
+fn is_zombie(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+}
+
+/// Whether the programs in that directory are of a major version.
+fn is_version(bin: &Path, major: &str) -> bool {
+    let output = Command::new(bin.join("postgres")).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.split_whitespace().any(|word| word.split('.').next() == Some(major))
 }
 
 /// The directory that has `initdb` and `postgres`: the newest version that is installed.

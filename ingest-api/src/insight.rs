@@ -1,5 +1,6 @@
 //! Releases → answers. Pure: shares and bounds, never an exact count, and never a sum over windows.
 
+use jiff::civil::Date;
 use serde::Serialize;
 use shared::version::Version;
 
@@ -114,6 +115,9 @@ pub struct Answer {
     pub note: &'static str,
     /// One item a released window and population, oldest first.
     pub windows: Vec<AnsweredWindow>,
+    /// Whether it was asked what is below a version.
+    #[serde(skip)]
+    pub asked_below: bool,
 }
 
 /// The answer for one window and population.
@@ -183,7 +187,50 @@ pub fn answer(insight: Insight, kind: WindowKind, releases: &[Release], below: O
         window: kind.as_str(),
         note: NOTE,
         windows,
+        asked_below: below.is_some(),
     }
+}
+
+/// The longest period that is answered, in days: a year of daily releases, and a bit.
+pub const MAX_DAYS: i32 = 400;
+
+/// Why a period is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodError {
+    /// An end without a beginning.
+    #[error("`to` needs a `from`")]
+    NoFrom,
+    /// The beginning is after the end.
+    #[error("`from` is after `to`, or after the newest release")]
+    Reversed,
+    /// More than [`MAX_DAYS`], or before there was anything.
+    #[error("a period has at most {MAX_DAYS} days, and starts in 2000 or later")]
+    TooLong,
+}
+
+/// The days from which and up to which windows are to start: what was asked for; up to the newest release if no end
+/// was; the newest release alone if nothing was. `None` if there is no release.
+///
+/// # Errors
+/// If what was asked for is no period.
+pub fn period(
+    from: Option<Date>,
+    to: Option<Date>,
+    newest: Option<Date>,
+) -> Result<Option<(Date, Date)>, PeriodError> {
+    let (from, to) = match (from, to, newest) {
+        (None, Some(_), _) => return Err(PeriodError::NoFrom),
+        (Some(from), Some(to), _) | (Some(from), None, Some(to)) => (from, to),
+        (None, None, Some(newest)) => (newest, newest),
+        (_, None, None) => return Ok(None),
+    };
+    if from > to {
+        return Err(PeriodError::Reversed);
+    }
+    if from.year() < 2000 || from.saturating_add(jiff::Span::new().days(MAX_DAYS)) < to {
+        return Err(PeriodError::TooLong);
+    }
+    Ok(Some((from, to)))
 }
 
 /// What operators told us: no counts, and nothing that leads to a Pod.
@@ -398,6 +445,21 @@ mod tests {
         assert_eq!(versions(&published, "0.3.0-alpha").count, Bounds { at_least: 0, at_most: 12 });
         assert_eq!(versions(&published, "0.2.0").count, Bounds { at_least: 0, at_most: 0 });
         assert_eq!(versions(&published, "9.0.0").share, Bounds { at_least: 1.0, at_most: 1.0 });
+    }
+
+    #[test]
+    fn a_period_has_a_beginning_and_an_end_in_that_order() {
+        let day = |text: &str| text.parse::<Date>().ok();
+        let newest = day("2026-11-22");
+        let both = |from: &str, to: &str| Ok(day(from).zip(day(to)));
+        assert_eq!(period(None, None, newest), both("2026-11-22", "2026-11-22"));
+        assert_eq!(period(day("2026-11-01"), None, newest), both("2026-11-01", "2026-11-22"));
+        assert_eq!(period(day("2026-01-01"), day("2026-12-31"), newest), both("2026-01-01", "2026-12-31"));
+        assert_eq!(period(None, None, None), Ok(None));
+        assert_eq!(period(None, day("2026-11-01"), newest), Err(PeriodError::NoFrom));
+        assert_eq!(period(day("2026-12-01"), None, newest), Err(PeriodError::Reversed));
+        assert_eq!(period(day("2024-12-01"), None, newest), Err(PeriodError::TooLong));
+        assert_eq!(period(day("-009999-01-01"), day("-009999-01-01"), newest), Err(PeriodError::TooLong));
     }
 
     #[test]

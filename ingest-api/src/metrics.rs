@@ -2,6 +2,9 @@
 
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use crate::jobs::close_windows::Closed;
+use crate::window::Window;
+
 /// The metrics of one running service.
 #[derive(Debug)]
 pub struct Metrics {
@@ -88,25 +91,21 @@ impl Metrics {
     }
 
     /// The writer has finished a group.
-    pub fn group_written(&self, _reports: usize, committed: bool) {
+    pub fn group_written(&self, committed: bool) {
         self.commits.with_label_values(&[if committed { "committed" } else { "failed" }]).inc();
     }
 
     /// The close job has finished a run.
-    pub fn close_finished(&self, released: Option<&[crate::window::Window]>) {
-        self.close_healthy.set(i64::from(released.is_some()));
-        match released {
-            None => self.close_failures.inc(),
-            Some(windows) => {
-                for window in windows {
-                    self.released.with_label_values(&[window.kind().as_str()]).inc();
-                }
-            }
+    pub fn close_finished(&self, closed: &Closed) {
+        self.close_healthy.set(i64::from(closed.failed.is_empty()));
+        self.close_failures.inc_by(u64::from(!closed.failed.is_empty()));
+        for window in &closed.released {
+            self.released.with_label_values(&[window.kind().as_str()]).inc();
         }
     }
 
     /// The newest release of a kind of window is known.
-    pub fn newest_release(&self, window: crate::window::Window) {
+    pub fn newest_release(&self, window: Window) {
         let end = window.end().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |end| end.timestamp().as_second());
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
     }

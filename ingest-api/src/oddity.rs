@@ -23,6 +23,8 @@ const OVERDUE: Duration = Duration::from_secs(3_600);
 pub enum Oddity {
     /// The newest release is older than it should be.
     Overdue(Window),
+    /// A window that is over is still open.
+    Unclosed(Window),
     /// A total is far from what it was in the windows before.
     Jump {
         /// In which window.
@@ -47,6 +49,9 @@ impl fmt::Display for Oddity {
                     "nothing has been released since {window}; is the service running, and can it close windows?"
                 )
             }
+            Self::Unclosed(window) => {
+                write!(f, "{window} is over and has not been released; see the log of the service")
+            }
             Self::Jump { window, population, family, total, usual } => {
                 let (family, population) = (family.as_str(), population.as_str());
                 write!(f, "{window}: {family} ({population}) is {total}, and was usually {usual}")
@@ -58,8 +63,17 @@ impl fmt::Display for Oddity {
 /// Whether the window after the newest released one is over, and should have been released by `now`.
 pub fn overdue(newest: Window, now: Timestamp) -> Option<Oddity> {
     let next = Window::of_day(newest.kind(), newest.end());
-    let end = next.end().to_zoned(TimeZone::UTC).ok()?.timestamp();
-    (end.checked_add(OVERDUE).ok()? < now).then_some(Oddity::Overdue(newest))
+    is_late(next, now).then_some(Oddity::Overdue(newest))
+}
+
+/// Whether an open window should have been released by `now`.
+pub fn unclosed(open: Window, now: Timestamp) -> Option<Oddity> {
+    is_late(open, now).then_some(Oddity::Unclosed(open))
+}
+
+fn is_late(window: Window, now: Timestamp) -> bool {
+    let end = window.end().to_zoned(TimeZone::UTC).map(|end| end.timestamp());
+    end.and_then(|end| end.checked_add(OVERDUE)).is_ok_and(|late| late < now)
 }
 
 /// What jumped in the newest of these releases, which are in the order of their windows.
@@ -172,5 +186,7 @@ mod tests {
         let newest = Window::of_day(WindowKind::Day, "2026-11-20".parse().unwrap());
         assert_eq!(overdue(newest, "2026-11-22T00:59:00Z".parse().unwrap()), None);
         assert_eq!(overdue(newest, "2026-11-22T01:01:00Z".parse().unwrap()), Some(Oddity::Overdue(newest)));
+        assert_eq!(unclosed(newest, "2026-11-21T00:59:00Z".parse().unwrap()), None);
+        assert_eq!(unclosed(newest, "2026-11-21T01:01:00Z".parse().unwrap()), Some(Oddity::Unclosed(newest)));
     }
 }

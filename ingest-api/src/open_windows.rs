@@ -56,7 +56,11 @@ impl OpenWindows {
         if !self.known.iter().map(|(window, _)| *window).eq(wanted) {
             let mut known = Vec::with_capacity(wanted.len());
             for window in wanted {
-                known.push((window, self.open(database, window).await?));
+                let open = self.open(database, window).await?;
+                if open.is_none() {
+                    tracing::warn!(%window, "released before its end, or the clock is behind: reports do not count in it");
+                }
+                known.push((window, open));
             }
             self.known = known;
         }
@@ -66,6 +70,23 @@ impl OpenWindows {
     /// Looks everything up again next time.
     pub fn forget(&mut self) {
         self.known.clear();
+    }
+
+    /// Whether reports could be written at `now`, without opening anything.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(keys: &KeyDirectory, database: &Database, now: Timestamp) -> Result<(), WindowError> {
+        for kind in WindowKind::ALL {
+            let window = Window::containing(kind, now);
+            if let Some(stored) = database.open_window(window).await? {
+                let key = keys.read(window)?.ok_or(WindowError::KeyMissing(window))?;
+                if key.check() != stored.key_check {
+                    return Err(WindowError::OtherKey(window));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn open(

@@ -88,7 +88,7 @@ pub fn render_domains(answer: &DomainsAnswer) -> String {
 /// Never: it is written to memory.
 pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    if answer.windows.iter().any(|window| window.below.is_some()) {
+    if answer.asked_below {
         writer.write_record([
             "window",
             "start",

@@ -26,6 +26,7 @@ pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 /// Apps send it to their Pod at start and then daily. Fields that are not listed here (`data`, for one) may be
 /// present, and are not read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 #[schemars(title = "Prose analytics event")]
 pub struct Event {
     /// What made the app send the report. Apps use `app:startup` and `app:daily`; other names count alike.
@@ -40,6 +41,7 @@ pub struct Event {
 
 /// Where a report comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Origin {
     /// The app; absent from a Pod's own report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +53,7 @@ pub struct Origin {
 
 /// The app that reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct App {
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,7 @@ pub struct App {
 
 /// The Pod that serves the app, or the XMPP server where there is no Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Pod {
     /// The first 16 hexadecimal digits of the SHA-256 hash of the domain. A Pod's proxy always puts its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,15 +103,18 @@ pub struct Pod {
 
 /// What names the Pod, where its operator opted in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
 pub struct Identifiable {
     /// The Pod's domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<Domain>,
 }
 
-/// Reads a value and forgets it: the numbers beside it say the same.
+crate::wire::object_on_the_wire!(Event, Origin, App, Pod, Identifiable);
+
+/// Reads a string and forgets it: the numbers beside it say the same.
 fn pass_over<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    serde::de::IgnoredAny::deserialize(deserializer).map(|_| None)
+    crate::wire::parse_str(deserializer, "a string", |_| Some(None))
 }
 
 impl Pod {
@@ -411,9 +418,32 @@ mod tests {
             r#"{"origin":{"pod":{"user_count_min":-1}}}"#,
             "`origin.pod.user_count_min` must be a whole number",
         );
+        rejected(
+            r#"{"origin":{"pod":{"user_count_range":{}}}}"#,
+            "`origin.pod.user_count_range` must be a string",
+        );
         rejected("", "not valid JSON at line 1, column 0");
         rejected("{\"origin\":{}} canary", "not valid JSON at line 1, column 15");
         rejected(&" ".repeat(MAX_EVENT_BYTES + 1), "an event has at most 16384 bytes");
+    }
+
+    /// Left to itself, serde reads a struct from an array of its values too.
+    #[test]
+    fn an_array_is_never_taken_for_an_object() {
+        rejected(
+            r#"["x",[null,["f4ce232118cee9d2"]]]"#,
+            "`event` must be an object with `origin`, without repeated keys",
+        );
+        rejected(r#"{"origin":[]}"#, "`origin` must be an object, given once");
+        rejected(
+            r#"{"origin":{"app":["prose-app-web"]}}"#,
+            "`origin.app` must be an object without repeated keys",
+        );
+        rejected(r#"{"origin":{"pod":[]}}"#, "`origin.pod` must be an object without repeated keys");
+        rejected(
+            r#"{"origin":{"pod":{"identifiable":["example.org"]}}}"#,
+            "`origin.pod.identifiable` must be an object without repeated keys",
+        );
     }
 
     #[test]

@@ -64,6 +64,41 @@ where
     deserializer.deserialize_str(Text { expected, parse })
 }
 
+/// A deserializer that reads structs from JSON objects only. Without it, serde takes an array of the values as well.
+pub(crate) struct ObjectsOnly<D>(pub(crate) D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectsOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// `Serialize` and `Deserialize` of a struct that is an object on the wire, and nothing else. The struct derives both
+/// with `#[serde(remote = "Self")]`.
+macro_rules! object_on_the_wire {
+    ($($object:ty),+) => {$(
+        impl serde::Serialize for $object {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $object {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize($crate::wire::ObjectsOnly(deserializer))
+            }
+        }
+    )+};
+}
+pub(crate) use object_on_the_wire;
+
 /// `Serialize`, `Deserialize` and `JsonSchema` of `Observed<T>` for a `T` that has `parse` and `Display`.
 macro_rules! observed_on_the_wire {
     ($value:ty, $name:literal, $description:literal, $pattern:expr, $example:literal) => {

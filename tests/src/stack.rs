@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use ingest_api::app::Jobs;
+use ingest_api::app::Schedule;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -100,7 +100,7 @@ impl Stack {
     pub async fn start(fleet: &Fleet, folder: &Path) -> anyhow::Result<Self> {
         let clock = Arc::new(FixedClock::new(at(fleet.first_day(), 0)));
         let config = vendor_config(&folder.join("vendor"));
-        let vendor = ingest_api::app::App::start(config, clock.clone(), Jobs::OnCall).await?;
+        let vendor = ingest_api::app::App::start(config, clock.clone(), Schedule::OnCall).await?;
         let mut stack = Self {
             clock,
             vendor,

@@ -7,7 +7,7 @@ use shared::version::Version;
 
 use super::say;
 use super::windows::Kind;
-use crate::insight::{Insight, answer, domains_answer};
+use crate::insight::{Insight, answer, domains_answer, period};
 use crate::store::Database;
 use crate::table;
 use crate::window::WindowKind;
@@ -24,7 +24,7 @@ pub(super) struct PrintInsight {
     /// The first window starts on or after this day [default: the newest released window only].
     #[arg(long, value_name = "DATE")]
     from: Option<Date>,
-    /// The last window starts on or before this day.
+    /// The last window starts on or before this day [default: the newest released window].
     #[arg(long, value_name = "DATE")]
     to: Option<Date>,
     /// What is below this version? For pod_versions.
@@ -60,7 +60,6 @@ impl PrintInsight {
             self.below.is_none() || self.name == Insight::PodVersions,
             "`--below` is for pod_versions"
         );
-        database.check_schema().await?;
         let Some(family) = self.name.family() else {
             let answer = domains_answer(database.domains().await?);
             say(match self.format {
@@ -73,8 +72,8 @@ impl PrintInsight {
         };
         let kind = WindowKind::from(self.window);
         let newest = database.newest_release(kind).await?.map(|window| window.start());
-        let releases = match self.to.or(newest) {
-            Some(to) => database.releases(kind, self.from.unwrap_or(to), to, &[family]).await?,
+        let releases = match period(self.from, self.to, newest)? {
+            Some((from, to)) => database.releases(kind, from, to, &[family]).await?,
             None => Vec::new(),
         };
         let answer = answer(self.name, kind, &releases, self.below);

@@ -6,6 +6,7 @@ mod status;
 mod token;
 mod windows;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,14 +20,16 @@ use crate::config::{Config, DatabaseConfig};
 ///
 /// Without any configuration, `ingest-api serve` starts a private Postgres from the PostgreSQL that is installed
 /// here, listens on 127.0.0.1, and prints a link to the insights.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
     /// A TOML file with a section `[api]`; environment variables such as INGEST_API__LISTEN are stronger.
     #[arg(long, global = true, env = "INGEST_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The database, such as postgres://user@host/database [default: a private Postgres in the data directory].
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    ///
+    /// The environment variable DATABASE_URL says the same.
+    #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Where the private Postgres and the keys are kept.
     #[arg(long, global = true, value_name = "DIR")]
@@ -104,7 +107,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run(config).await,
         Command::Migrate => {
-            with_database(&config, async |open| {
+            with_database(&config, Schema::Any, async |open| {
                 open.database.migrate().await?;
                 say("The schema of the database is up to date.");
                 Ok(())
@@ -112,35 +115,49 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
             .await
         }
         Command::Token(command) => {
-            with_database(&config, async |open| command.run(&open.database).await).await
+            with_database(&config, Schema::Checked, async |open| command.run(&open.database).await).await
         }
         Command::Windows(command) => {
-            with_database(&config, async |open| command.run(&config, &open.database).await).await
+            with_database(&config, Schema::Checked, async |open| command.run(&config, &open.database).await)
+                .await
         }
         Command::Status(command) => {
-            with_database(&config, async |open| command.run(&open.database).await).await
+            with_database(&config, Schema::Checked, async |open| command.run(&open.database).await).await
         }
         Command::Insight(command) => {
-            with_database(&config, async |open| command.run(&open.database).await).await
+            with_database(&config, Schema::Checked, async |open| command.run(&open.database).await).await
         }
     }
 }
 
-/// Opens the database for one command, and closes it whatever becomes of that.
+/// What a command needs of the database's schema.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Schema {
+    Checked,
+    Any,
+}
+
+/// Opens the database for one command, and closes it whatever becomes of that. Its schema is the right one, unless the
+/// command is there to make it so.
 async fn with_database(
     config: &Config,
+    schema: Schema,
     command: impl AsyncFnOnce(&OpenDatabase) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let open = OpenDatabase::open(config, false).await?;
-    let done = command(&open).await;
+    let ready = if schema == Schema::Checked { open.database.check_schema().await } else { Ok(()) };
+    let done = match ready {
+        Ok(()) => command(&open).await,
+        Err(error) => Err(error.into()),
+    };
     open.close().await;
     done
 }
 
-/// One line of a command's result.
-#[expect(clippy::print_stdout, reason = "the commands answer on standard output")]
-fn say(line: &str) {
-    println!("{line}");
+/// Some lines of a command's result.
+fn say(lines: &str) {
+    // Whoever has closed our output, such as `head`, has read enough.
+    let _ = writeln!(std::io::stdout(), "{lines}");
 }
 
 #[expect(clippy::print_stderr, reason = "before and without a log")]

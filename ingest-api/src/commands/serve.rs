@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::say;
-use crate::app::{App, Jobs};
+use crate::app::{App, Schedule};
 use crate::config::{Config, DatabaseConfig};
 
 /// Options of `serve`.
@@ -50,21 +50,29 @@ impl Serve {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
 
-        let app = App::start(config, Arc::new(SystemClock), Jobs::Scheduled).await?;
+        let mut app = App::start(config, Arc::new(SystemClock), Schedule::Timed).await?;
         let address = app.address();
         tracing::info!(%address, metrics = %app.metrics_address(), private_postgres = embedded, "ready");
         say(&format!("Reports are taken at http://{address}{base_path}/v1/analytics/event"));
         if embedded {
             let token = app.issue_start_token().await?;
             say(&format!("Insights, for a day: http://{address}{}", crate::login_path(&token)));
-            say("Later: `ingest-api token create NAME` makes a token for a reader.");
+            say(
+                "Later: `ingest-api token create NAME` makes a token for a reader, with `--domains` for the opt-in domains too.",
+            );
         }
+        let alive = tokio::select! {
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = app.died() => false,
+        };
+        tracing::info!("stopping");
         tokio::select! {
-            _ = terminate.recv() => {}
+            () = app.shutdown() => {}
+            // Whoever asks twice does not want to wait.
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping");
-        app.shutdown().await;
+        anyhow::ensure!(alive, "a part of the service has ended, which it should not; see the log");
         Ok(())
     }
 }

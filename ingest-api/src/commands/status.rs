@@ -5,7 +5,7 @@ use comfy_table::{Table, presets};
 use shared::clock::{Clock, SystemClock};
 
 use super::say;
-use crate::oddity::{HISTORY, jumps, overdue, unknown_shares};
+use crate::oddity::{HISTORY, jumps, overdue, unclosed, unknown_shares};
 use crate::release::{Family, Population};
 use crate::store::Database;
 use crate::window::WindowKind;
@@ -20,7 +20,6 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
-        database.check_schema().await?;
         let now = SystemClock.now();
         let mut held = Table::new();
         held.load_style(presets::UTF8_FULL_CONDENSED).set_header(["held", "number", "since", "newest"]);
@@ -71,6 +70,7 @@ impl Status {
             }
         }
         for stored in database.open_windows().await? {
+            oddities.extend(unclosed(stored.window, now));
             held.add_row([
                 format!("open window: {}", stored.window.kind().as_str()),
                 String::new(),

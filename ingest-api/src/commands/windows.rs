@@ -7,7 +7,7 @@ use shared::clock::{Clock, SystemClock};
 
 use super::say;
 use crate::config::Config;
-use crate::jobs::close_windows::CloseWindows;
+use crate::jobs::close_windows::{CloseWindows, Closed};
 use crate::keys::KeyDirectory;
 use crate::store::Database;
 use crate::window::{Window, WindowKind};
@@ -16,7 +16,7 @@ use crate::window::{Window, WindowKind};
 pub(super) enum WindowsCommand {
     /// List the windows that are open, and whether their keys are here.
     List,
-    /// Close every window that is over; or one window, over or not.
+    /// Close every window that has been over for a minute; or one window, over or not.
     ///
     /// Closing a window before its end releases what it holds. It is not opened again: until its end, reports count in
     /// the other two kinds of windows only. That is the way out when the key of an open window is lost.
@@ -48,25 +48,27 @@ impl From<Kind> for WindowKind {
 
 impl WindowsCommand {
     pub(super) async fn run(self, config: &Config, database: &Database) -> anyhow::Result<()> {
-        database.check_schema().await?;
         let keys = KeyDirectory::open(&config.key_dir)?;
         match self {
             Self::List => list(database, &keys).await,
             Self::Close { kind, day } => {
                 let job = CloseWindows { database: database.clone(), keys, thresholds: config.thresholds };
-                let released = match (kind, day) {
+                let closed = match (kind, day) {
                     (Some(kind), Some(day)) => {
                         let window = Window::of_day(kind.into(), day);
-                        if job.close(window).await? { vec![window] } else { Vec::new() }
+                        let released = if job.close(window).await? { vec![window] } else { Vec::new() };
+                        Closed { released, failed: Vec::new() }
                     }
-                    _ => job.run(SystemClock.now()).await?,
+                    _ => job.run(SystemClock.now()).await,
                 };
-                if released.is_empty() {
-                    say("No window was over.");
-                }
-                for window in released {
+                for window in &closed.released {
                     say(&format!("Released {window}."));
                 }
+                if closed.released.is_empty() && closed.failed.is_empty() {
+                    say("No window has been over for a minute.");
+                }
+                let failed: Vec<_> = closed.failed.iter().map(ToString::to_string).collect();
+                anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
                 Ok(())
             }
         }

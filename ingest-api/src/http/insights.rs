@@ -1,7 +1,7 @@
 //! Reading: `GET /v1/insights` and `/v1/insights/{insight}`, as JSON and CSV.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
@@ -12,12 +12,9 @@ use shared::version::Version;
 
 use super::{Error, Services};
 use crate::access::Reader;
-use crate::insight::{Insight, answer, domains_answer};
+use crate::insight::{Insight, answer, domains_answer, period};
 use crate::table;
 use crate::window::WindowKind;
-
-/// The period that one request may ask for, in days: a year of daily releases, and a bit.
-const MAX_DAYS: i32 = 400;
 
 /// What there is, and where.
 #[derive(Serialize)]
@@ -71,14 +68,14 @@ pub(super) struct InsightQuery {
 }
 
 /// `GET /v1/insights/{insight}?window=day|week|month&from=DATE&to=DATE&below=VERSION&format=json|csv`: the windows that
-/// start from `from` to `to`, both included; the newest one if neither is given.
+/// start from `from` to `to`, both included; without `to`, up to the newest; without both, the newest one.
 pub(super) async fn get_insight(
     State(services): State<Services>,
     reader: Reader,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     query: Result<Query<InsightQuery>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let insight = Insight::parse(&name).ok_or_else(|| {
+    let insight = name.ok().and_then(|Path(name)| Insight::parse(&name)).ok_or_else(|| {
         let names: Vec<_> = Insight::ALL.iter().map(|insight| insight.as_str()).collect();
         Error::problem(ProblemType::NOT_FOUND, format!("There are these insights: {}.", names.join(", ")))
     })?;
@@ -117,29 +114,18 @@ pub(super) async fn get_insight(
                 .ok_or_else(|| invalid("`below` is a version such as 0.4.0 or 0.4.0-rc.1."))?,
         ),
     };
-    let newest = services.database.newest_release(kind).await?.map(|window| window.start());
-    let releases = match period(&query, newest)? {
-        Some((from, to)) => services.database.releases(kind, from, to, &[family]).await?,
-        None => Vec::new(),
-    };
-    let answer = answer(insight, kind, &releases, below);
-    Ok(if as_csv { csv(insight, table::csv(&answer)) } else { Json(answer).into_response() })
-}
-
-/// The days from which and up to which windows may start; `None` if nothing has been released.
-fn period(query: &InsightQuery, newest: Option<Date>) -> Result<Option<(Date, Date)>, Error> {
     let date = |text: &Option<String>, name: &str| {
         let parsed = text.as_deref().map(str::parse::<Date>).transpose();
         parsed.map_err(|_| invalid(format!("`{name}` is a date such as 2026-11-22.")))
     };
     let (from, to) = (date(&query.from, "from")?, date(&query.to, "to")?);
-    let Some(to) = to.or(newest) else { return Ok(None) };
-    let from = from.unwrap_or(if query.to.is_some() { Date::MIN } else { to });
-    let longest = jiff::Span::new().days(MAX_DAYS);
-    if query.from.is_some() && from > to {
-        return Err(invalid("`from` is after `to`, or after the newest release."));
-    }
-    Ok(Some((from.max(to.saturating_sub(longest)), to)))
+    let newest = services.database.newest_release(kind).await?.map(|window| window.start());
+    let releases = match period(from, to, newest).map_err(|error| invalid(format!("{error}.")))? {
+        Some((from, to)) => services.database.releases(kind, from, to, &[family]).await?,
+        None => Vec::new(),
+    };
+    let answer = answer(insight, kind, &releases, below);
+    Ok(if as_csv { csv(insight, table::csv(&answer)) } else { Json(answer).into_response() })
 }
 
 fn invalid(detail: impl Into<String>) -> Error {

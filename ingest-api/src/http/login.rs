@@ -36,9 +36,10 @@ async fn read(services: &Services, token: Token) -> Result<Reader, Error> {
 
 fn presented(headers: &HeaderMap) -> Option<Token> {
     let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    if let Some(authorization) = text(header::AUTHORIZATION) {
-        let (scheme, token) = authorization.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| Token::presented(token.trim()));
+    // Other schemes are for somebody before us, such as a reverse proxy.
+    let bearer = text(header::AUTHORIZATION).and_then(|authorization| authorization.split_once(' '));
+    if let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+        return Some(Token::presented(token.trim()));
     }
     let cookies = text(header::COOKIE)?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
     cookies.into_iter().find(|(name, _)| *name == COOKIE).map(|(_, token)| Token::presented(token))

@@ -22,6 +22,7 @@ use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::intake::Writer;
+use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::store::Database;
 
@@ -37,6 +38,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     pub(crate) database: Database,
+    pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,6 +51,7 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         .allow_origin(Any)
         .allow_methods([Method::POST])
         .allow_headers([header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_secs(86_400));
     let intake = Router::new()
         .route(
@@ -61,34 +64,41 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         )
         // Before the layers, so that they see a preflight request too.
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(RequestDecompressionLayer::new())
-        .layer(cors);
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
+    let intake = guarded(intake).layer(cors);
     let reading = Router::new()
         .route("/", get(insights::get_index))
         .route("/login", get(login::get_login))
         .route("/v1/insights", get(insights::list_insights))
-        .route("/v1/insights/{insight}", get(insights::get_insight));
-    Router::new()
-        .merge(intake)
-        .merge(reading)
+        .route("/v1/insights/{insight}", get(insights::get_insight))
         .route("/healthz", get(health::get_health))
         .route("/readyz", get(health::get_readiness))
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    Router::new()
+        .merge(intake)
+        .merge(guarded(reading))
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(
-            ServiceBuilder::new()
-                .layer(axum::middleware::from_fn(problem::log_faults))
-                .layer(CatchPanicLayer::custom(problem::panicked))
-                .layer(HandleErrorLayer::new(problem::timed_out))
-                .timeout(REQUEST_TIMEOUT),
-        )
         .layer(axum::middleware::map_response(harden))
         .with_state(services)
 }
 
+/// What stands before every handler: a time limit, and answers for those that fail or panic.
+fn guarded(routes: Router<Services>) -> Router<Services> {
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(axum::middleware::from_fn(problem::log_faults))
+            .layer(CatchPanicLayer::custom(problem::panicked))
+            .layer(HandleErrorLayer::new(problem::timed_out))
+            .timeout(REQUEST_TIMEOUT),
+    )
+}
+
 /// The route of the metrics, on a listener of its own.
 pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
-    Router::new().route("/metrics", get(move || async move { metrics.render() })).fallback(problem::not_found)
+    Router::new()
+        .route("/metrics", get(move || async move { metrics.render() }))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(problem::not_found)
 }
 
 /// Headers of every answer: nothing is guessed, framed, or told to other sites.

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use shared::problem::{Problem, ProblemType};
 
 use crate::intake::{Rejection, WriteError};
+use crate::open_windows::WindowError;
 use crate::store::StoreError;
 
 /// What a sender is told to wait before it tries again, in seconds.
@@ -21,8 +22,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 pub(crate) enum Error {
     /// The request is wrong; the sender is told how.
     Problem(Problem),
-    /// The database failed while something was read.
-    Store(StoreError),
+    /// Something of ours failed; the cause is logged, and not told.
+    Fault(String),
     /// Reports could not be written.
     Write(WriteError),
 }
@@ -46,7 +47,13 @@ impl From<Rejection> for Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Self::Fault(error.to_string())
+    }
+}
+
+impl From<WindowError> for Error {
+    fn from(error: WindowError) -> Self {
+        Self::Fault(error.to_string())
     }
 }
 
@@ -76,9 +83,9 @@ impl IntoResponse for Error {
         match self {
             Self::Problem(problem) => respond(problem),
             // A 5xx has no detail: its cause is ours, and stays with us.
-            Self::Store(error) => {
+            Self::Fault(cause) => {
                 let mut response = later();
-                response.extensions_mut().insert(Fault(error.to_string()));
+                response.extensions_mut().insert(Fault(cause));
                 response
             }
             // The writer has logged the cause, once for all requests of the group.
@@ -122,6 +129,7 @@ pub(super) async fn method_not_allowed() -> Error {
     Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` names what is supported.")
 }
 
+/// The body has not arrived in time: what happens after that has shorter limits of its own, and is answered 503.
 pub(super) async fn timed_out(_: tower::BoxError) -> Error {
     Error::problem(ProblemType::REQUEST_TIMEOUT, "Try again over a better connection, or with fewer events.")
 }

@@ -90,6 +90,13 @@ fn count(services: &Services, rejection: Rejection) {
 
 /// The media type of the body, without parameters; one of those that are taken.
 fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<&'static str, Error> {
+    // What could be inflated has lost its header on the way here.
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Error::problem(
+            ProblemType::UNSUPPORTED_MEDIA_TYPE,
+            "A body may be compressed by gzip or zstd.",
+        ));
+    }
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let declared = declared.split(';').next().unwrap_or("").trim();
     taken.iter().find(|media_type| media_type.eq_ignore_ascii_case(declared)).copied().ok_or_else(|| {

@@ -52,8 +52,7 @@ pub struct PodRow {
     pub size: i32,
 }
 
-/// The rows of some reports in one window: one for each reporter, in the order of their subjects, which says nothing
-/// about the order of arrival.
+/// The rows of some reports in one window: one for each reporter, in the order of their subjects.
 #[derive(Debug, Default)]
 pub struct Rows {
     /// Installations by subject. A subject is in one population only: a proxied hash is salted, a direct one is not.

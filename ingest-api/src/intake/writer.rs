@@ -3,15 +3,13 @@
 //! There is no fixed delay: a commit takes whatever has gathered while the one before it ran. What waits is bounded;
 //! beyond the bound, a sender is told to come back later.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::civil::Date;
 use shared::clock::Clock;
-use shared::event::Domain;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
+use super::domain_notes::DomainNotes;
 use super::rekey::Rows;
 use super::validate::ValidReport;
 use crate::keys::WindowKey;
@@ -26,6 +24,11 @@ use crate::window::{Window, WindowKind};
 pub const MAX_WAITING: usize = 20_000;
 /// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
 const MAX_GROUP: usize = 5_000;
+
+/// How long one commit may take, in which Postgres may have to be started again.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a sender waits for its answer: for the commit before its own, and for its own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why some reports were not written. They may be sent again: counting is a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,10 @@ enum GroupError {
     Store(#[from] StoreError),
     #[error("windows are closed faster than they can be written to")]
     WindowsKeepClosing,
+    #[error("the windows of this moment have all been released already; is the clock right?")]
+    NoWindow,
+    #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
+    TimedOut,
 }
 
 /// A handle to the task that writes.
@@ -64,17 +71,18 @@ struct Request {
 }
 
 impl Writer {
-    /// Starts the task. It ends when every handle is gone and everything is written.
-    pub fn start(
+    /// A handle, and the task to be run. It ends when every handle is gone and everything is written.
+    pub fn new(
         database: Database,
         windows: OpenWindows,
+        domains: DomainNotes,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, requests) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAX_WAITING));
-        let task = Task { database, windows, clock, metrics };
-        (Self { queue, room }, tokio::spawn(task.run(requests)))
+        let task = Task { database, windows, domains, clock, metrics };
+        (Self { queue, room }, task.run(requests))
     }
 
     /// Writes some reports; returns when they are committed.
@@ -89,27 +97,23 @@ impl Writer {
         let room = self.room.clone().try_acquire_many_owned(weight).map_err(|_| WriteError::Overloaded)?;
         let (done, answer) = oneshot::channel();
         self.queue.send(Request { reports, done, _room: room }).map_err(|_| WriteError::Unavailable)?;
-        answer.await.unwrap_or(Err(WriteError::Unavailable))
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) | Err(_) => Err(WriteError::Unavailable),
+        }
     }
-}
-
-/// The opt-in domains that have been noted this week, so that each costs one write a week.
-#[derive(Default)]
-struct NotedDomains {
-    week: Option<Date>,
-    domains: BTreeSet<String>,
 }
 
 struct Task {
     database: Database,
     windows: OpenWindows,
+    domains: DomainNotes,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
 impl Task {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
-        let mut noted = NotedDomains::default();
         while let Some(first) = requests.recv().await {
             let mut group = vec![first];
             let mut size = group[0].reports.len();
@@ -118,11 +122,14 @@ impl Task {
                 size += next.reports.len();
                 group.push(next);
             }
-            let written = self.write(&group, &mut noted).await;
+            let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&group)).await;
+            let written = written.unwrap_or(Err(GroupError::TimedOut));
             if let Err(error) = &written {
+                // Whatever we believe of the windows may be what is wrong.
+                self.windows.forget();
                 tracing::error!(%error, reports = size, "a group of reports could not be written");
             }
-            self.metrics.group_written(size, written.is_ok());
+            self.metrics.group_written(written.is_ok());
             let answer = written.map_err(|_| WriteError::Unavailable);
             for request in group {
                 // The sender may have gone away; its reports are counted all the same.
@@ -131,45 +138,28 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, group: &[Request], noted: &mut NotedDomains) -> Result<(), GroupError> {
+    async fn write(&mut self, group: &[Request]) -> Result<(), GroupError> {
         let reports = || group.iter().flat_map(|request| &request.reports);
         // A window that is closed between looking it up and writing to it is over: the second look finds the next.
         for _ in 0..3 {
             let now = self.clock.now();
             let windows: Vec<(StoredWindow, WindowKey)> = self.windows.current(&self.database, now).await?;
+            if windows.is_empty() {
+                return Err(GroupError::NoWindow);
+            }
             let rows: Vec<_> =
                 windows.iter().map(|(window, key)| (*window, Rows::new(key, reports()))).collect();
             match self.database.append(&rows).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();
-                    self.note_domains(reports(), week, noted).await?;
+                    reports()
+                        .filter_map(ValidReport::domain)
+                        .for_each(|domain| self.domains.note(domain, week));
                     return Ok(());
                 }
             }
         }
         Err(GroupError::WindowsKeepClosing)
-    }
-
-    /// Notes the domains that have not been noted this week.
-    async fn note_domains<'r>(
-        &self,
-        reports: impl Iterator<Item = &'r ValidReport>,
-        week: Date,
-        noted: &mut NotedDomains,
-    ) -> Result<(), GroupError> {
-        if noted.week != Some(week) {
-            *noted = NotedDomains { week: Some(week), domains: BTreeSet::new() };
-        }
-        let new: Vec<&str> = reports
-            .filter_map(ValidReport::domain)
-            .map(Domain::as_str)
-            .filter(|domain| !noted.domains.contains(*domain))
-            .collect();
-        if !new.is_empty() {
-            self.database.note_domains(&new, week).await?;
-            noted.domains.extend(new.into_iter().map(str::to_owned));
-        }
-        Ok(())
     }
 }

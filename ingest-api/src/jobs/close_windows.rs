@@ -3,6 +3,8 @@
 //! For each window: take its tables away from the writers; in one transaction count, fold, round, write the release
 //! and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::config::Thresholds;
@@ -24,6 +26,18 @@ pub enum CloseError {
     NotOpen(Window),
 }
 
+/// How long after its end a window stays open, so that instances whose clocks differ a little agree that it is over.
+pub const GRACE: Duration = Duration::from_secs(60);
+
+/// What became of the windows that were over.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// Those that this run has released.
+    pub released: Vec<Window>,
+    /// What went wrong with others. They are tried again by the next run.
+    pub failed: Vec<CloseError>,
+}
+
 /// What closing needs.
 #[derive(Clone, Debug)]
 pub struct CloseWindows {
@@ -36,37 +50,44 @@ pub struct CloseWindows {
 }
 
 impl CloseWindows {
-    /// Closes every window that is over at `now`, and those that somebody began to close. Returns those that this
-    /// run has released.
-    ///
-    /// # Errors
-    /// If the database or the key directory fails; what has been released stays so.
-    pub async fn run(&self, now: Timestamp) -> Result<Vec<Window>, CloseError> {
-        let mut released = Vec::new();
-        for stored in self.database.open_windows().await? {
-            if !stored.closing && !stored.window.is_over(now) {
-                continue;
+    /// Closes every window that has been over for [`GRACE`] at `now`, and those that somebody began to close. One that
+    /// cannot be closed does not hold up the others.
+    pub async fn run(&self, now: Timestamp) -> Closed {
+        let mut closed = Closed::default();
+        let due = now.saturating_sub(GRACE).unwrap_or(now);
+        match self.database.open_windows().await {
+            Ok(windows) => {
+                for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
+                    match self.close(stored.window).await {
+                        Ok(true) => closed.released.push(stored.window),
+                        // Another instance was faster.
+                        Ok(false) | Err(CloseError::NotOpen(_)) => {}
+                        Err(error) => closed.failed.push(error),
+                    }
+                }
             }
-            match self.close(stored.window).await {
-                Ok(true) => released.push(stored.window),
-                // Another instance was faster.
-                Ok(false) | Err(CloseError::NotOpen(_)) => {}
-                Err(error) => return Err(error),
-            }
+            Err(error) => closed.failed.push(error.into()),
         }
-        // A run that was killed after its release has left a key behind.
+        if let Err(error) = self.destroy_left_keys().await {
+            closed.failed.push(error);
+        }
+        closed
+    }
+
+    /// A run that was killed after its release has left a key behind.
+    async fn destroy_left_keys(&self) -> Result<(), CloseError> {
         for window in self.keys.windows()? {
             if self.database.is_released(window).await? {
                 self.keys.destroy(window)?;
             }
         }
-        Ok(released)
+        Ok(())
     }
 
     /// Closes one window, over or not. Returns whether this call has released it.
     ///
     /// # Errors
-    /// As [`Self::run`]; and [`CloseError::NotOpen`].
+    /// If the database or the key directory fails; what has been done stays so, and the next call goes on from there.
     pub async fn close(&self, window: Window) -> Result<bool, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
         self.database.begin_closing(&stored).await?;

@@ -1,6 +1,6 @@
 //! Counts of distinct reporters → blocks that are safe to publish. Pure.
 //!
-//! Invariants, each held by a property test beside the code that it is about:
+//! Invariants, held by property tests over random populations beside the code that they are about:
 //!
 //! - Every block is safe under the [`Threshold`]; so is every union of blocks, because [`safe`](Threshold::safe) is
 //!   monotone.

@@ -21,7 +21,7 @@ impl Database {
     ///
     /// # Errors
     /// If the database fails; likewise below.
-    pub async fn note_domains(&self, domains: &[&str], week: Date) -> Result<(), StoreError> {
+    pub async fn note_domains(&self, domains: &[String], week: Date) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO optin.domain (domain, last_seen_week) SELECT DISTINCT unnest($1::text[]), $2
              ON CONFLICT (domain) DO UPDATE SET last_seen_week = excluded.last_seen_week

@@ -6,6 +6,7 @@ pub mod releases;
 pub mod reports;
 pub mod tokens;
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
@@ -17,9 +18,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Postgres, or the way to it.
+    /// Postgres, or the way to it. Not the source of this error: what it says itself may quote values.
     #[error("the database: {}", describe(.0))]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
     /// A migration.
     #[error("the schema of the database: {0}")]
     Migrate(#[from] MigrateError),
@@ -33,6 +34,15 @@ pub enum StoreError {
         /// How many this version knows.
         known: usize,
     },
+    /// The schema is newer than this software.
+    #[error("the database is of a newer version of ingest-api than this one; install that version")]
+    TooNew,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 /// An error without the values that Postgres may quote in its detail and context.
@@ -66,21 +76,21 @@ impl Database {
     /// Prepares the connections; they are made when they are first used.
     pub fn new(options: PgConnectOptions) -> Self {
         let options = options.application_name("ingest-api");
-        let pool = |size, role: Option<&str>| {
-            let options = match role {
-                Some(role) => options.clone().options([("role", role)]),
-                None => options.clone(),
-            };
+        let pool = |size, settings: &[(&str, &str)]| {
             PgPoolOptions::new()
                 .max_connections(size)
                 .acquire_timeout(Duration::from_secs(3))
-                .connect_lazy_with(options)
+                .connect_lazy_with(options.clone().options(settings.iter().copied()))
         };
+        // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock.
+        let quick = [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "15s")];
+        let with_role =
+            |role, settings: &[(&'static str, &'static str)]| [&[("role", role)], settings].concat();
         Self {
-            owner: pool(1, None),
-            intake: pool(2, Some("prose_intake")),
-            release: pool(2, Some("prose_release")),
-            reader: pool(6, Some("prose_reader")),
+            owner: pool(1, &[]),
+            intake: pool(2, &with_role("prose_intake", &quick)),
+            release: pool(2, &with_role("prose_release", &[("lock_timeout", "60s")])),
+            reader: pool(6, &with_role("prose_reader", &quick)),
         }
     }
 
@@ -100,9 +110,18 @@ impl Database {
         let known = MIGRATIONS.iter().count();
         let mut connection = self.owner.acquire().await?;
         let connection: &mut PgConnection = &mut connection;
-        let applied =
-            connection.list_applied_migrations("_sqlx_migrations").await.map_or(0, |applied| applied.len());
-        if applied == known { Ok(()) } else { Err(StoreError::NotMigrated { applied, known }) }
+        let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await?;
+        let applied = match begun {
+            true => connection.list_applied_migrations("_sqlx_migrations").await?.len(),
+            false => 0,
+        };
+        match applied.cmp(&known) {
+            Ordering::Less => Err(StoreError::NotMigrated { applied, known }),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => Err(StoreError::TooNew),
+        }
     }
 
     /// Whether the database answers.

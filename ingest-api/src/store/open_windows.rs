@@ -62,10 +62,26 @@ impl Database {
         self.open_window(window).await
     }
 
+    /// Merges what has been reported to an open window to one row a reporter, if that is worth it. Writers wait for the
+    /// moment in which they are given new tables, and not for the merge.
+    pub async fn merge_window(&self, window: &StoredWindow) -> Result<(), StoreError> {
+        let row =
+            sqlx::query("SELECT intake.begin_merging($1) AS begun").bind(window.id).fetch_one(&self.release);
+        if row.await?.try_get("begun")? {
+            self.finish_merging(window).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the tables of a window away from the writers: waits for those that are in the middle of a commit, and
-    /// later ones find no table. Does nothing if that has been done.
+    /// later ones find no table. Then merges what it holds. Goes on where an earlier call was interrupted.
     pub async fn begin_closing(&self, window: &StoredWindow) -> Result<(), StoreError> {
         sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
+        self.finish_merging(window).await
+    }
+
+    async fn finish_merging(&self, window: &StoredWindow) -> Result<(), StoreError> {
+        sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&self.release).await?;
         Ok(())
     }
 }

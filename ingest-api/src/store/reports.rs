@@ -1,4 +1,4 @@
-//! The tables of open windows: appended to while they are open, made distinct and counted when they are closed.
+//! The tables of open windows: appended to while they are open, counted when they are closed.
 
 use shared::size::SizeBin;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -7,7 +7,7 @@ use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
 use crate::intake::code;
 use crate::intake::rekey::{PodRow, Rows};
-use crate::release::{Cell, Family, Population, allowance};
+use crate::release::{Cell, Family, Population, Rule, allowance};
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,42 +67,40 @@ impl Database {
 /// If the database fails.
 pub(super) async fn cap(connection: &mut PgConnection, window: &StoredWindow) -> Result<usize, StoreError> {
     let prefix = prefix(window);
-    // Reports are at least as many as installations, and cheaper to count.
-    let suspects = format!(
-        "SELECT i.pod, i.proxied, i.reports, coalesce(p.size, 0) AS size
-         FROM (SELECT pod, proxied, count(*) AS reports FROM {prefix}_installation
+    let largest = format!(
+        "SELECT i.pod, i.proxied, i.installations, coalesce(p.size, 0) AS size
+         FROM (SELECT pod, proxied, count(*) AS installations FROM {prefix}_installation
                GROUP BY pod, proxied HAVING count(*) > $1) i
-         LEFT JOIN (SELECT subject, max(size) AS size FROM {prefix}_pod GROUP BY subject) p
-         ON p.subject = i.pod AND i.proxied"
+         LEFT JOIN {prefix}_pod p ON p.subject = i.pod AND i.proxied"
     );
     let least = allowance(Some(SizeBin::of(0)));
-    let rows = sqlx::query(AssertSqlSafe(suspects))
+    let rows = sqlx::query(AssertSqlSafe(largest))
         .bind(i64::try_from(least).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
     let cut = format!(
-        "DELETE FROM {prefix}_installation WHERE pod = $1 AND proxied = $2 AND subject > (
-             SELECT max(subject) FROM (
-                 SELECT DISTINCT subject FROM {prefix}_installation WHERE pod = $1 AND proxied = $2
-                 ORDER BY subject LIMIT $3) allowed)"
+        "DELETE FROM {prefix}_installation WHERE pod = $1 AND proxied = $2 AND subject >= (
+             SELECT subject FROM {prefix}_installation WHERE pod = $1 AND proxied = $2
+             ORDER BY subject OFFSET $3 LIMIT 1)"
     );
     let mut pods = 0;
     for row in rows {
-        let (reports, size): (i64, i32) = (row.try_get("reports")?, row.try_get("size")?);
+        let (installations, size): (i64, i32) = (row.try_get("installations")?, row.try_get("size")?);
         let allowed = i64::try_from(allowance(code::to_size(size))).unwrap_or(i64::MAX);
-        if reports <= allowed {
-            continue;
+        if installations > allowed {
+            sqlx::query(AssertSqlSafe(cut.clone()))
+                .bind(row.try_get::<i64, _>("pod")?)
+                .bind(row.try_get::<bool, _>("proxied")?)
+                .bind(allowed)
+                .execute(&mut *connection)
+                .await?;
+            pods += 1;
         }
-        let cut = sqlx::query(AssertSqlSafe(cut.clone()))
-            .bind(row.try_get::<i64, _>("pod")?)
-            .bind(row.try_get::<bool, _>("proxied")?)
-            .bind(allowed);
-        pods += usize::from(cut.execute(&mut *connection).await?.rows_affected() > 0);
     }
     Ok(pods)
 }
 
-/// How many reporters each Pod has in each cell of a family, in a window that is being closed.
+/// How many reporters each Pod has in each cell of a family, in a window whose rows have been merged to be closed.
 ///
 /// # Errors
 /// If the database fails.
@@ -113,26 +111,23 @@ pub(super) async fn count(
     family: Family,
 ) -> Result<Vec<(Cell, i64, u64)>, StoreError> {
     let prefix = prefix(window);
-    let (code, table) = match family {
-        Family::Pods => ("0::bigint", "pod"),
-        Family::PodVersions => ("max(version)", "pod"),
-        Family::PodSizes => ("max(size)::bigint", "pod"),
-        Family::Installations => ("0::bigint", "installation"),
-        Family::AppVersions => ("max(app_version)", "installation"),
-        Family::Platforms => ("max(platform)::bigint", "installation"),
-        Family::Languages => ("max(language)::bigint", "installation"),
+    let code = match family {
+        Family::Pods | Family::Installations => "0",
+        Family::PodVersions => "version",
+        Family::PodSizes => "size",
+        Family::AppVersions => "app_version",
+        Family::Platforms => "platform",
+        Family::Languages => "language",
     };
-    let distinct = match table {
-        "pod" => format!("SELECT subject AS pod, {code} AS code FROM {prefix}_pod GROUP BY subject"),
-        _ => {
+    let reporters = match family.rule() {
+        Rule::Pods => format!("SELECT {code}::bigint AS code, subject AS pod FROM {prefix}_pod"),
+        Rule::Installations => {
             let proxied = population == Population::Pod;
-            format!(
-                "SELECT max(pod) AS pod, {code} AS code FROM {prefix}_installation WHERE proxied = {proxied} GROUP BY subject"
-            )
+            format!("SELECT {code}::bigint AS code, pod FROM {prefix}_installation WHERE proxied = {proxied}")
         }
     };
     let sql =
-        format!("SELECT code, pod, count(*) AS reporters FROM ({distinct}) reporter GROUP BY code, pod");
+        format!("SELECT code, pod, count(*) AS reporters FROM ({reporters}) reporter GROUP BY code, pod");
     let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {

@@ -191,6 +191,7 @@ async fn the_database_refuses_to_change_a_release() {
         "DELETE FROM release.block RETURNING label",
         "DELETE FROM release.closed_window RETURNING kind",
         "INSERT INTO release.block VALUES ('day', '2026-11-22', 'pod', 'pods', 'few', 4) RETURNING label",
+        "INSERT INTO release.block VALUES ('day', '2026-11-22', 'pod', 'pods', 'more', 25) RETURNING label",
     ] {
         assert!(service.query(sql).await.is_err(), "{sql}");
     }
@@ -204,6 +205,8 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
     let mut event = pod(3, "0.4.0");
     event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
     service.report(&[event]).await;
+    assert_eq!(service.database().domains().await.unwrap(), [], "not in the wake of the report");
+    service.app.run_jobs().await.unwrap();
     let domains = async || {
         let domains = service.database().domains().await.unwrap();
         domains.into_iter().map(|seen| (seen.domain, seen.last_seen_week.to_string())).collect::<Vec<_>>()
@@ -256,5 +259,74 @@ async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
         service.query("DELETE FROM release.block RETURNING label").await.is_err(),
         "the owner cannot delete by hand"
     );
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_cannot_be_closed_does_not_hold_up_the_others() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.report(&ten_pods(4)).await;
+    // Somebody has written a release for the first day by hand.
+    service
+        .query("INSERT INTO release.closed_window VALUES ('day', '2026-11-22', '2026-11-23') RETURNING kind")
+        .await
+        .unwrap();
+    service.set_clock("2026-11-24T08:00:00Z");
+    assert!(service.app.run_jobs().await.is_err());
+    assert_eq!(service.released(WindowKind::Day, "2026-11-23").await.len(), 7);
+    assert_eq!(service.released(WindowKind::Week, "2026-11-16").await.len(), 7);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_leaves_one_row_a_reporter_in_an_order_that_tells_nothing() {
+    let service = Service::start().await;
+    let events = ten_pods(5);
+    // One commit each, so that the rows lie in the order of arrival until they are merged.
+    for event in &events {
+        assert_eq!(service.post("/event", event).await.status, 204);
+    }
+    service.report(&events).await;
+    let window = service.database().open_windows().await.unwrap()[0];
+    let rows = async |what: &str| {
+        service
+            .query(&format!("SELECT {what}::text FROM intake.w{}_installation ORDER BY ctid", window.id))
+            .await
+            .unwrap()
+    };
+    assert_eq!(rows("subject").await.len(), 100);
+    service.app.run_jobs().await.unwrap();
+    let subjects: Vec<i64> = rows("subject").await.iter().map(|subject| subject.parse().unwrap()).collect();
+    assert_eq!(subjects.len(), 50);
+    assert!(subjects.is_sorted());
+    let transactions: std::collections::BTreeSet<_> = rows("xmin").await.into_iter().collect();
+    assert_eq!(transactions.len(), 1, "nothing tells which were committed together");
+
+    // What comes after a merge is counted with what was before it.
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-12-02T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let released = service.released(WindowKind::Month, "2026-11-01").await;
+    assert!(released.contains(&("pod", "installations", "all".to_owned(), 60)), "{released:?}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_was_killed_half_way_loses_nothing() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    for window in service.database().open_windows().await.unwrap() {
+        let begun =
+            service.query(&format!("SELECT intake.begin_merging({})::text", window.id)).await.unwrap();
+        assert_eq!(begun, ["true"]);
+    }
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    let (first, second) = (service.app.run_jobs().await, service.app.run_jobs().await);
+    assert_eq!((first.unwrap().len(), second.unwrap().len()), (2, 0));
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    assert!(released.contains(&("pod", "installations", "all".to_owned(), 60)), "{released:?}");
     service.app.shutdown().await;
 }

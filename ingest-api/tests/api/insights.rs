@@ -56,6 +56,17 @@ async fn an_insight_is_also_to_be_had_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_columns_of_a_csv_do_not_depend_on_what_was_published() {
+    let service = Service::start().await;
+    let token = service.token().await;
+    let answer =
+        service.get("/v1/insights/pod_versions?window=day&below=0.4.0&format=csv", Some(&token)).await;
+    let columns = "window,start,end,below,count_at_least,count_at_most,share_at_least,share_at_most\n";
+    assert_eq!(answer.body, columns);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_needs_a_token_that_is_valid() {
     let service = with_a_release().await;
     let database = service.database();
@@ -92,6 +103,8 @@ async fn the_link_that_is_printed_at_start_logs_a_browser_in() {
     let page = service.send("GET", "/", &[("cookie", &cookie)], b"").await;
     assert_eq!(page.status, 200);
     assert!(page.body.contains("What platforms is Prose used on?"));
+    let behind_a_password = [("authorization", "Basic dXNlcjpwYXNz"), ("cookie", cookie.as_str())];
+    assert_eq!(service.send("GET", "/", &behind_a_password, b"").await.status, 200);
     service.app.shutdown().await;
 }
 
@@ -103,6 +116,10 @@ async fn a_question_that_is_not_right_is_answered_with_what_would_be() {
         ("pods?window=year", 400),
         ("pods?from=yesterday", 400),
         ("pods?from=2026-12-01", 400),
+        ("pods?to=2026-12-01", 400),
+        ("pods?from=2020-01-01", 400),
+        ("pods?from=-009999-01-01&to=-009999-01-01", 400),
+        ("%ff", 404),
         ("pods?window=day&window=week", 400),
         ("pods?colour=red", 400),
         ("pods?format=xml", 400),

@@ -78,6 +78,7 @@ async fn what_cannot_be_taken_is_answered_with_a_problem_that_says_why() {
     let service = Service::start().await;
     let base = "/_api/cloud/v1/analytics";
     let json = [("content-type", "application/json")];
+    let brotli = [("content-type", "application/json"), ("content-encoding", "br")];
     type Case<'c> = (&'c str, String, &'c [(&'c str, &'c str)], Vec<u8>, u16, &'c str);
     let cases: Vec<Case<'_>> = vec![
         ("POST", format!("{base}/event"), &json, b"{\"origin\":".to_vec(), 400, "malformed-json"),
@@ -88,6 +89,8 @@ async fn what_cannot_be_taken_is_answered_with_a_problem_that_says_why() {
         ("POST", format!("{base}/events"), &json, b"{}".to_vec(), 400, "malformed-json"),
         ("GET", format!("{base}/event"), &[], Vec::new(), 405, "method-not-allowed"),
         ("POST", format!("{base}/event/"), &json, b"{}".to_vec(), 404, "not-found"),
+        ("POST", format!("{base}/event"), &brotli, b"{}".to_vec(), 415, "unsupported-media-type"),
+        ("POST", "/v1/insights/pods".to_owned(), &[], Vec::new(), 405, "method-not-allowed"),
         ("GET", "/v1/insights/pods".to_owned(), &[], Vec::new(), 401, "unauthenticated"),
         ("GET", "/nothing".to_owned(), &[], Vec::new(), 404, "not-found"),
     ];
@@ -154,7 +157,56 @@ async fn metrics_name_reasons_and_nothing_that_a_sender_wrote() {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
+    for written in [domain(7), "bfabc37432958b06".to_owned(), "platform".to_owned(), "prose-app".to_owned()] {
+        assert!(!text.contains(&written), "{written} in {text}");
+    }
     assert!(text.contains("ingest_reports_accepted_total 1\n"), "{text}");
     assert!(text.contains("ingest_reports_rejected_total{reason=\"invalid_event\"} 1\n"), "{text}");
     service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_stalls_a_sender_is_told_to_come_back() {
+    use sqlx::{Connection, PgConnection};
+
+    let service = Service::start().await;
+    let window = service.database().open_windows().await.unwrap()[0];
+    let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let mut stall = connection.begin().await.unwrap();
+    let lock = format!("LOCK TABLE intake.w{}_pod IN ACCESS EXCLUSIVE MODE", window.id);
+    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *stall).await.unwrap();
+    let event = pod(1, "0.4.0");
+    let answer = service.post("/event", &event).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
+    assert!(answer.headers.contains("retry-after: "), "{}", answer.headers);
+    assert!(!answer.json().as_object().unwrap().contains_key("detail"), "the cause is ours");
+    stall.rollback().await.unwrap();
+    assert_eq!(service.post("/event", &event).await.status, 204, "and recovers at once");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_reports_than_may_wait_are_refused_and_not_kept() {
+    use ingest_api::intake::writer::MAX_WAITING;
+    use sqlx::{Connection, PgConnection};
+
+    let service = std::sync::Arc::new(Service::start().await);
+    let window = service.database().open_windows().await.unwrap()[0];
+    let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let mut stall = connection.begin().await.unwrap();
+    let lock = format!("LOCK TABLE intake.w{}_pod IN ACCESS EXCLUSIVE MODE", window.id);
+    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *stall).await.unwrap();
+    let batch = serde_json::Value::from(vec![pod(1, "0.4.0"); 1_000]);
+    let mut sent = tokio::task::JoinSet::new();
+    for _ in 0..MAX_WAITING / 1_000 + 5 {
+        let (service, batch) = (service.clone(), batch.clone());
+        sent.spawn(async move { service.post("/events", &batch).await.status });
+    }
+    // Those that find no room are told so while the others wait.
+    assert_eq!(sent.join_next().await.unwrap().unwrap(), 503);
+    stall.rollback().await.unwrap();
+    let statuses = sent.join_all().await;
+    assert!(statuses.iter().filter(|status| **status == 200).count() >= MAX_WAITING / 1_000, "{statuses:?}");
+    assert_eq!(service.post("/events", &batch).await.status, 200, "there is room again");
+    std::sync::Arc::into_inner(service).unwrap().app.shutdown().await;
 }

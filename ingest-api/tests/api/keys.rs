@@ -1,6 +1,6 @@
 //! A window that is open has one key, or the service says what to do.
 
-use ingest_api::app::{App, Jobs};
+use ingest_api::app::{App, Schedule};
 
 use crate::support::*;
 
@@ -9,7 +9,7 @@ async fn a_missing_key_of_an_open_window_is_an_error_with_the_way_out() {
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
     std::fs::remove_file(service.key_file("day-2026-11-22.key")).unwrap();
-    let error = App::start(service.config.clone(), service.clock.clone(), Jobs::OnCall)
+    let error = App::start(service.config.clone(), service.clock.clone(), Schedule::OnCall)
         .await
         .unwrap_err()
         .to_string();
@@ -23,7 +23,7 @@ async fn a_missing_key_of_an_open_window_is_an_error_with_the_way_out() {
 async fn another_key_than_the_one_that_a_window_was_opened_with_is_refused() {
     let service = Service::start().await;
     std::fs::write(service.key_file("week-2026-11-16.key"), [7; 32]).unwrap();
-    let error = App::start(service.config.clone(), service.clock.clone(), Jobs::OnCall)
+    let error = App::start(service.config.clone(), service.clock.clone(), Schedule::OnCall)
         .await
         .unwrap_err()
         .to_string();

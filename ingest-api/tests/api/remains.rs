@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
-use ingest_api::app::{App, Jobs};
+use ingest_api::app::{App, Schedule};
 use ingest_api::config::Config;
 use ingest_api::embedded::find_binaries;
 use ingest_api::keys::KeyDirectory;
@@ -74,7 +74,7 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     let keys_folder = tempfile::tempdir().unwrap();
     config.key_dir = keys_folder.path().to_owned();
     let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
-    let app = App::start(config, clock.clone(), Jobs::OnCall).await.unwrap();
+    let app = App::start(config, clock.clone(), Schedule::OnCall).await.unwrap();
     let url = app.database().url().to_owned();
 
     let events = ten_pods(6);

@@ -21,6 +21,7 @@ async fn a_role_is_refused_what_is_not_its_task() {
     let mut event = pod(3, "0.4.0");
     event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
     service.report(&[event, proxied(1, 1, "1.0.0", "web", "en")]).await;
+    service.app.run_jobs().await.unwrap();
     service.token().await;
     let windows = service.database().open_windows().await.unwrap();
     assert_eq!(windows.len(), 3);
@@ -68,8 +69,15 @@ async fn the_database_itself_keeps_domains_from_a_token_without_the_right() {
     let mut event = pod(3, "0.4.0");
     event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
     service.report(&[event]).await;
+    service.app.run_jobs().await.unwrap();
     let (database, now) = (service.database(), "2026-11-22T12:00:00Z".parse().unwrap());
-    let with_right = service.app.issue_start_token().await.unwrap();
+    let with_right = ingest_api::access::Token::generate();
+    let stored = ingest_api::store::tokens::StoredToken {
+        name: "sales".to_owned(),
+        may_read_domains: true,
+        expires_at: Some("2026-11-23T12:00:00Z".parse().unwrap()),
+    };
+    database.insert_token(&stored, &with_right.digest()).await.unwrap();
     assert_eq!(database.domains_for(&with_right.digest(), now).await.unwrap().len(), 1);
     let without = ingest_api::access::Token::generate();
     let stored = ingest_api::store::tokens::StoredToken {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ingest_api::app::{App, Jobs, OpenDatabase};
+use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::Embedded;
 use ingest_api::release::Family;
@@ -73,13 +73,13 @@ impl Service {
         open.database.migrate().await.unwrap();
         open.close().await;
         let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
-        let app = App::start(config.clone(), clock.clone(), Jobs::OnCall).await.unwrap();
+        let app = App::start(config.clone(), clock.clone(), Schedule::OnCall).await.unwrap();
         Self { app, clock, config, _directory: directory }
     }
 
     /// A second instance: the same database, key directory and clock.
     pub(crate) async fn another(&self) -> App {
-        App::start(self.config.clone(), self.clock.clone(), Jobs::OnCall).await.unwrap()
+        App::start(self.config.clone(), self.clock.clone(), Schedule::OnCall).await.unwrap()
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -191,9 +191,9 @@ async fn send_to(
     request.extend(b"\r\n");
     request.extend(body);
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(&request).await.unwrap();
     let mut answer = Vec::new();
-    // The server may close before it has read a body that it refuses.
+    // The server may close before it has read a body that it refuses; what counts is its answer.
+    let _ = stream.write_all(&request).await;
     let _ = stream.read_to_end(&mut answer).await;
     Response::parse(&String::from_utf8(answer).unwrap())
 }
@@ -206,7 +206,7 @@ pub(crate) async fn create_database() -> String {
     let mut connection = PgConnection::connect(server).await.unwrap();
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    server.replace("/postgres", &format!("/{name}"))
+    server.replace("/postgres?", &format!("/{name}?"))
 }
 
 /// An answer of the service.

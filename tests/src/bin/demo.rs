@@ -13,7 +13,7 @@ use e2e::fleet::{Fleet, FleetSize};
 use e2e::served::{Reader, Served};
 use e2e::stack::{Passed, Stack, client, vendor_config};
 use e2e::truth::{Truth, differences};
-use ingest_api::app::Jobs;
+use ingest_api::app::Schedule;
 use ingest_api::insight::{Insight, answer, domains_answer};
 use ingest_api::release::Threshold;
 use ingest_api::store::Database;
@@ -202,7 +202,7 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<()> {
     let is_free = std::net::TcpListener::bind(usual).is_ok();
     let listen = if is_free { usual } else { anywhere.listen };
     let config = ingest_api::config::Config { listen, ..anywhere };
-    let vendor = ingest_api::app::App::start(config, Arc::new(SystemClock), Jobs::Scheduled).await?;
+    let vendor = ingest_api::app::App::start(config, Arc::new(SystemClock), Schedule::Timed).await?;
     let ended = async {
         let token = vendor.issue_start_token().await?;
         let base = format!("http://{}", vendor.address());
