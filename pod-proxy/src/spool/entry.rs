@@ -1,9 +1,12 @@
 //! A filtered report ↔ what the spool keeps of it: for whom, on what day, and what its app said.
 //!
 //! The key of an installation is its salted pseudonym, that of the Pod's own report is empty. So there is one entry
-//! for each, the last wins, and the order of the keys says nothing about the order of arrival.
+//! for each, and the order of the keys says nothing about the order of arrival. Reports of one installation merge as
+//! they do at the vendor, value by value to the greater one; so it makes no difference which came first, or how often.
 
 use shared::event::{App, EventName};
+use shared::locale::Locales;
+use shared::platform::PlatformName;
 use shared::pseudonym::SaltedHash;
 
 use crate::filter::{PodReport, Report, Sighting};
@@ -43,6 +46,32 @@ pub(super) fn encode(report: &Report) -> Result<(Key, Vec<u8>), serde_json::Erro
     })
 }
 
+/// Two values of one key → the one that is kept. Of the Pod's own reports, the last; likewise where the old one cannot
+/// be read.
+pub(super) fn merge(key: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let app = |value: &[u8]| serde_json::from_slice::<App>(value).ok().filter(|_| !key.is_empty());
+    let merged = app(old).zip(app(new)).map(|(old, new)| merge_apps(old, new));
+    merged.and_then(|app| serde_json::to_vec(&app).ok()).unwrap_or_else(|| new.to_vec())
+}
+
+fn merge_apps(old: App, new: App) -> App {
+    // A version says something only together with the app that has it.
+    let (name, version) = (old.name, old.version).max((new.name, new.version));
+    let observed = |platform: &Option<PlatformName>| platform.as_ref().map(PlatformName::observed);
+    let choices = |locales: &Option<Locales>| locales.as_ref().map(|locales| locales.as_slice().to_vec());
+    App {
+        name,
+        version,
+        platform: if observed(&old.platform) > observed(&new.platform) { old.platform } else { new.platform },
+        user_preferred_locales: if choices(&old.user_preferred_locales) > choices(&new.user_preferred_locales)
+        {
+            old.user_preferred_locales
+        } else {
+            new.user_preferred_locales
+        },
+    }
+}
+
 /// The report with that key and value; `None` if there is none.
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Report> {
     if key.is_empty() {
@@ -76,6 +105,31 @@ mod tests {
             let (key, value) = encode(&report).unwrap();
             assert_eq!(decode(&key, &value), Some(report));
         }
+    }
+
+    #[track_caller]
+    fn merged(one: &str, other: &str, expected: &str) {
+        for (old, new) in [(one, other), (other, one), (expected, one), (expected, other)] {
+            let value = merge(b"12345678", old.as_bytes(), new.as_bytes());
+            assert_eq!(String::from_utf8(value).unwrap(), expected, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn reports_of_one_installation_merge_to_the_greater_value_in_any_order() {
+        merged(
+            r#"{"name":"prose-app-web","version":"1.0.9","platform":"web","user_preferred_locales":["de"]}"#,
+            r#"{"name":"prose-app-web","version":"1.0.10","user_preferred_locales":["de","en"]}"#,
+            r#"{"name":"prose-app-web","version":"1.0.10","platform":"web","user_preferred_locales":["de","en"]}"#,
+        );
+        merged("{}", r#"{"platform":"unrecognised"}"#, r#"{"platform":"unrecognised"}"#);
+        merged(r#"{"platform":"web"}"#, r#"{"platform":"unrecognised"}"#, r#"{"platform":"web"}"#);
+    }
+
+    #[test]
+    fn of_the_pods_own_reports_and_of_what_cannot_be_read_the_last_is_kept() {
+        assert_eq!(merge(b"", b"\"pod:daily\"", b"\"pod:startup\""), b"\"pod:startup\"");
+        assert_eq!(merge(b"12345678", b"{", b"{}"), b"{}");
     }
 
     #[test]

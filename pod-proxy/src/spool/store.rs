@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::entry::{Entry, EntryId, Key, decode};
+use super::entry::{Entry, EntryId, Key, decode, merge};
 use super::quota::Held;
 use crate::config::SpoolBounds;
 
@@ -51,7 +51,7 @@ pub enum StoreError {
 /// One change, applied together with others.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    /// Keeps a value, in place of the one with the same key.
+    /// Keeps a value, merged with the one of the same key.
     Keep { key: Key, day: u32, value: Vec<u8> },
     /// Removes an entry, unless another has taken its place.
     Remove(EntryId),
@@ -127,8 +127,14 @@ impl Store {
                 for change in changes {
                     outcomes.push(match change {
                         Change::Keep { key, day, value } => {
-                            let replaced = table.get(key.as_slice())?.map(|old| size(key, old.value().2));
-                            let next = held.with(size(key, value), replaced);
+                            let (value, replaced) = match table.get(key.as_slice())? {
+                                Some(old) => {
+                                    let old = old.value().2;
+                                    (merge(key, old, value), Some(size(key, old)))
+                                }
+                                None => (value.clone(), None),
+                            };
+                            let next = held.with(size(key, &value), replaced);
                             if held.may_become(next, store.bounds) {
                                 table.insert(key.as_slice(), (next_number, *day, value.as_slice()))?;
                                 next_number += 1;
