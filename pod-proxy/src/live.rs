@@ -31,12 +31,14 @@ impl Live {
         self.facts(if needed { self.accounts.fresh().await } else { None })
     }
 
-    /// What decides what is kept. An app does not wait for the number of accounts, unless it was never told and
-    /// decides whether anything is kept at all.
+    /// What decides what is kept. An app waits for the number of accounts only where the one that was last told, or
+    /// that none was, would drop what it sent: at most once in a lifetime, so that a Pod that has grown is heard.
     pub(crate) async fn facts_for_keeping(&self) -> PodFacts {
         let policy = &self.config.policy;
-        let decides = policy.enabled && policy.min_cohort_size.unwrap_or(0) > 0;
-        self.facts(if decides { self.accounts.at_hand().await } else { self.accounts.last_told() })
+        let min = policy.min_cohort_size.filter(|_| policy.enabled).unwrap_or(0);
+        let known = self.accounts.last_told();
+        let drops = min > 0 && known.is_none_or(|accounts| accounts < min);
+        self.facts(if drops { self.accounts.fresh().await } else { known })
     }
 
     fn facts(&self, accounts: Option<u32>) -> PodFacts {

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("the_range_follows_the_accounts_of_a_real_prosody", missing, the_range_follows),
         trial("a_real_prosody_with_too_few_accounts_keeps_the_pod_silent", missing, too_few),
+        trial("a_pod_that_has_grown_to_the_cohort_size_is_heard_after_the_lifetime", missing, grown),
     ];
     run(&arguments, trials).exit_code()
 }
@@ -203,6 +204,20 @@ fn too_few() -> anyhow::Result<()> {
             ensure!(range.as_deref() == expected, "{min_cohort_size}: {range:?}");
             pod.app.shutdown().await;
         }
+        Ok(())
+    })
+}
+
+fn grown() -> anyhow::Result<()> {
+    let mut prosody = Prosody::new()?;
+    prosody.grow_to(12)?;
+    block_on(async {
+        let mut pod = Pod::start(&prosody, "min_cohort_size = 13").await?;
+        ensure!(pod.post_and_send().await?.is_none());
+        prosody.grow_to(13)?;
+        pod.clock.advance(SignedDuration::from_mins(61));
+        ensure!(pod.post_and_send().await?.as_deref() == Some("10–19"), "a Pod that has grown stays silent");
+        pod.app.shutdown().await;
         Ok(())
     })
 }

@@ -110,14 +110,6 @@ impl Accounts {
         accounts
     }
 
-    /// The number of enabled accounts as it was last told, which may be a while ago; asks only if it never was.
-    pub async fn at_hand(&self) -> Option<u32> {
-        match self.last_told() {
-            Some(accounts) => Some(accounts),
-            None => self.fresh().await,
-        }
-    }
-
     /// The number of enabled accounts as it was last told. Never asks.
     pub fn last_told(&self) -> Option<u32> {
         match self.source {
@@ -243,7 +235,7 @@ mod tests {
         let (one, two) = tokio::join!(accounts.fresh(), accounts.fresh());
         assert_eq!((one, two, times()), (Some(12), Some(12), 1));
         clock.advance(SignedDuration::from_mins(61));
-        assert_eq!((accounts.at_hand().await, times()), (Some(12), 1));
+        assert_eq!((accounts.last_told(), times()), (Some(12), 1));
         assert_eq!((accounts.fresh().await, times()), (Some(12), 2));
     }
 
@@ -255,8 +247,8 @@ mod tests {
         let accounts = accounts(&format!("echo x >> {}; exit 3", asked.display()), clock.clone());
         let times = || std::fs::read_to_string(&asked).unwrap().len() / 2;
         assert_eq!(accounts.fresh().await, None);
-        assert_eq!((accounts.at_hand().await, times()), (None, 1));
+        assert_eq!((accounts.fresh().await, times()), (None, 1));
         clock.advance(SignedDuration::from_secs(61));
-        assert_eq!((accounts.at_hand().await, times()), (None, 2));
+        assert_eq!((accounts.fresh().await, times()), (None, 2));
     }
 }

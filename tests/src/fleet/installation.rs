@@ -25,6 +25,8 @@ pub struct Installation {
     habit: Habit,
     platform: Option<(&'static str, Option<&'static str>)>,
     locales: Option<Vec<(&'static str, Option<&'static str>)>>,
+    /// From this day on, the locale of first choice is another.
+    changes_locale: Option<(i32, (&'static str, Option<&'static str>))>,
     /// The days of the play on which it exists.
     exists: std::ops::Range<i32>,
     on_weekdays: f64,
@@ -103,6 +105,9 @@ impl Installation {
                 1 => Some(Vec::new()),
                 _ => Some(locales),
             },
+            changes_locale: rng
+                .random_bool(0.1)
+                .then(|| (rng.random_range(0..days), *choose(rng, catalogue::LOCALES))),
             exists: from..until,
             on_weekdays: rng.random_range(0.3..0.95),
             on_weekends: rng.random_range(0.02..0.4),
@@ -141,10 +146,9 @@ impl Installation {
             },
             platform: self.platform.filter(|_| !silent).map(|wire| (wire.0, catalogue::platform(wire))),
             language: self
-                .locales
-                .iter()
+                .locales(day)
                 .filter(|_| !silent)
-                .find_map(|locales| locales.first().copied())
+                .and_then(|locales| locales.first().copied())
                 .map(catalogue::locale),
         }
     }
@@ -162,7 +166,7 @@ impl Installation {
         if let Some((platform, _)) = self.platform {
             app["platform"] = platform.into();
         }
-        if let Some(locales) = &self.locales {
+        if let Some(locales) = self.locales(day) {
             app["user_preferred_locales"] = locales.iter().map(|(locale, _)| *locale).collect::<Value>();
         }
         let mut event = json!({
@@ -179,6 +183,16 @@ impl Installation {
             event["origin"]["app"]["theme"] = "dark".into();
         }
         event.to_string()
+    }
+
+    fn locales(&self, day: i32) -> Option<Vec<(&'static str, Option<&'static str>)>> {
+        let mut locales = self.locales.clone()?;
+        if let (Some(first), Some((from, other))) = (locales.first_mut(), self.changes_locale)
+            && day >= from
+        {
+            *first = other;
+        }
+        Some(locales)
     }
 
     fn version(&self, day: i32) -> &'static str {
