@@ -103,6 +103,7 @@ impl Config {
     ///
     /// # Errors
     /// Every mistake in them; one that names the file, if it cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let text = fs::read_to_string(path).map_err(|error| {
             Mistakes(vec![Mistake::new(path.display().to_string(), format!("cannot be read: {error}"))])
