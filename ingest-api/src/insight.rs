@@ -132,7 +132,7 @@ pub struct AnsweredWindow {
     pub population: Option<&'static str>,
     /// The sum of what is published; `null` if too few reported for anything to be published.
     pub total: Option<u64>,
-    /// What was published, largest first.
+    /// What was published, largest first; sizes in their order.
     pub blocks: Vec<AnsweredBlock>,
     /// How many are below the version that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,15 +274,24 @@ fn by_population(insight: Insight, release: &Release, below: Option<Version>) ->
                 .filter(|block| block.population == population && block.family == family)
                 .map(|block| (block.label.as_str(), block.published))
                 .collect();
+            let mut window = window(release, &published);
+            if insight == Insight::PodSizes {
+                window.blocks.sort_by_key(|block| least_of_bin(&block.label));
+            }
             AnsweredWindow {
                 population: Some(population.as_str()),
                 below: below
                     .filter(|_| insight == Insight::PodVersions && !published.is_empty())
                     .map(|version| count_below(&published, version)),
-                ..window(release, &published)
+                ..window
             }
         })
         .collect()
+}
+
+/// Where a size stands among the others: by its least count, and what is no size behind them.
+fn least_of_bin(label: &str) -> u32 {
+    label.split_once('–').and_then(|(least, _)| least.parse().ok()).unwrap_or(u32::MAX)
 }
 
 /// Pod and direct installations side by side. Without one of the two, no share can be told.
@@ -460,6 +469,15 @@ mod tests {
         assert_eq!(period(day("2026-12-01"), None, newest), Err(PeriodError::Reversed));
         assert_eq!(period(day("2024-12-01"), None, newest), Err(PeriodError::TooLong));
         assert_eq!(period(day("-009999-01-01"), day("-009999-01-01"), newest), Err(PeriodError::TooLong));
+    }
+
+    #[test]
+    fn sizes_are_in_their_order() {
+        let sizes = [("not_reported", 15), ("100–399", 5), ("50–99", 30), ("0–4", 10)];
+        let blocks: Vec<_> = sizes.iter().map(|(l, n)| (Population::Pod, Family::PodSizes, *l, *n)).collect();
+        let window = answer(Insight::PodSizes, WindowKind::Week, &[release(&blocks)], None).windows.remove(0);
+        let labels: Vec<_> = window.blocks.iter().map(|block| block.label.as_str()).collect();
+        assert_eq!(labels, ["0–4", "50–99", "100–399", "not_reported"]);
     }
 
     #[test]
