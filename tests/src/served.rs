@@ -1,14 +1,20 @@
 //! What the insights API answers to a reader → the published numbers.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use ingest_api::access::{Token, expiry};
+use ingest_api::app::App;
 use ingest_api::insight::Insight;
 use ingest_api::release::{Family, Population};
+use ingest_api::store::tokens::StoredToken;
 use ingest_api::window::{Window, WindowKind};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::Value;
 
+use crate::stack::client;
 use crate::truth::Releases;
 
 /// A reader of the insights API.
@@ -32,9 +38,19 @@ pub struct Served {
 }
 
 impl Reader {
-    /// A reader with that token.
-    pub fn new(http: reqwest::Client, base: String, token: String) -> Self {
-        Self { http, base, token }
+    /// A reader of that service, with a token that works for a day and may read domains.
+    ///
+    /// # Errors
+    /// If there can be no token or client.
+    pub async fn of(vendor: &App, now: Timestamp) -> anyhow::Result<Self> {
+        let token = Token::generate();
+        let expires_at = expiry(now, Duration::from_secs(86_400));
+        let stored = StoredToken { name: "checker".to_owned(), may_read_domains: true, expires_at };
+        let database = &vendor.database().database;
+        database.delete_token(&stored.name).await?;
+        database.insert_token(&stored, &token.digest()).await?;
+        let base = format!("http://{}", vendor.address());
+        Ok(Self { http: client()?, base, token: token.reveal().to_owned() })
     }
 
     /// The body of an answer, as it came.

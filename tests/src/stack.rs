@@ -28,6 +28,7 @@ use shared::policy::{Policy, Settings};
 
 use crate::fleet::{Day, Fleet, Pod, PodDay, Sent, shuffle};
 use crate::lanes::spread;
+use crate::served::Reader;
 
 /// How many requests are under way at a time.
 const LANES: usize = 24;
@@ -147,6 +148,14 @@ impl Stack {
     /// The vendor's service.
     pub fn vendor(&self) -> &ingest_api::app::App {
         &self.vendor
+    }
+
+    /// A reader of the vendor's insights.
+    ///
+    /// # Errors
+    /// If there can be none.
+    pub async fn reader(&self) -> anyhow::Result<Reader> {
+        Reader::of(&self.vendor, self.clock.now()).await
     }
 
     /// Lets time pass, in which nobody sends anything: what is over by six o'clock of that day is released.

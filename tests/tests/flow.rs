@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use e2e::fleet::{Fleet, FleetSize};
 use e2e::process::{ProxyProcess, command};
-use e2e::served::{Reader, Served};
+use e2e::served::Served;
 use e2e::stack::{Stack, client, folder};
 use e2e::truth::{Truth, differences};
 use ingest_api::insight::Insight;
@@ -36,9 +36,7 @@ async fn play(fleet: &Fleet, times: usize) -> (Served, String) {
         }
         stack.play(fleet, &day, times).await.unwrap();
     }
-    let token = stack.vendor().issue_start_token().await.unwrap();
-    let base = format!("http://{}", stack.vendor().address());
-    let reader = Reader::new(client().unwrap(), base, token.reveal().to_owned());
+    let reader = stack.reader().await.unwrap();
     let to = FIRST_DAY.saturating_add(20.days());
     let served = reader.everything(FIRST_DAY.first_of_month(), to).await.unwrap();
     let mut answers = String::new();
@@ -86,9 +84,7 @@ async fn a_pod_that_is_not_heard_makes_a_difference() {
     day.pods.sort_by_key(|pod| std::cmp::Reverse(pod.events.len()));
     day.pods.drain(..5);
     stack.play(&fleet, &day, 1).await.unwrap();
-    let token = stack.vendor().issue_start_token().await.unwrap();
-    let base = format!("http://{}", stack.vendor().address());
-    let reader = Reader::new(client().unwrap(), base, token.reveal().to_owned());
+    let reader = stack.reader().await.unwrap();
     let served = reader.everything(FIRST_DAY, FIRST_DAY).await.unwrap();
     stack.shutdown().await;
     let is_over = |window: ingest_api::window::Window| window.end() <= date(2026, 8, 25);

@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 use e2e::fleet::{Fleet, FleetSize};
-use e2e::served::{Reader, Served};
-use e2e::stack::{Passed, Stack, client, vendor_config};
+use e2e::served::Served;
+use e2e::stack::{Passed, Stack, vendor_config};
 use e2e::truth::{Truth, differences};
 use ingest_api::app::Schedule;
 use ingest_api::insight::{Insight, answer, domains_answer};
@@ -108,9 +108,7 @@ async fn play_and_check(fleet: &Fleet, stack: &mut Stack, today: Date) -> anyhow
     let truth = play(fleet, stack).await?;
     let database = &stack.vendor().database().database;
     print_tables(database).await?;
-    let token = stack.vendor().issue_start_token().await?;
-    let base = format!("http://{}", stack.vendor().address());
-    let reader = Reader::new(client()?, base, token.reveal().to_owned());
+    let reader = stack.reader().await?;
     let served = reader.everything(fleet.first_day().saturating_sub(31.days()), today).await?;
     Ok(check(&truth, &served, today))
 }
