@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::access::Token;
 use crate::config::{Config, DatabaseConfig};
 use crate::embedded::Embedded;
-use crate::http::{Services, metrics_router, router};
+use crate::http::{Services, metrics_router, router, serve};
 use crate::intake::{DomainNotes, Writer};
 use crate::jobs::close_windows::CloseWindows;
 use crate::jobs::{Jobs, merge};
@@ -245,14 +245,4 @@ async fn start_parts(
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-async fn serve(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) {
-    let signal = async move {
-        // An error means that the sender is gone, which is the end as well.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(signal).await {
-        tracing::error!(%error, "a listener failed");
-    }
 }

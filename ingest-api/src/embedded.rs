@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -172,12 +172,20 @@ impl Embedded {
 
 /// Takes the lock of a data directory; `None` if another process has it.
 fn lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
-    let file = fs::File::options().create(true).append(true).open(data_dir.join("postgres.lock"))?;
+    // Nobody else may open it, and so lock us out.
+    let file = private_file(&data_dir.join("postgres.lock"))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Opens a file that only its owner can read, and makes it so.
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    let file = fs::File::options().create(true).append(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Waits a moment for the lock: a command that has it ends soon.

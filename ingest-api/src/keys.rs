@@ -52,12 +52,18 @@ impl WindowKey {
 pub enum KeyError {
     /// It cannot be read or written.
     #[error("the key directory cannot be used: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// A key file has been cut off or written to.
     #[error(
         "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without it (`ingest-api windows close {0}`)"
     )]
     Damaged(Window),
+}
+
+impl From<io::Error> for KeyError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// The directory that holds the keys.
@@ -127,7 +133,11 @@ impl KeyDirectory {
         };
         file.write_all(&[0; WindowKey::LEN])?;
         file.sync_all()?;
-        fs::remove_file(&path)?;
+        match fs::remove_file(&path) {
+            // Another instance was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         File::open(&self.0)?.sync_all()?;
         Ok(())
     }

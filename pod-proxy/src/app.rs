@@ -197,8 +197,14 @@ impl App {
     }
 
     async fn keep(&self, report: Report) -> Result<Option<Dropped>, KeepError> {
-        let live = self.live();
-        match filter(&live.config.policy, &live.facts_for_keeping().await, report) {
+        let mut live = self.live();
+        let mut facts = live.facts_for_keeping().await;
+        // Asking for the number of accounts takes a while; another policy may have come into force meanwhile.
+        while !Arc::ptr_eq(&live, &self.live()) {
+            live = self.live();
+            facts = live.facts_for_keeping().await;
+        }
+        match filter(&live.config.policy, &facts, report) {
             Ok(event) => {
                 self.0.spool.keep(event, schedule::day(self.0.clock.now())).await?;
                 self.0.metrics.kept.inc();
@@ -214,7 +220,7 @@ impl App {
     /// Sends everything that waits now, as the loop does when it is due. It does not look at when that is, nor at
     /// how long the vendor asked to wait.
     pub async fn flush(&self) -> FlushReport {
-        let report = self.0.forwarder.flush(|| self.live()).await;
+        let report = self.0.forwarder.flush(self.0.live.subscribe()).await;
         let vendor = match report.ended {
             Ended::VendorAway { .. } => 2,
             Ended::Done if report.sent + report.rejected > 0 => 1,

@@ -74,7 +74,7 @@ pub const REGISTRY: &[DataPoint] = &[
         unit: Unit::Pod,
         identifies: false,
         fields: &["origin.pod.version"],
-        normal_form: "SemVer; pre-release `alpha`, `beta` or `rc` with a number up to 999; build metadata dropped",
+        normal_form: "SemVer; pre-release `alpha`, `beta` or `rc` with a number up to 99; build metadata dropped",
         question: "Which versions of Pods are running in the wild?",
         since: "0.1.0",
         options: &[],
@@ -134,7 +134,7 @@ pub const REGISTRY: &[DataPoint] = &[
         unit: Unit::Installation,
         identifies: false,
         fields: &["origin.app.user_preferred_locales"],
-        normal_form: "BCP 47 reduced to language and region; else `und`; at most 16",
+        normal_form: "BCP 47 reduced to a known language and region; else `und`; at most 16",
         question: "Which languages do users prefer?",
         since: "0.1.0",
         options: &[DataPointOption {

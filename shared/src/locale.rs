@@ -1,4 +1,6 @@
-//! A locale as BCP 47 text (`de-Latn-CH-u-co-phonebk`) → language and region (`de-CH`).
+//! A locale as BCP 47 text (`de-Latn-CH-u-co-phonebk`) → a known language and region (`de-CH`).
+//!
+//! Both lists are closed: three letters that are no language could be anything.
 
 use std::fmt;
 
@@ -6,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::wire::{Observed, observed_on_the_wire};
 
-/// A language of two or three letters and an optional region of two letters or three digits.
+/// A known language and, optionally, a known region.
 ///
 /// Scripts, variants and extensions are dropped: together they are rare enough to point at somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,22 +20,44 @@ pub struct Locale {
 /// Up to three ASCII characters, padded with zeros.
 type Subtag = [u8; 3];
 
+/// The two-letter codes of ISO 639-1, and those of three letters that devices of today offer.
+const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de \
+    dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik in io \
+    is it iu iw ja ji jv jw ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mo \
+    mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk \
+    sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh \
+    zu ast brx chr ckb doi dsb fil fur gsw haw hsb kab kok ksh lij mai mni nds sat scn szl tok yue zgh";
+/// The two-letter codes of ISO 3166-1, Kosovo's, and the areas of UN M.49 that devices of today offer.
+const REGIONS: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV \
+    BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM \
+    FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM \
+    JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR \
+    MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS \
+    RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ \
+    UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW 001 150 419";
+
 impl Locale {
+    /// Every known language.
+    pub fn languages() -> impl Iterator<Item = &'static str> {
+        LANGUAGES.split_whitespace()
+    }
+
+    /// Every known region.
+    pub fn regions() -> impl Iterator<Item = &'static str> {
+        REGIONS.split_whitespace()
+    }
+
     /// BCP 47's word for "undetermined".
     pub(crate) const UNRECOGNISED: &'static str = "und";
 
-    /// The normal form of `text`; `None` if it is not BCP 47, or names no language. The underscores that Java and
+    /// The normal form of `text`; `None` if it is not BCP 47, or names no known language. A region that is not known is
+    /// dropped. The underscores that Java and
     /// POSIX write are read as hyphens.
     pub fn parse(text: &str) -> Option<Self> {
         let id = icu_locale_core::Locale::try_from_str(&text.replace('_', "-")).ok()?.id;
-        let language = id.language;
-        if language.is_unknown() || language.as_str().len() > 3 {
-            return None;
-        }
-        Some(Self {
-            language: subtag(language.as_str())?,
-            region: id.region.and_then(|r| subtag(r.as_str())),
-        })
+        let language = Self::languages().find(|known| *known == id.language.as_str())?;
+        let region = id.region.and_then(|region| Self::regions().find(|known| *known == region.as_str()));
+        Some(Self { language: subtag(language)?, region: region.and_then(subtag) })
     }
 
     /// The language, in lower case (`de`).
@@ -155,6 +179,10 @@ mod tests {
         check("zh-Hans-CN", "zh-CN");
         check("de-Latn-DE-1996-u-co-phonebk", "de-DE");
         check("gsw-CH", "gsw-CH");
+        check("de-ZZ", "de");
+        for text in ["ali-CE", "was-AT", "the-PU", "nda-YX", "qq"] {
+            check(text, "und");
+        }
         for odd in ["", "C", "und", "x", "en_US.UTF-8", "de-CH-canary-is-far-too-long", "secretword", "🦀"]
         {
             check(odd, "und");

@@ -1,7 +1,8 @@
 //! A version as text → SemVer in its normal form.
 //!
-//! The normal form has nothing in it that could tell one build from all others: build metadata is dropped,
-//! a pre-release is `alpha`, `beta` or `rc` with at most a small number, and each part has at most four digits.
+//! The normal form has little room for what could tell one build from all others: build metadata is dropped, a
+//! pre-release is `alpha`, `beta` or `rc` with at most two digits, and each part has at most three. What is rare all the
+//! same is folded by the vendor before anything is published.
 
 use std::fmt;
 
@@ -31,11 +32,11 @@ pub enum Stage {
 
 impl Version {
     /// The greatest major, minor or patch that has a normal form.
-    pub const MAX_PART: u16 = 9_999;
+    pub const MAX_PART: u16 = 999;
     /// The greatest N of `alpha.N`, `beta.N` and `rc.N` that has a normal form.
-    pub const MAX_PRE: u16 = 999;
+    pub const MAX_PRE: u16 = 99;
     pub(crate) const UNRECOGNISED: &'static str = UNRECOGNISED;
-    const PATTERN: &'static str = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){2}(-(alpha|beta|rc)(\.(0|[1-9]\d{0,2}))?)?(\+[0-9A-Za-z.-]+)?$|^unrecognised$";
+    const PATTERN: &'static str = r"^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9]\d?))?)?(\+[0-9A-Za-z.-]+)?$|^unrecognised$";
 
     /// A version from its parts; `None` if a part is beyond [`Self::MAX_PART`] or [`Self::MAX_PRE`].
     pub fn new(major: u16, minor: u16, patch: u16, stage: Stage) -> Option<Self> {
@@ -127,13 +128,13 @@ mod tests {
         check("0.4.0-beta", Some("0.4.0-beta"));
         check("1.0.1+build.7", Some("1.0.1"));
         check("1.0.0-rc.1+sha.abc", Some("1.0.0-rc.1"));
-        check("9999.9999.9999-rc.999", Some("9999.9999.9999-rc.999"));
+        check("999.999.999-rc.99", Some("999.999.999-rc.99"));
         for odd in
             ["", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0-dev", "1.0.0-rc1", "1.0.0-rc.1.2", "1.0.0-rc.x"]
         {
             check(odd, None);
         }
-        for identifying in ["10000.0.0", "1.0.0-rc.1000", "1.0.18446744073709551616", "1.0.0-jane-laptop"] {
+        for identifying in ["1000.0.0", "1.0.0-rc.100", "1.0.18446744073709551616", "1.0.0-jane-laptop"] {
             check(identifying, None);
         }
     }

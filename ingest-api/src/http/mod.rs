@@ -5,7 +5,9 @@ mod insights;
 mod login;
 mod problem;
 mod reports;
+mod server;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use axum::routing::{get, post};
 use shared::clock::Clock;
 use shared::event::MAX_EVENT_BYTES;
 use tower::ServiceBuilder;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
@@ -28,9 +31,12 @@ use crate::store::Database;
 
 pub use login::login_path;
 pub(crate) use problem::Error;
+pub(crate) use server::serve;
 
 /// The longest batch that is read, in bytes after inflation.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// How many batches are read at a time: with the bound above, how much memory senders can make us use.
+const MAX_BATCHES: usize = 32;
 /// How long a request may take to arrive and be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -60,7 +66,12 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         )
         .route(
             &format!("{base_path}/v1/analytics/events"),
-            post(reports::post_events).layer(DefaultBodyLimit::max(MAX_BATCH_BYTES)),
+            post(reports::post_events).layer::<_, Infallible>(DefaultBodyLimit::max(MAX_BATCH_BYTES)).layer(
+                ServiceBuilder::new()
+                    .layer(HandleErrorLayer::new(problem::too_many))
+                    .load_shed()
+                    .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES)),
+            ),
         )
         // Before the layers, so that they see a preflight request too.
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -31,9 +31,9 @@ fn value<T>(code: i64, of_rank: impl FnOnce(i64) -> Option<T>) -> Option<Observe
     }
 }
 
-/// Bits of major, minor and patch: each at most 9,999.
+/// Bits of major, minor and patch: each at most 999, with room to spare.
 const PART: u32 = 14;
-/// Bits of a stage: 4 kinds × 1,001 numbers (none, 0 to 999).
+/// Bits of a stage: 4 kinds × 1,001 numbers (none, 0 to 999, of which up to 99 are used).
 const STAGE: u32 = 12;
 /// Bits of a whole version's code, with the two reserved ones.
 const VERSION: u32 = 3 * PART + STAGE + 1;
@@ -204,7 +204,12 @@ mod tests {
     }
 
     fn locale() -> impl Strategy<Value = Locale> {
-        "[a-z]{2,3}(-([A-Z]{2}|[0-9]{3}))?".prop_filter_map("a locale", |text| Locale::parse(&text))
+        let language = prop::sample::select(Locale::languages().collect::<Vec<_>>());
+        let region = prop::option::of(prop::sample::select(Locale::regions().collect::<Vec<_>>()));
+        (language, region).prop_map(|(language, region)| {
+            let text = region.map_or_else(|| language.to_owned(), |region| format!("{language}-{region}"));
+            Locale::parse(&text).unwrap()
+        })
     }
 
     proptest! {

@@ -210,3 +210,44 @@ async fn more_reports_than_may_wait_are_refused_and_not_kept() {
     assert_eq!(service.post("/events", &batch).await.status, 200, "there is room again");
     std::sync::Arc::into_inner(service).unwrap().app.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_send_nothing_do_not_keep_others_out_for_long() {
+    let service = Service::start().await;
+    let mut idle = Vec::new();
+    for _ in 0..900 {
+        idle.push(tokio::net::TcpStream::connect(service.app.address()).await.unwrap());
+    }
+    // More than may be open at a time, and none says anything: they are closed when their head is overdue.
+    let answered =
+        tokio::time::timeout(std::time::Duration::from_secs(45), service.get("/healthz", None)).await;
+    assert_eq!(answered.expect("in time").status, 204);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_never_end_bind_no_more_memory_than_is_set_aside_for_them() {
+    use tokio::io::AsyncWriteExt;
+
+    let service = Service::start().await;
+    let head = "POST /_api/cloud/v1/analytics/events HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n\
+                content-length: 2000000\r\n\r\n[";
+    let mut endless = Vec::new();
+    for _ in 0..40 {
+        let mut stream = tokio::net::TcpStream::connect(service.app.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        endless.push(stream);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let answer = service.post("/events", &json!([pod(1, "0.4.0")])).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
+    assert_eq!(
+        service.post("/event", &pod(1, "0.4.0")).await.status,
+        204,
+        "single events have their own room"
+    );
+    drop(endless);
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(service.post("/events", &json!([pod(1, "0.4.0")])).await.status, 200);
+    service.app.shutdown().await;
+}

@@ -23,11 +23,11 @@ impl App {
     pub(super) async fn send_when_due(self) {
         let phase = Phase::of_flush(&self.0.salt);
         let mut backoff = Backoff::default();
-        let mut retry_at = None;
+        let mut retry: Option<Duration> = None;
         loop {
-            let from = self.0.clock.now();
-            let due = |live: &Live| {
-                retry_at.unwrap_or_else(|| schedule::next_flush(from, live.config.flush_interval, phase))
+            let due = |live: &Live, from| match retry {
+                Some(wait) => schedule::after(from, wait),
+                None => schedule::next_flush(from, live.config.flush_interval, phase),
             };
             if !self.wait_until(due).await {
                 return;
@@ -41,7 +41,7 @@ impl App {
                 () = given_up => return,
             };
             let longest = longest_backoff(self.live().config.flush_interval);
-            retry_at = match report.ended {
+            retry = match report.ended {
                 Ended::Done => {
                     backoff = Backoff::default();
                     None
@@ -52,15 +52,14 @@ impl App {
                         waiting = report.left,
                         "the vendor cannot be reached; trying again later"
                     );
-                    let wait = backoff.next(longest, rand::random(), asked);
-                    Some(schedule::after(self.0.clock.now(), wait))
+                    Some(backoff.next(longest, rand::random(), asked))
                 }
                 Ended::UnknownCohort | Ended::SpoolFault => {
                     tracing::warn!(
                         waiting = report.left,
                         "nothing can be sent at the moment; trying again later"
                     );
-                    Some(schedule::after(self.0.clock.now(), longest.min(AFTER_FAULT)))
+                    Some(longest.min(AFTER_FAULT))
                 }
             };
             if report.sent + report.rejected + report.withheld > 0 {
@@ -79,19 +78,22 @@ impl App {
                 tracing::warn!(%error, "the Pod's own report was not kept");
             }
             report = PodReport::Daily;
-            let from = self.0.clock.now();
-            if !self.wait_until(|_| schedule::next_report(from, phase)).await {
+            if !self.wait_until(|_, from| schedule::next_report(from, phase)).await {
                 return;
             }
         }
     }
 
-    /// Waits until the clock shows what `due` says, which a reload may change. Returns false if the proxy stops.
-    async fn wait_until(&self, due: impl Fn(&Live) -> Timestamp) -> bool {
+    /// Waits until the clock shows what `due` makes of now, which a reload may change. A clock that is set back is
+    /// waited for from where it is then. Returns false if the proxy stops.
+    async fn wait_until(&self, due: impl Fn(&Live, Timestamp) -> Timestamp) -> bool {
         let mut reloads = self.0.live.subscribe();
+        let mut from = self.0.clock.now();
         loop {
-            let due = due(&self.live());
-            let Ok(left) = Duration::try_from(due.duration_since(self.0.clock.now())) else { return true };
+            let now = self.0.clock.now();
+            from = from.min(now);
+            let due = due(&self.live(), from);
+            let Ok(left) = Duration::try_from(due.duration_since(now)) else { return true };
             if left.is_zero() {
                 return true;
             }

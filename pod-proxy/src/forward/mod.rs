@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shared::clock::Clock;
+use tokio::sync::watch;
 
 use self::client::Answer;
 use self::sent_log::SentLog;
@@ -101,8 +102,9 @@ impl Forwarder {
         Self { spool, metrics, clock, sent_log, sending: Default::default(), searched_on }
     }
 
-    /// Sends everything that waits. `live` is asked before each request, so that a policy acts at once.
-    pub(crate) async fn flush(&self, live: impl Fn() -> Arc<Live>) -> FlushReport {
+    /// Sends everything that waits. A policy acts at once: `live` is asked before each request, and a request that is on
+    /// its way when it changes is broken off.
+    pub(crate) async fn flush(&self, live: watch::Receiver<Arc<Live>>) -> FlushReport {
         let _sending = self.sending.lock().await;
         let mut report = FlushReport::default();
         report.ended = match self.flush_into(&mut report, live).await {
@@ -113,14 +115,19 @@ impl Forwarder {
         report
     }
 
-    async fn flush_into(&self, report: &mut FlushReport, live: impl Fn() -> Arc<Live>) -> Result<(), Ended> {
-        self.discard_old(&live()).await?;
+    async fn flush_into(
+        &self,
+        report: &mut FlushReport,
+        live: watch::Receiver<Arc<Live>>,
+    ) -> Result<(), Ended> {
+        let now = || Arc::clone(&live.borrow());
+        self.discard_old(&now()).await?;
         let mut vendor_takes_many = true;
         let mut after = None;
         loop {
             let entries = self.spool.read(after.clone(), MAX_BATCH).await?;
             let Some(last) = entries.last().map(|entry| entry.id.clone()) else { return Ok(()) };
-            let batch = self.filter(&live(), entries, report).await?;
+            let batch = self.filter(&now(), entries, report).await?;
             let next = if batch.events.is_empty() {
                 Next::GoOn
             } else {
@@ -164,19 +171,28 @@ impl Forwarder {
     async fn send(
         &self,
         batch: Batch,
-        live: impl Fn() -> Arc<Live>,
+        live: &watch::Receiver<Arc<Live>>,
         vendor_takes_many: &mut bool,
         report: &mut FlushReport,
     ) -> Result<Next, Ended> {
         let Batch { events, filtered_by } = batch;
-        let in_force = || Arc::ptr_eq(&live(), &filtered_by);
+        let in_force = || Arc::ptr_eq(&live.borrow(), &filtered_by);
+        let overtaken = || async {
+            let mut live = live.clone();
+            // The sender outlives us; if it did not, nothing would be in force any more.
+            let _ = live.wait_for(|now| !Arc::ptr_eq(now, &filtered_by)).await;
+        };
         if !in_force() {
             return Ok(Next::FilterAgain(None));
         }
         if *vendor_takes_many {
             let (ids, events): (Vec<_>, Vec<_>) = events.iter().cloned().unzip();
             let attempt = self.attempt(&events);
-            let answer = attempt.record(filtered_by.client.send_many(&events, self.clock.now()).await);
+            let answer = tokio::select! {
+                biased;
+                () = overtaken() => return Ok(Next::FilterAgain(None)),
+                answer = filtered_by.client.send_many(&events, self.clock.now()) => attempt.record(answer),
+            };
             match answer {
                 Answer::NoSuchRoute => *vendor_takes_many = false,
                 Answer::TooLarge => {}
@@ -189,7 +205,11 @@ impl Forwarder {
                 return Ok(Next::FilterAgain(sent));
             }
             let attempt = self.attempt(std::slice::from_ref(&event));
-            let answer = attempt.record(filtered_by.client.send_one(&event, self.clock.now()).await);
+            let answer = tokio::select! {
+                biased;
+                () = overtaken() => return Ok(Next::FilterAgain(sent)),
+                answer = filtered_by.client.send_one(&event, self.clock.now()) => attempt.record(answer),
+            };
             if let Next::Stop(ended) = self.settle(vec![id.clone()], answer, report).await? {
                 return Ok(Next::Stop(ended));
             }
@@ -234,6 +254,12 @@ impl Forwarder {
         let days = live.config.quota.max_age.as_secs().div_ceil(86_400);
         let first_day = today.saturating_sub(u32::try_from(days).unwrap_or(u32::MAX));
         let removed = self.spool.remove_before(first_day).await?;
+        if removed > 0 {
+            tracing::warn!(
+                removed,
+                "discarded what had waited longer than `max_spool_age`, as the clock has it"
+            );
+        }
         self.metrics.discarded(Discarded::TooOld, removed);
         self.searched_on.store(today, Ordering::Relaxed);
         Ok(())

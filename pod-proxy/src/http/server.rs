@@ -15,6 +15,8 @@ use tower::Service;
 
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long an answer may stay unread, in milliseconds.
+const UNREAD_MS: u32 = 30_000;
 /// More than this wait to be accepted. Each takes some ten kilobytes.
 const MAX_CONNECTIONS: usize = 1_000;
 /// How large the head of a request may be.
@@ -41,8 +43,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             tokio::time::sleep(BREATHER).await;
             continue;
         };
-        // An answer is one small packet; it need not wait for more.
+        // An answer is one small packet; it need not wait for more. Whoever does not read it loses the connection.
         let _ = stream.set_nodelay(true);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_MS);
         let router = router.clone();
         let mut stop = stop.clone();
         connections.spawn(async move {

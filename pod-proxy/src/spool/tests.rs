@@ -143,15 +143,15 @@ async fn what_is_wiped_leaves_no_byte_behind() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in 0..50 {
-        spool.keep(event(installation, "4242.1.1"), 1).await.unwrap();
+        spool.keep(event(installation, "442.1.1"), 1).await.unwrap();
     }
     let found = |text: &str| {
         let bytes = fs::read(folder.path().join(FILE_NAME)).unwrap();
         bytes.windows(text.len()).any(|window| window == text.as_bytes())
     };
-    assert!(found("4242.1.1"), "the search would not find it");
+    assert!(found("442.1.1"), "the search would not find it");
     assert_eq!(spool.wipe().await, Ok(50));
-    assert!(!found("4242.1.1"));
+    assert!(!found("442.1.1"));
     assert_eq!(spool.held(), Held::default());
     spool.keep(event(1, "1.0.0"), 1).await.unwrap();
     assert_eq!(held(&spool).await, [event(1, "1.0.0")]);
