@@ -341,3 +341,41 @@ async fn what_is_no_event_is_answered_with_a_problem_of_the_right_status() {
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), expected);
     tokio::time::timeout(Duration::from_secs(5), app.shutdown()).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_opt_out_breaks_off_a_request_that_is_on_its_way() {
+    let vendor = Vendor::start().await;
+    vendor.otherwise(Does::Hangs);
+    let folder = tempfile::tempdir().unwrap();
+    let text = |analytics: &str| toml(&vendor.url, folder.path(), analytics, "");
+    let app = proxy(&text("")).await;
+    post_many(&app, 10).await;
+    let sending = tokio::spawn({
+        let app = app.clone();
+        async move { app.flush().await }
+    });
+    vendor.wait_for(|requests| !requests.is_empty()).await;
+    app.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
+    let report =
+        tokio::time::timeout(Duration::from_secs(5), sending).await.expect("it does not wait").unwrap();
+    assert_eq!((report.sent, report.left), (0, 0));
+    assert_eq!(vendor.requests().len(), 1, "and nothing is tried again");
+}
+
+#[tokio::test]
+async fn an_event_whose_policy_changes_while_accounts_are_asked_for_is_not_kept() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let asked = folder.path().join("asked");
+    let accounts = format!("accounts.command = ['sh', '-c', 'touch {}; sleep 1; echo 50']", asked.display());
+    let text = |analytics: &str| toml(&vendor.url, folder.path(), analytics, &accounts);
+    let app = proxy(&text("min_cohort_size = 5")).await;
+    let keeping = tokio::spawn({
+        let app = app.clone();
+        async move { post(&app, &event(1, "1.0.0")).await }
+    });
+    until("the accounts are asked for", async || asked.exists()).await;
+    app.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
+    keeping.await.unwrap();
+    assert_eq!(app.held().entries, 0);
+}
