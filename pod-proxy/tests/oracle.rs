@@ -12,11 +12,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use jiff::SignedDuration;
 use pod_proxy::config::Config;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
+use shared::clock::FixedClock;
 use shared::policy::{Policy, Shares};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -366,6 +368,37 @@ async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes(
         assert_eq!(requests[0], requests[1], "{analytics}");
     }
     assert!(sent > 150, "{sent}");
+}
+
+/// The moment is decided by the clock and the salt alone (`forward::schedule`), the bytes by what was said alone.
+#[tokio::test]
+async fn what_leaves_does_not_depend_on_when_in_which_order_or_how_often_events_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let salt = folder.path().join("salt");
+    let mut left = Vec::new();
+    for turn in 0..3u64 {
+        let vendor = Vendor::start().await;
+        let data = folder.path().join(turn.to_string());
+        let clock = Arc::new(FixedClock::new("2026-03-01T10:00:00Z".parse().unwrap()));
+        let own = format!("salt_file = '{}'\naccounts.fixed = 33", salt.display());
+        let app = proxy_at(&toml(&vendor.url, &data, "", &own), clock.clone()).await;
+        let mut events: Vec<_> = (0..40).map(|installation| event(installation, "1.0.1")).collect();
+        events.rotate_left(turn as usize * 13);
+        if turn == 2 {
+            events.reverse();
+            events.extend(events.clone());
+        }
+        for event in events {
+            clock.advance(SignedDuration::from_secs(7 * turn as i64 + 1));
+            assert_eq!(post(&app, &event).await.status, 204);
+        }
+        app.flush().await;
+        let bodies: Vec<_> = vendor.requests().iter().map(|request| request.body.clone()).collect();
+        left.push(bodies);
+    }
+    assert!(!left[0].is_empty());
+    assert_eq!(left[0], left[1]);
+    assert_eq!(left[0], left[2]);
 }
 
 #[tokio::test]

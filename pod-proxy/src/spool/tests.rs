@@ -50,10 +50,10 @@ async fn what_was_kept_is_there_after_opening_again() {
 }
 
 #[tokio::test]
-async fn there_is_one_entry_for_an_installation_and_the_last_wins() {
+async fn there_is_one_entry_for_an_installation_in_which_its_reports_merge() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    for version in ["1.0.0", "1.0.1", "1.0.2"] {
+    for version in ["1.0.0", "1.0.2", "1.0.1"] {
         spool.keep(event(1, version), 1).await.unwrap();
     }
     assert_eq!(held(&spool).await, [event(1, "1.0.2")]);

@@ -225,15 +225,19 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<()> {
 
 const SAMPLE: &str = r#"{"name":"app:startup","origin":{"app":{"name":"prose-app-web","version":"1.0.1","platform":"macos-aarch64","user_preferred_locales":["de-CH","en"]},"pod":{"user_hash":"19a124bd2f89edfe"}}}"#;
 
-/// A proxy that sends what it gets within seconds, to try it.
+/// A proxy that sends what it gets within seconds, to try it. What the environment says about analytics
+/// (`PROSE_VENDOR_ANALYTICS__…`) is in force in it.
 async fn one_proxy(fleet: &Fleet, folder: &Path, vendor: &str) -> anyhow::Result<pod_proxy::app::App> {
     let pod = fleet.pods().first().context("a fleet without Pods")?;
-    let config = pod_proxy::config::Config::from_toml(&format!(
+    let file = folder.join("prose.toml");
+    let text = format!(
         "[pod_proxy]\ndomain = '{}'\nlisten = '127.0.0.1:0'\nvendor_url = '{vendor}/_api/cloud'\n\
          data_dir = '{}'\nflush_interval = 'PT5S'\n",
         pod.domain().as_str(),
         folder.join("pod-0").display(),
-    ))?;
+    );
+    std::fs::write(&file, text)?;
+    let config = pod_proxy::config::Config::load(&file)?;
     pod_proxy::app::App::start(config, Options::default()).await
 }
 
