@@ -179,7 +179,7 @@ pub(super) const LOCALES: &[(u32, Wire)] = &[
     (4, as_is("br-FR")),
     (3, as_is("rm-CH")),
     (2, as_is("fo-FO")),
-    (1, as_is("tlh")),
+    (1, ("tlh", None)),
     (10, ("C", None)),
     (4, ("my own language", None)),
 ];
