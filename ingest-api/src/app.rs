@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use crate::access::Token;
 use crate::config::{Config, DatabaseConfig};
 use crate::embedded::Embedded;
-use crate::http::{Services, metrics_router, router, serve};
-use crate::intake::{DomainNotes, Writer};
+use crate::http::{Entrance, Readiness, Services, metrics_router, router, serve};
+use crate::intake::{DomainNotes, IntakeLimits, Writer};
+use crate::jobs::Jobs;
 use crate::jobs::close_windows::CloseWindows;
-use crate::jobs::{Jobs, merge};
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::open_windows::OpenWindows;
@@ -61,13 +61,11 @@ impl OpenDatabase {
     /// If there is none.
     pub async fn open(config: &Config, owner: bool) -> anyhow::Result<Self> {
         match &config.database {
-            DatabaseConfig::Url(url) => {
-                let options: PgConnectOptions = url.parse().map_err(|_| {
-                    anyhow::anyhow!(
-                        "the database URL is not one; it looks like postgres://user@host/database"
-                    )
-                })?;
-                Ok(Self { database: Database::new(options), embedded: None, url: url.clone() })
+            DatabaseConfig::Url(url) => Self::of_url(url.clone()),
+            DatabaseConfig::UrlFile(file) => {
+                let url = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read the database URL in {}", file.display()))?;
+                Self::of_url(url.trim().to_owned())
             }
             DatabaseConfig::Embedded => {
                 let embedded = Embedded::start(&config.data_dir, owner).await?;
@@ -78,6 +76,13 @@ impl OpenDatabase {
                 Ok(Self { database, embedded: Some(embedded), url })
             }
         }
+    }
+
+    fn of_url(url: String) -> anyhow::Result<Self> {
+        let options: PgConnectOptions = url.parse().map_err(|_| {
+            anyhow::anyhow!("the database URL is not one; it looks like postgres://user@host/database")
+        })?;
+        Ok(Self { database: Database::new(options), embedded: None, url })
     }
 
     /// The URL of the database, for tools such as `psql` and `pg_dump`. May hold a password.
@@ -179,8 +184,7 @@ impl App {
         let drained = async {
             // The writer ends when the last handle to it has gone with the listeners.
             while self.tasks.join_next().await.is_some() {}
-            // What is not written now is reported again tomorrow.
-            let _ = merge::write_domains(&self.database.database, &self.jobs.domains).await;
+            // Domains that are not written yet are dropped: written now, they would follow the last reports at once.
         };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("some requests did not finish in time");
@@ -223,7 +227,18 @@ async fn start_parts(
 
     let (writer, writer_task) =
         Writer::new(database.clone(), windows, domains, clock.clone(), metrics.clone());
-    let services = Services { database: database.clone(), keys, writer, metrics: metrics.clone(), clock };
+    let entrance = Arc::new(Entrance::new(config, &clock));
+    let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
+    let services = Services {
+        database: database.clone(),
+        keys,
+        writer,
+        entrance,
+        limits,
+        metrics: metrics.clone(),
+        readiness: Readiness::default(),
+        clock,
+    };
     let (stop, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
     let metrics_address = metrics_listener.local_addr()?;

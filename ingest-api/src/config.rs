@@ -1,12 +1,18 @@
 //! File, environment and command line → [`Config`]; reports every mistake at once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use shared::config::{Mistakes, Section, overlay_environment, parse_toml};
 use toml::Table;
 
+use crate::insight::Insight;
+use crate::intake::{IntakeRates, MAX_BATCH};
+use crate::limits::Rate;
 use crate::release::{Threshold, UnderFloor};
 use crate::window::WindowKind;
 
@@ -22,6 +28,8 @@ pub enum DatabaseConfig {
     Embedded,
     /// A server, as `postgres://user@host/database`. May hold a password.
     Url(String),
+    /// A server, whose URL is in this file: a secret of a container, for example.
+    UrlFile(PathBuf),
 }
 
 impl std::fmt::Debug for DatabaseConfig {
@@ -29,6 +37,7 @@ impl std::fmt::Debug for DatabaseConfig {
         f.write_str(match self {
             Self::Embedded => "Embedded",
             Self::Url(_) => "Url[redacted]",
+            Self::UrlFile(_) => "UrlFile",
         })
     }
 }
@@ -52,7 +61,31 @@ impl Thresholds {
     }
 }
 
-/// Everything that can be configured.
+/// Where readers reach the service: scheme and host, with a port where it is not the usual one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// A URL such as `https://insights.example.org`, with or without a slash at its end; `None` if it is another one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:[]".contains(&b);
+        (!host.is_empty() && host.bytes().all(plain)).then(|| Self(text.to_owned()))
+    }
+
+    /// Without a slash at its end: what browsers call the origin.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
+/// Everything that can be configured. `ingest.sample.toml` has every key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where reports are taken and insights served. Default: 127.0.0.1:8280.
@@ -68,6 +101,17 @@ pub struct Config {
     pub key_dir: PathBuf,
     /// Where Postgres is. Default: a private one.
     pub database: DatabaseConfig,
+    /// Where readers reach the service. `https://…` makes the cookies of sessions `Secure`. Default: where it listens,
+    /// without TLS.
+    pub public_url: Option<PublicUrl>,
+    /// Insights that everybody may read, without a token. Never the domains. Default: none.
+    pub public_insights: BTreeSet<Insight>,
+    /// How long a browser stays logged in; not longer than its token works. Default: a day.
+    pub session_lifetime: Duration,
+    /// Reverse proxies whose `X-Forwarded-For` is believed. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What one network may send; everything, if `None`. Default: see [`IntakeRates`].
+    pub limits: Option<IntakeRates>,
     /// What is safe to publish.
     pub thresholds: Thresholds,
     /// How often is looked for windows that are over. Default: one minute.
@@ -86,6 +130,11 @@ impl Config {
             data_dir: data_dir.to_owned(),
             key_dir: data_dir.join("keys"),
             database: DatabaseConfig::Embedded,
+            public_url: None,
+            public_insights: BTreeSet::new(),
+            session_lifetime: DAY,
+            trusted_proxies: Vec::new(),
+            limits: Some(IntakeRates::default()),
             thresholds: Thresholds::default(),
             close_interval: Duration::from_secs(60),
             retention: None,
@@ -121,21 +170,23 @@ impl Config {
     /// Every mistake in them.
     pub fn read(text: &str, environment: Vec<(String, String)>) -> Result<Self, Mistakes> {
         let mut document = parse_toml(text)?;
+        let mut mistakes = Mistakes::default();
         let variable =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let default_dir = default_data_dir(variable("XDG_DATA_HOME"), variable("HOME"));
-        // The usual variable first, so that ours is stronger; an empty one means that nothing is said.
-        let usual = variable("DATABASE_URL").map(|url| (format!("{PREFIX}API__DATABASE_URL"), url));
-        let said = |(_, value): &(String, String)| !value.is_empty();
-        for variables in [usual.into_iter().collect(), environment] {
-            let variables: Vec<_> = variables;
-            overlay_environment(&mut document, PREFIX, &[SECTION], variables.into_iter().filter(said))?;
+        // The usual variables first, so that ours are stronger; an empty one means that nothing is said.
+        let usual = ["DATABASE_URL", "DATABASE_URL_FILE"];
+        let usual = usual.iter().filter_map(|name| Some((format!("{PREFIX}API__{name}"), variable(name)?)));
+        for variables in [usual.collect::<Vec<_>>(), environment] {
+            if let Err(Mistakes(mut more)) = overlay_environment(&mut document, PREFIX, &[SECTION], variables)
+            {
+                mistakes.0.append(&mut more);
+            }
         }
-        Self::of(&document, &default_dir)
+        Self::of(&document, &default_dir, mistakes)
     }
 
-    fn of(document: &Table, default_dir: &Path) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
+    fn of(document: &Table, default_dir: &Path, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
         for key in document.keys().filter(|key| *key != SECTION) {
             mistakes.0.push(shared::config::Mistake::new(
                 key,
@@ -145,8 +196,8 @@ impl Config {
         let mut section = Section::of(document, SECTION);
         let data_dir = section.path("data_dir").unwrap_or_else(|| default_dir.to_owned());
         let defaults = Self::in_directory(&data_dir);
-        let url = "a URL such as \"postgres://ingest@localhost/ingest\"";
-        let database = section.read_secret("database_url", url);
+        let database = database(&mut section);
+        let limits = limits(section.section("limits"), &mut mistakes);
         let mut thresholds = section.section("thresholds");
         let config = Self {
             listen: section.socket("listen").unwrap_or(defaults.listen),
@@ -168,7 +219,24 @@ impl Config {
                 )
                 .unwrap_or(defaults.base_path),
             key_dir: section.path("key_dir").unwrap_or(defaults.key_dir),
-            database: database.map_or(DatabaseConfig::Embedded, DatabaseConfig::Url),
+            database,
+            public_url: section.read(
+                "public_url",
+                "a URL without a path, such as \"https://insights.example.org\"",
+                |value| PublicUrl::parse(value.as_str()?),
+            ),
+            public_insights: public_insights(&mut section),
+            session_lifetime: section
+                .duration("session_lifetime", Duration::from_secs(60)..=DAY * 31)
+                .unwrap_or(defaults.session_lifetime),
+            trusted_proxies: section
+                .read(
+                    "trusted_proxies",
+                    "a list of addresses and networks, such as [\"10.0.0.0/8\"]",
+                    |value| value.as_array()?.iter().map(|item| network(item.as_str()?)).collect(),
+                )
+                .unwrap_or(defaults.trusted_proxies),
+            limits,
             thresholds: Thresholds {
                 day: threshold(thresholds.section("day"), &mut mistakes),
                 week: threshold(thresholds.section("week"), &mut mistakes),
@@ -183,6 +251,67 @@ impl Config {
         thresholds.finish(&mut mistakes);
         section.finish(&mut mistakes);
         mistakes.or(config)
+    }
+}
+
+/// The insights that everybody may read. The names of companies are never among them.
+fn public_insights(section: &mut Section<'_>) -> BTreeSet<Insight> {
+    let names: Vec<_> = Insight::ALL.iter().filter(|insight| **insight != Insight::Domains).collect();
+    let shown: Vec<_> = names.iter().map(|insight| insight.as_str()).collect();
+    let expected = format!("a list of some of {}", shown.join(", "));
+    let listed = section.read("public_insights", &expected, |value| {
+        let insight = |item: &toml::Value| Insight::parse(item.as_str()?);
+        value.as_array()?.iter().map(insight).collect::<Option<BTreeSet<_>>>()
+    });
+    let mut listed = listed.unwrap_or_default();
+    if listed.remove(&Insight::Domains) {
+        section.mistake("public_insights", "`domains` are names of companies, and never public");
+    }
+    listed
+}
+
+/// What one network may send; `None` if that is turned off.
+fn limits(mut section: Section<'_>, mistakes: &mut Mistakes) -> Option<IntakeRates> {
+    let enabled = section.read("enabled", "true or false", toml::Value::as_bool).unwrap_or(true);
+    let IntakeRates { requests, events, new_pods } = IntakeRates::default();
+    let mut rate = |name, least: u64, default: Rate| {
+        let mut of = section.section(name);
+        let number = |n: Option<u64>, default| {
+            n.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new).unwrap_or(default)
+        };
+        let rate = Rate {
+            burst: number(of.number("burst", least..=u64::from(u32::MAX)), default.burst),
+            per_hour: number(of.number("per_hour", 1..=u64::from(u32::MAX)), default.per_hour),
+        };
+        of.finish(mistakes);
+        rate
+    };
+    let rates = IntakeRates {
+        requests: rate("requests", 1, requests),
+        // A batch that is larger than the burst would never be taken.
+        events: rate("events", MAX_BATCH as u64, events),
+        new_pods: rate("new_pods", 1, new_pods),
+    };
+    section.finish(mistakes);
+    enabled.then_some(rates)
+}
+
+/// A network, or an address as the network of itself.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
+}
+
+/// The database, by its URL or by the file that has it.
+fn database(section: &mut Section<'_>) -> DatabaseConfig {
+    let url = section.read_secret("database_url", "a URL such as \"postgres://ingest@localhost/ingest\"");
+    let file = section.path("database_url_file");
+    if section.has("database_url") && section.has("database_url_file") {
+        section.mistake("database_url_file", "`database_url` is written too; only one of them can be right");
+    }
+    match (url, file) {
+        (Some(url), _) => DatabaseConfig::Url(url),
+        (None, Some(file)) => DatabaseConfig::UrlFile(file),
+        (None, None) => DatabaseConfig::Embedded,
     }
 }
 
@@ -251,6 +380,58 @@ mod tests {
         assert_eq!(read(&[("DATABASE_URL", "postgres://a")]), url("postgres://a"));
         let both = [("DATABASE_URL", "postgres://a"), ("INGEST_API__DATABASE_URL", "postgres://b")];
         assert_eq!(read(&both), url("postgres://b"));
+    }
+
+    #[test]
+    fn what_is_decided_about_readers_is_read() {
+        let text = "[api]\npublic_url = 'https://insights.example/'\npublic_insights = ['pods', 'pod_versions']\n\
+                    session_lifetime = 'PT8H'\ntrusted_proxies = ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32']";
+        let config = Config::read(text, Vec::new()).unwrap();
+        let url = config.public_url.unwrap();
+        assert_eq!((url.as_str(), url.is_secure()), ("https://insights.example", true));
+        assert_eq!(config.public_insights, BTreeSet::from([Insight::Pods, Insight::PodVersions]));
+        assert_eq!(config.trusted_proxies[0].to_string(), "127.0.0.1/32");
+        assert_eq!(config.trusted_proxies.len(), 3);
+    }
+
+    #[test]
+    fn limits_are_read_have_floors_and_can_be_turned_off() {
+        let read = |text: &str| Config::read(text, Vec::new());
+        let limits = read("[api.limits]\nnew_pods.burst = 500\nevents.per_hour = 9").unwrap().limits.unwrap();
+        assert_eq!((limits.new_pods, limits.events), (Rate::new(500, 30), Rate::new(20_000, 9)));
+        assert_eq!(read("[api.limits]\nenabled = false").unwrap().limits, None);
+        let wrong = "[api.limits]\nenabled = 0\nevents.burst = 999\nrequests.burst = 0\nnew_pods.per_day = 1";
+        let mistakes = read(wrong).unwrap_err().0;
+        let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+        let expected = [
+            "api.limits.requests.burst",
+            "api.limits.events.burst",
+            "api.limits.new_pods.per_day",
+            "api.limits.enabled",
+        ];
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn names_of_companies_are_never_public() {
+        let text = "[api]\npublic_insights = ['pods', 'domains']\npublic_url = 'insights.example'\n\
+                    trusted_proxies = ['here']\nsession_lifetime = 'P1Y'";
+        let mistakes = Config::read(text, Vec::new()).unwrap_err().0;
+        let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+        let expected =
+            ["api.public_url", "api.public_insights", "api.session_lifetime", "api.trusted_proxies"];
+        assert_eq!(keys, expected);
+        assert!(mistakes[1].problem.contains("never public"), "{}", mistakes[1]);
+    }
+
+    #[test]
+    fn the_url_may_be_in_a_file_but_not_in_two_places() {
+        let file = ("DATABASE_URL_FILE".to_owned(), "/run/secrets/database_url".to_owned());
+        let config = Config::read("", vec![file.clone()]).unwrap();
+        assert_eq!(config.database, DatabaseConfig::UrlFile("/run/secrets/database_url".into()));
+        let both = Config::read("[api]\ndatabase_url = 'postgres://x:secret@y/z'", vec![file]);
+        let both = both.unwrap_err().to_string();
+        assert!(both.starts_with("api.database_url_file: ") && !both.contains("secret"), "{both}");
     }
 
     #[test]

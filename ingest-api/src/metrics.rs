@@ -1,9 +1,22 @@
-//! Numbers about our own operation, for Prometheus. No number of an open window, and no label that a sender chose.
+//! Numbers about our own operation and the newest releases, for Prometheus. No number of an open window, and no label
+//! that a sender chose: values are of a normal form, and were published.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::sync::{PoisonError, RwLock};
 
+use prometheus::{
+    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::insight::Insight;
+use crate::intake::limits::Limit;
 use crate::jobs::close_windows::Closed;
+use crate::oddity::unknown_shares;
+use crate::release::Population;
+use crate::store::releases::Release;
 use crate::window::Window;
+
+/// How many values of an insight are shown for each population, the largest first: Prometheus keeps each for long.
+const MAX_VALUES: usize = 50;
 
 /// The metrics of one running service.
 #[derive(Debug)]
@@ -12,11 +25,17 @@ pub struct Metrics {
     accepted: IntCounter,
     rejected: IntCounterVec,
     refused: IntCounterVec,
+    limited: IntCounterVec,
     commits: IntCounterVec,
     released: IntCounterVec,
     close_failures: IntCounter,
     newest_release: IntGaugeVec,
     close_healthy: IntGauge,
+    reporters: IntGaugeVec,
+    folded: GaugeVec,
+    untold: GaugeVec,
+    /// Held while the numbers of releases are replaced, so that nobody reads half of them.
+    releases: RwLock<()>,
 }
 
 impl Metrics {
@@ -50,7 +69,41 @@ impl Metrics {
                 .expect("a valid name");
         registry.register(Box::new(close_healthy.clone())).expect("registered once");
         close_healthy.set(1);
+        let by_release = ["insight", "window", "population"];
+        let reporters = IntGaugeVec::new(
+            Opts::new(
+                "ingest_insight_reporters",
+                "Distinct reporters of a value in the newest release, rounded.",
+            ),
+            &["insight", "window", "population", "value"],
+        )
+        .expect("a valid name");
+        registry.register(Box::new(reporters.clone())).expect("registered once");
+        let share = |name: &str, help: &str| {
+            let share = GaugeVec::new(Opts::new(name, help), &by_release).expect("a valid name");
+            registry.register(Box::new(share.clone())).expect("registered once");
+            share
+        };
+        let limited = counters(
+            "ingest_requests_limited_total",
+            "Requests that were too much for one network, by what there was too much of.",
+            "limit",
+        );
+        for limit in [Limit::Requests, Limit::Events, Limit::NewPods] {
+            limited.with_label_values(&[limit.label()]);
+        }
         Self {
+            reporters,
+            folded: share(
+                "ingest_insight_folded_share",
+                "The part of the newest release that is in groups of several values, from 0 to 1.",
+            ),
+            untold: share(
+                "ingest_insight_not_reported_share",
+                "The part of the newest release that told no value, or none that is recognised, from 0 to 1.",
+            ),
+            releases: RwLock::default(),
+            limited,
             accepted: counter("ingest_reports_accepted_total", "Reports that are committed."),
             rejected: counters(
                 "ingest_reports_rejected_total",
@@ -90,6 +143,11 @@ impl Metrics {
         self.refused.with_label_values(&[reason]).inc_by(reports as u64);
     }
 
+    /// A request was too much for one network; `limit` is one of a fixed set.
+    pub fn request_limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
     /// The writer has finished a group.
     pub fn group_written(&self, committed: bool) {
         self.commits.with_label_values(&[if committed { "committed" } else { "failed" }]).inc();
@@ -110,8 +168,38 @@ impl Metrics {
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
     }
 
+    /// These are the newest releases, of one kind of window each.
+    pub fn newest_releases(&self, releases: &[Release]) {
+        let _writing = self.releases.write().unwrap_or_else(PoisonError::into_inner);
+        self.reporters.reset();
+        self.folded.reset();
+        self.untold.reset();
+        for release in releases {
+            let window = release.window.kind().as_str();
+            for (insight, family) in Insight::ALL.into_iter().filter_map(|of| Some((of, of.family()?))) {
+                for population in Population::ALL {
+                    let of = [insight.as_str(), window, population.as_str()];
+                    let blocks = release.blocks.iter();
+                    let mut blocks: Vec<_> =
+                        blocks.filter(|b| b.population == population && b.family == family).collect();
+                    blocks.sort_by_key(|block| std::cmp::Reverse(block.published));
+                    for block in blocks.into_iter().take(MAX_VALUES) {
+                        let published = i64::try_from(block.published).unwrap_or(i64::MAX);
+                        let labels = [of[0], of[1], of[2], block.label.as_str()];
+                        self.reporters.with_label_values(&labels).set(published);
+                    }
+                    if let Some((folded, untold)) = unknown_shares(release, population, family) {
+                        self.folded.with_label_values(&of).set(folded);
+                        self.untold.with_label_values(&of).set(untold);
+                    }
+                }
+            }
+        }
+    }
+
     /// Everything, in the text format of Prometheus.
     pub fn render(&self) -> String {
+        let _reading = self.releases.read().unwrap_or_else(PoisonError::into_inner);
         let mut text = Vec::new();
         // Writing to a Vec does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -1,5 +1,7 @@
 //! Answers → text: tables with bars for people, CSV for spreadsheets.
 
+use std::borrow::Cow;
+
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
@@ -34,6 +36,8 @@ fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
     }
     text += &match window.total {
         Some(total) => format!("{total} {}s\n", answer.unit),
+        // The two populations are compared and not added: who reported in both ways is in both.
+        None if window.blocks.len() > 1 => "two numbers that are never added\n".to_owned(),
         None => "no share can be told, because one side had too few reporters\n".to_owned(),
     };
     let mut table = Table::new();
@@ -53,7 +57,8 @@ fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
     }
     if let Some(below) = &window.below {
         text += &format!(
-            "  below {}: from {} to {} {}s, {:.1} % to {:.1} %\n",
+            "  below {}{}: from {} to {} {}s, {:.1} % to {:.1} %\n",
+            below.app.map(|app| format!("{app} ")).unwrap_or_default(),
             below.version,
             below.count.at_least,
             below.count.at_most,
@@ -69,7 +74,7 @@ fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
 pub fn render_domains(answer: &DomainsAnswer) -> String {
     let mut text = format!("{} – {}\n", answer.insight, answer.question);
     if answer.domains.is_empty() {
-        return text + "  Nobody has opted in, or not for two weeks.\n";
+        return text + "  Nobody has opted in, or two weeks have closed without a report of those who had.\n";
     }
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header(["domain", "last reported in the week of"]);
@@ -82,17 +87,46 @@ pub fn render_domains(answer: &DomainsAnswer) -> String {
     text
 }
 
-/// An answer as CSV (RFC 4180): one line a published number; with `below`, one line a window.
+/// Lines of a CSV (RFC 4180) in which no text is taken for a formula.
+struct Lines(csv::Writer<Vec<u8>>);
+
+impl Lines {
+    fn new<const N: usize>(header: [&str; N]) -> Result<Self, csv::Error> {
+        let mut lines = Self(csv::Writer::from_writer(Vec::new()));
+        lines.push(header)?;
+        Ok(lines)
+    }
+
+    fn push<const N: usize>(&mut self, cells: [&str; N]) -> Result<(), csv::Error> {
+        self.0.write_record(cells.map(inert).map(|cell| cell.into_owned()))
+    }
+
+    fn finish(self) -> Result<String, csv::Error> {
+        let bytes = self.0.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// A text as a spreadsheet shows it: what would be a formula gets an apostrophe in front, which spreadsheets take for
+/// "text follows". No number here is negative, so that none is touched.
+fn inert(cell: &str) -> Cow<'_, str> {
+    match cell.chars().next() {
+        Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n') => Cow::Owned(format!("'{cell}")),
+        _ => Cow::Borrowed(cell),
+    }
+}
+
+/// An answer as CSV: one line a published number; with `below`, one line a window.
 ///
 /// # Errors
 /// Never: it is written to memory.
 pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
     if answer.asked_below {
-        writer.write_record([
+        let mut lines = Lines::new([
             "window",
             "start",
             "end",
+            "population",
             "below",
             "count_at_least",
             "count_at_most",
@@ -101,10 +135,11 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
         ])?;
         for window in &answer.windows {
             let Some(below) = &window.below else { continue };
-            writer.write_record([
+            lines.push([
                 answer.window,
                 &window.start,
                 &window.end,
+                window.population.unwrap_or(""),
                 &below.version,
                 &below.count.at_least.to_string(),
                 &below.count.at_most.to_string(),
@@ -112,12 +147,12 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
                 &below.share.at_most.to_string(),
             ])?;
         }
-        return finish(writer);
+        return lines.finish();
     }
-    writer.write_record(["window", "start", "end", "population", "label", "count", "share"])?;
+    let mut lines = Lines::new(["window", "start", "end", "population", "label", "count", "share"])?;
     for window in &answer.windows {
         for block in &window.blocks {
-            writer.write_record([
+            lines.push([
                 answer.window,
                 &window.start,
                 &window.end,
@@ -128,7 +163,7 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
             ])?;
         }
     }
-    finish(writer)
+    lines.finish()
 }
 
 /// The opt-in domains as CSV.
@@ -136,15 +171,35 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
 /// # Errors
 /// Never: it is written to memory.
 pub fn domains_csv(answer: &DomainsAnswer) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["domain", "last_seen_week"])?;
+    let mut lines = Lines::new(["domain", "last_seen_week"])?;
     for domain in &answer.domains {
-        writer.write_record([&domain.domain, &domain.last_seen_week])?;
+        lines.push([&domain.domain, &domain.last_seen_week])?;
     }
-    finish(writer)
+    lines.finish()
 }
 
-fn finish(writer: csv::Writer<Vec<u8>>) -> Result<String, csv::Error> {
-    let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insight::{AnsweredDomain, Insight};
+
+    /// The domains are the only text that somebody else chose. No domain begins like this; should one ever do, it
+    /// stays a text.
+    #[test]
+    fn no_cell_of_a_csv_is_a_formula() {
+        let odd = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "a\"b,c"];
+        let domain = |domain: &str| AnsweredDomain {
+            domain: domain.to_owned(),
+            last_seen_week: "2026-11-16".to_owned(),
+        };
+        let answer = DomainsAnswer {
+            insight: Insight::Domains.as_str(),
+            question: Insight::Domains.question(),
+            domains: odd.map(domain).to_vec(),
+        };
+        let text = domains_csv(&answer).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let cells: Vec<_> = reader.records().map(|line| line.unwrap()[0].to_owned()).collect();
+        assert_eq!(cells, ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\tx", "'\r=1", "a\"b,c"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! A [`Config`] → a proxy at work: wires the parts. Tests and simulations start here too.
 
+mod alarm;
 mod timed;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::facts::accounts::Accounts;
 use crate::filter::{self, Dropped, PodReport, Report, filter};
@@ -55,6 +57,7 @@ struct Parts {
     spool: Arc<Spool>,
     forwarder: Forwarder,
     metrics: Arc<Metrics>,
+    not_kept: Complaint<KeepError>,
     clock: Arc<dyn Clock>,
     local_addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
@@ -134,6 +137,7 @@ impl App {
             salt,
             spool,
             metrics,
+            not_kept: Complaint::default(),
             clock,
             configuration_refused: AtomicBool::new(false),
             vendor: AtomicU8::new(0),
@@ -224,7 +228,7 @@ impl App {
         let vendor = match report.ended {
             Ended::VendorAway { .. } => 2,
             Ended::Done if report.sent + report.rejected > 0 => 1,
-            Ended::Done | Ended::UnknownCohort | Ended::SpoolFault => return report,
+            Ended::Done | Ended::UnknownCohort | Ended::NotRecorded | Ended::SpoolFault => return report,
         };
         self.0.vendor.store(vendor, Ordering::Relaxed);
         report
@@ -291,9 +295,19 @@ impl App {
         self.0.metrics.configuration_refused.set(i64::from(refused));
     }
 
+    /// Whether to say now that an event was not kept, for that reason.
+    pub(crate) fn is_complaint_due(&self, reason: KeepError) -> bool {
+        self.0.not_kept.is_due(reason, std::time::Instant::now())
+    }
+
     /// Whether the file had mistakes at the last reload.
     pub fn is_configuration_refused(&self) -> bool {
         self.0.configuration_refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is sent because what leaves cannot be written down in the log of what was sent.
+    pub fn is_sent_log_failing(&self) -> bool {
+        self.0.metrics.sent_log_failing.get() != 0
     }
 
     /// What the last attempt to reach the vendor showed.

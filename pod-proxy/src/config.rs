@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use reqwest::Url;
 use shared::config::{Mistake, Mistakes, Section, overlay_environment, parse_toml};
-use shared::event::{Domain, Observed};
-use shared::policy::{Policy, Settings};
+use shared::domain::Domain;
+use shared::event::Observed;
+use shared::policy::Policy;
+use shared::settings::Settings;
 use shared::version::Version;
 use toml::{Table, Value};
 use tracing::Level;
 
 use crate::facts::PodFacts;
+use crate::forward::sent_log;
 
 /// Where Prose has its configuration.
 pub const DEFAULT_PATH: &str = "/etc/prose/prose.toml";
@@ -64,7 +67,7 @@ pub struct Config {
     pub flush_interval: Duration,
     /// What may wait for the vendor.
     pub quota: SpoolBounds,
-    /// How large the log of what was sent may grow before its older half is thrown away.
+    /// How large the log of what was sent may grow before its older half is thrown away. Zero keeps none.
     pub max_sent_bytes: u64,
     /// How long connecting to the vendor may take.
     pub connect_timeout: Duration,
@@ -138,7 +141,7 @@ impl Config {
         let ours = environment
             .into_iter()
             .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"));
-        let sections = [shared::policy::SECTION, SECTION, SERVER];
+        let sections = [shared::settings::SECTION, SECTION, SERVER];
         collect(overlay_environment(&mut document, PREFIX, &sections, ours), &mut mistakes);
 
         let settings = collect(Settings::resolve(&document), &mut mistakes);
@@ -198,7 +201,7 @@ impl Config {
                 max_entries: section.number("max_spool_entries", 1..=100_000_000).unwrap_or(100_000),
                 max_age: section.duration("max_spool_age", DAY..=365 * DAY).unwrap_or(30 * DAY),
             },
-            max_sent_bytes: section.number("max_sent_bytes", 0..=1 << 40).unwrap_or(4 << 20),
+            max_sent_bytes: section.read("max_sent_bytes", SENT_BYTES, sent_bytes).unwrap_or(4 << 20),
             connect_timeout: section
                 .duration("connect_timeout", SECOND / 10..=HOUR / 60)
                 .unwrap_or(10 * SECOND),
@@ -238,6 +241,7 @@ impl Config {
 
 const NEEDED: &str = "(`domain` of `[server]` will do.)";
 const HOST_NAME: &str = "a host name in lower-case ASCII, such as \"example.org\"";
+const SENT_BYTES: &str = "0, or from 2097152 to 1099511627776, so that a whole request has room";
 const HTTP_URL: &str = "a URL with http or https, without query, fragment or user";
 
 /// The value, or its mistakes put to the others.
@@ -273,6 +277,11 @@ fn read_accounts(section: &mut Section<'_>, mistakes: &mut Mistakes) -> (Account
         _ => AccountSource::Unknown,
     };
     (source, lifetime)
+}
+
+fn sent_bytes(value: &Value) -> Option<u64> {
+    let bytes = u64::try_from(value.as_integer()?).ok()?;
+    (bytes == 0 || (sent_log::MIN_BYTES..=1 << 40).contains(&bytes)).then_some(bytes)
 }
 
 fn http_url(value: &Value) -> Option<Url> {
@@ -358,6 +367,7 @@ mod tests {
             flush_interval = 'PT0S'
             vendor_url = 'ftp://prose.org'
             base_path = '/a/{b}'
+            max_sent_bytes = 1
             listne = '127.0.0.1:1'
             accounts.fixed = -1
             accounts.command = []
@@ -377,6 +387,7 @@ mod tests {
                 "pod_proxy.vendor_url",
                 "pod_proxy.base_path",
                 "pod_proxy.flush_interval",
+                "pod_proxy.max_sent_bytes",
                 "pod_proxy.listne",
             ]
         );
@@ -391,6 +402,9 @@ mod tests {
             ("PROSE_POD_PROXY__ACCOUNTS__FIXED", "9"),
             ("PROSE_SERVER__DOMAIN", "a.example"),
             ("PROSE_SERVER__HTTP__PORT", "80"),
+            // Says nothing.
+            ("PROSE_POD_PROXY__MAX_SENT_BYTES", ""),
+            ("PROSE_VENDOR_ANALYTICS__PRESET", ""),
         ];
         let text = "[server]\nhttp = 'of the Pod Server'\n[pod_proxy]\nflush_interval = 'PT1H'";
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));

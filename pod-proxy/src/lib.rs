@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod commands;
+mod complaint;
 pub mod config;
 pub mod facts;
 pub mod filter;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::event::Domain;
+use shared::domain::Domain;
 
 use crate::config::Config;
 use crate::facts::PodFacts;

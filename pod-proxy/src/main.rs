@@ -88,6 +88,8 @@ enum Command {
     },
     /// Look for mistakes in the configuration, and show all of them
     Check(Source),
+    /// Ask the proxy that runs here with this configuration how it is; for supervisors
+    Health(Source),
 }
 
 #[derive(Debug, Args)]
@@ -123,9 +125,7 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Run(source) => {
             let config = source.load()?;
             log_to_stderr(config.log_level);
-            // One core is plenty, and one thread needs the least memory.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(commands::run::run(config, &source.path))
+            runtime()?.block_on(commands::run::run(config, &source.path))
         }
         Command::Policy { source, format } => commands::policy::policy(&source.load()?, format, &mut out),
         Command::Preview { source, user_count, salt_file, own_report } => {
@@ -141,7 +141,13 @@ fn run(command: Command) -> Result<(), CommandError> {
             commands::sent::sent(&source.load()?, limit, format, &mut out)
         }
         Command::Check(source) => commands::check::check(&source.load()?, &mut out, &mut notes),
+        Command::Health(source) => runtime()?.block_on(commands::health::health(&source.load()?, &mut out)),
     }
+}
+
+/// One core is plenty, and one thread needs the least memory.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// Logs what this crate says, and nothing of the libraries below it, which may write down headers and addresses.

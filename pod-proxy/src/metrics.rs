@@ -20,8 +20,14 @@ pub struct Metrics {
     pub(crate) spool_entries: IntGauge,
     /// Its bytes.
     pub(crate) spool_bytes: IntGauge,
+    /// How many entries may wait.
+    pub(crate) spool_max_entries: IntGauge,
+    /// How many bytes may wait.
+    pub(crate) spool_max_bytes: IntGauge,
     /// One, if the configuration in force is not what the file says.
     pub(crate) configuration_refused: IntGauge,
+    /// One, if nothing is sent because it cannot be written down before.
+    pub(crate) sent_log_failing: IntGauge,
     account_counts: IntCounterVec,
 }
 
@@ -90,12 +96,22 @@ impl Metrics {
                 "reason",
             )?,
             sent: counter("pod_proxy_events_sent_total", "Events that the vendor has taken.")?,
-            requests: by_reason("pod_proxy_vendor_requests_total", "Requests to the vendor.", "outcome")?,
+            requests: by_reason(
+                "pod_proxy_vendor_requests_total",
+                "Requests to the vendor; those that are `not_recorded` were not made.",
+                "outcome",
+            )?,
             spool_entries: gauge("pod_proxy_spool_entries", "Entries that wait for the vendor.")?,
             spool_bytes: gauge("pod_proxy_spool_bytes", "Bytes of the entries that wait.")?,
+            spool_max_entries: gauge("pod_proxy_spool_max_entries", "Entries that may wait for the vendor.")?,
+            spool_max_bytes: gauge("pod_proxy_spool_max_bytes", "Bytes of entries that may wait.")?,
             configuration_refused: gauge(
                 "pod_proxy_configuration_refused",
                 "1 if the file had mistakes at the last reload, and the configuration before it is in force.",
+            )?,
+            sent_log_failing: gauge(
+                "pod_proxy_sent_log_failing",
+                "1 if nothing is sent because what leaves cannot be written down in the log of what was sent.",
             )?,
             account_counts: by_reason(
                 "pod_proxy_account_counts_total",

@@ -146,3 +146,22 @@ async fn preview_prints_byte_for_byte_what_a_socket_in_place_of_the_vendor_gets(
     assert_eq!(requests[2].path(), "/_api/cloud/v1/analytics/event");
     assert_eq!(requests[2].body, event);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_asks_the_proxy_that_listens_and_fails_when_none_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = proxy(&toml("http://127.0.0.1:9", folder.path(), "", "")).await;
+    let config = |listen: std::net::SocketAddr| {
+        // As in a container: on all addresses, and asked by the loopback one.
+        file(&format!("[pod_proxy]\nlisten = '0.0.0.0:{}'\n", listen.port()))
+    };
+    let config = config(app.local_addr());
+    let path = config.path().to_owned();
+    let ask = move || pod_proxy(&path, &["health"], "");
+    let well = tokio::task::spawn_blocking(ask.clone()).await.unwrap();
+    assert_eq!(well.status.code(), Some(0), "{}", text(&well.stderr));
+    assert!(text(&well.stdout).contains(r#""status":"ok""#), "{}", text(&well.stdout));
+    app.shutdown().await;
+    let gone = tokio::task::spawn_blocking(ask).await.unwrap();
+    assert_eq!(gone.status.code(), Some(1), "{}", text(&gone.stdout));
+}

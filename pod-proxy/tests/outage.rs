@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use pod_proxy::app::{App, Options};
 use pod_proxy::config::Config;
-use pod_proxy::forward::Ended;
+use pod_proxy::forward::{Ended, sent_log};
 use serde_json::json;
 use shared::clock::FixedClock;
 use tokio::time::Instant;
@@ -146,7 +146,7 @@ async fn an_address_that_nobody_listens_on_is_a_vendor_who_is_away() {
     let report = app.flush().await;
     assert_eq!(report.ended, Ended::VendorAway { reason: "unreachable", asked: None });
     // Nothing left, so nothing is in the log of what left.
-    assert!(!folder.path().join("sent.ndjson").exists());
+    assert!(sent_log::read(folder.path(), 10).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -171,6 +171,70 @@ async fn a_full_spool_is_a_507_and_what_is_too_old_is_discarded_and_counted() {
     clock.advance(SignedDuration::from_hours(24));
     assert_eq!(app.flush().await.left, 1);
     assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 2"#));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_loses_nothing_and_one_that_is_set_far_forward_only_what_waited() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
+    let start = "2026-03-01T12:00:00Z".parse().unwrap();
+    let clock = Arc::new(FixedClock::new(start));
+    let app = proxy_at(&toml(&vendor.url, folder.path(), "", ""), clock.clone()).await;
+    let years = SignedDuration::from_hours(24 * 365 * 10);
+
+    // Back, before it is sent.
+    assert_eq!(post(&app, &event(0, "1.0.0")).await.status, 204);
+    clock.set(start - years);
+    assert_eq!(post(&app, &event(1, "1.0.0")).await.status, 204);
+    assert_eq!(app.flush().await.sent, 2);
+
+    // Forward, and back: what came while it was ahead is sent.
+    clock.set(start + years);
+    assert_eq!(post(&app, &event(2, "1.0.0")).await.status, 204);
+    clock.set(start);
+    vendor.next([Does::answer(503)]);
+    assert_eq!(app.flush().await.left, 1);
+    clock.advance(SignedDuration::from_hours(24));
+    assert_eq!(app.flush().await.sent, 1);
+    assert_eq!(arrived(&vendor.requests()), hashes(0..3));
+
+    // Forward: what had waited is too old, as the clock has it, and that is counted; what comes then is not.
+    assert_eq!(post(&app, &event(3, "1.0.0")).await.status, 204);
+    clock.set(start + years);
+    assert_eq!(post(&app, &event(4, "1.0.0")).await.status, 204);
+    assert_eq!(app.flush().await.sent, 1);
+    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 1"#));
+    assert!(arrived(&vendor.requests()).is_superset(&hashes([4])));
+}
+
+#[tokio::test]
+async fn the_proxy_goes_on_sending_after_its_clock_was_set_back_by_a_year() {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
+    let start = "2026-03-01T12:00:00Z".parse().unwrap();
+    let clock = Arc::new(FixedClock::new(start));
+    let config = Config::from_toml(&toml(&vendor.url, folder.path(), "", "flush_interval = 'PT2S'")).unwrap();
+    let app = App::start(config, Options { clock: clock.clone(), background: true }).await.unwrap();
+    let moving = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            clock.advance(SignedDuration::from_millis(100));
+        }
+    };
+    let sending = async {
+        // The Pod's own report.
+        vendor.wait_for(|requests| !requests.is_empty()).await;
+        clock.set(start - SignedDuration::from_hours(24 * 365));
+        assert_eq!(post(&app, &event(0, "1.0.0")).await.status, 204);
+        vendor.wait_for(|requests| arrived(requests) == hashes([0])).await;
+    };
+    tokio::select! {
+        () = sending => {}
+        () = moving => {}
+    }
+    app.shutdown().await;
 }
 
 #[tokio::test]

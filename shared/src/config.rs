@@ -74,7 +74,7 @@ pub fn parse_toml(text: &str) -> Result<Table, Mistakes> {
 /// Puts environment variables over a document: `PREFIX_SECTION__KEY=value` sets `section.key`.
 ///
 /// Only the named sections are touched; other variables belong to somebody else. A value is read as TOML (`true`,
-/// `7`, `["web"]`), and as plain text where it is not TOML.
+/// `7`, `["web"]`), and as plain text where it is not TOML. An empty one says nothing.
 ///
 /// # Errors
 /// A mistake for each variable that would put a key below something that is not a section.
@@ -88,7 +88,7 @@ pub fn overlay_environment(
     let mut variables: Vec<_> = variables.into_iter().collect();
     variables.sort();
     for (name, text) in variables {
-        let Some(path) = name.strip_prefix(prefix) else { continue };
+        let Some(path) = name.strip_prefix(prefix).filter(|_| !text.is_empty()) else { continue };
         let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
         let [parents @ .., key] = keys.as_slice() else { continue };
         if !parents.first().is_some_and(|section| sections.contains(&section.as_str())) {

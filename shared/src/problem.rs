@@ -1,5 +1,6 @@
 //! The problem types of both services, as [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) wants them: one table.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One kind of problem that a service answers with. The status tells the sender what to do: 4xx, do not send
@@ -45,6 +46,8 @@ problem_types! {
     UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" "The content type is not supported";
     /// JSON, but not an event.
     INVALID_EVENT = 422 "invalid-event" "The event is not as the schema says";
+    /// More than one network may send or try; `Retry-After` says when to try again.
+    TOO_MANY_REQUESTS = 429 "too-many-requests" "There were too many requests from your network";
     /// A fault of the service.
     INTERNAL = 500 "internal" "Something went wrong on our side";
     /// The service cannot take this now; `Retry-After` says when to try again.
@@ -54,12 +57,16 @@ problem_types! {
 }
 
 /// A problem as it is sent, with the media type [`Problem::MEDIA_TYPE`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
+    /// What kind of problem it is: stable, and nothing to be opened.
     #[serde(rename = "type")]
     uri: String,
+    /// The kind in words.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong, and what would be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -77,5 +84,15 @@ impl Problem {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// One line for people; the same each time.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What this one is about, for people.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 }

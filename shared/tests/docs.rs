@@ -7,9 +7,9 @@ use serde_json::Value;
 use shared::config::parse_toml;
 use shared::data_point::{self, REGISTRY, Unit};
 use shared::event::Event;
-use shared::policy::Settings;
 use shared::problem::ProblemType;
 use shared::pseudonym::{PodId, UserHash};
+use shared::settings::Settings;
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")

@@ -5,11 +5,16 @@
 //! Fleet → Day → Stack → what is served
 //!             ↘ Truth → what must be served
 //! ```
+//!
+//! And, to measure: a [crowd](load) of any size, that sends as much as a server takes.
 
+pub mod bench;
 pub mod fleet;
 pub mod lanes;
+pub mod load;
 pub mod needles;
 pub mod process;
 pub mod served;
 pub mod stack;
 pub mod truth;
+pub mod year;

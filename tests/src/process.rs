@@ -27,6 +27,14 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
         let mut cargo = Command::new(env!("CARGO"));
         // All of the workspace, so that dependencies have the features that they have been built with already.
         cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
+        // What cargo tells a test about itself would look to ring's build script as if it had changed, and so let it and
+        // all that depends on it be built again, each time.
+        for name in ["MANIFEST_DIR", "MANIFEST_LINKS", "PKG_NAME"] {
+            cargo.env_remove(format!("CARGO_{name}"));
+        }
+        for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
+            cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
+        }
         if folder.ends_with("release") {
             cargo.arg("--release");
         }
@@ -149,7 +157,22 @@ impl VendorProcess {
     /// # Errors
     /// If it does not come up.
     pub fn start(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+        Self::start_with(data_dir, listen, &[])
+    }
+
+    /// Like [`Self::start`], with these environment variables.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_with(
+        data_dir: &Path,
+        listen: SocketAddr,
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let mut command = command("ingest-api")?;
+        // Everybody sends from this machine.
+        command.env("INGEST_API__LIMITS__ENABLED", "false");
+        command.envs(variables.iter().copied());
         command.env("RUST_LOG", "debug").args(["serve", "--metrics-listen", "127.0.0.1:0", "--listen"]);
         command.arg(listen.to_string()).arg("--data-dir").arg(data_dir);
         let mut process = Process::start(&mut command)?;

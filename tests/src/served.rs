@@ -53,6 +53,14 @@ impl Reader {
         Ok(Self { http: client()?, base, token: token.reveal().to_owned() })
     }
 
+    /// A reader of the service at `base`, as `http://127.0.0.1:8280`, with a token that it was given.
+    ///
+    /// # Errors
+    /// If there can be no client.
+    pub fn with_token(base: &str, token: &str) -> anyhow::Result<Self> {
+        Ok(Self { http: client()?, base: base.to_owned(), token: token.to_owned() })
+    }
+
     /// The body of an answer, as it came.
     ///
     /// # Errors

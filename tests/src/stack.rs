@@ -24,7 +24,8 @@ use reqwest::header::CONTENT_TYPE;
 use shared::clock::{Clock, FixedClock};
 use shared::config::parse_toml;
 use shared::event::{Event, Observed};
-use shared::policy::{Policy, Settings};
+use shared::policy::Policy;
+use shared::settings::Settings;
 
 use crate::fleet::{Day, Fleet, Pod, PodDay, Sent, shuffle};
 use crate::lanes::spread;
@@ -66,12 +67,14 @@ pub struct Passed {
     pub direct: usize,
 }
 
-/// Configuration of the vendor's service with everything in `folder`, on ports that are free.
+/// Configuration of the vendor's service with everything in `folder`, on ports that are free; without limits for a
+/// network, as a whole fleet sends from this machine.
 pub fn vendor_config(folder: &Path) -> ingest_api::config::Config {
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     ingest_api::config::Config {
         listen: anywhere,
         metrics_listen: anywhere,
+        limits: None,
         ..ingest_api::config::Config::in_directory(folder)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ingest_api::release::{AppVersion, Cell, Family, Population, Threshold, fold, tree};
+use ingest_api::release::{AppVersion, Family, Population, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -135,15 +135,15 @@ impl Truth {
         for (window, reporters) in &self.windows {
             let Some(threshold) = threshold(*window) else { continue };
             for population in Population::ALL {
-                for family in Family::of(population) {
-                    let cells = reporters.cells(population, family);
-                    let blocks = fold(tree(cells), family.rule(), &threshold);
-                    if !blocks.is_empty() {
-                        let numbers = blocks
-                            .iter()
-                            .map(|block| (block.label().to_owned(), block.published()))
-                            .collect();
-                        releases.insert((*window, population, family), numbers);
+                for tally in reporters.tallies(population) {
+                    for (family, blocks) in tally.publish(&threshold) {
+                        if !blocks.is_empty() {
+                            let numbers = blocks
+                                .iter()
+                                .map(|block| (block.label().to_owned(), block.published()))
+                                .collect();
+                            releases.insert((*window, population, family), numbers);
+                        }
                     }
                 }
             }
@@ -165,26 +165,20 @@ impl Reporters {
         self.installations.entry((population, owner, number)).or_default().merge(said);
     }
 
-    /// Each reporter as a cell of the family, with the number of its Pod.
-    fn cells(&self, population: Population, family: Family) -> Vec<(Cell, i64, u64)> {
-        let pods = |cell: fn(&PodSaid) -> Cell| -> Vec<_> {
-            self.pods.iter().map(|(pod, said)| (cell(said), *pod as i64, 1)).collect()
-        };
-        let installations = |cell: fn(&Said) -> Cell| -> Vec<_> {
-            self.installations
-                .iter()
-                .filter(|((of, ..), _)| *of == population)
-                .map(|((_, owner, _), said)| (cell(said), *owner as i64, 1))
-                .collect()
-        };
-        match family {
-            Family::Pods => pods(|_| Cell::Present),
-            Family::PodVersions => pods(|said| Cell::PodVersion(said.version)),
-            Family::PodSizes => pods(|said| Cell::PodSize(said.size)),
-            Family::Installations => installations(|_| Cell::Present),
-            Family::AppVersions => installations(|said| Cell::AppVersion(said.app_version)),
-            Family::Platforms => installations(|said| Cell::Platform(said.platform)),
-            Family::Languages => installations(|said| Cell::Language(said.language)),
+    /// Everybody in a population, by unit.
+    fn tallies(&self, population: Population) -> Vec<Tally> {
+        let mut installations = Tally::of_installations();
+        for ((_, owner, _), said) in self.installations.iter().filter(|((of, ..), _)| *of == population) {
+            let values = (said.app_version, said.platform, said.language);
+            installations.add_installations(*owner as i64, values, 1);
+        }
+        let mut pods = Tally::of_pods();
+        for (pod, said) in &self.pods {
+            pods.add_pod(*pod as i64, said.version, said.size);
+        }
+        match population {
+            Population::Pod => vec![pods, installations],
+            Population::Direct => vec![installations],
         }
     }
 }

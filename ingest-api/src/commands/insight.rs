@@ -3,11 +3,13 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
+use shared::app::AppName;
 use shared::version::Version;
 
+use super::remote::{Remote, Service};
 use super::say;
 use super::windows::Kind;
-use crate::insight::{Insight, answer, domains_answer, period};
+use crate::insight::{Cut, DEFAULT_APP, Insight, answer, domains_answer, period};
 use crate::store::Database;
 use crate::table;
 use crate::window::WindowKind;
@@ -27,12 +29,17 @@ pub(super) struct PrintInsight {
     /// The last window starts on or before this day [default: the newest released window].
     #[arg(long, value_name = "DATE")]
     to: Option<Date>,
-    /// What is below this version? For pod_versions.
+    /// What is below this version? For pod_versions and app_versions.
     #[arg(long, value_name = "VERSION", value_parser = version)]
     below: Option<Version>,
+    /// Which app `--below` is about, for app_versions [default: prose-app-web].
+    #[arg(long, value_parser = app_name(), requires = "below")]
+    app: Option<AppName>,
     /// How to print it. The table shows the newest window only.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -50,18 +57,31 @@ fn insight_name() -> impl TypedValueParser<Value = Insight> {
         .map(|name| Insight::parse(&name).expect("one of the possible values"))
 }
 
+fn app_name() -> impl TypedValueParser<Value = AppName> {
+    PossibleValuesParser::new(AppName::ALL.map(AppName::as_str))
+        .map(|name| AppName::parse(&name).expect("one of the possible values"))
+}
+
 fn version(text: &str) -> Result<Version, &'static str> {
     Version::parse(text).ok_or("a version looks like 0.4.0 or 0.4.0-rc.1")
 }
 
 impl PrintInsight {
-    pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
+    /// Reads from the service that is named on the command line, or else from the database.
+    pub(super) async fn run(self, from: Source<'_>) -> anyhow::Result<()> {
+        let (of_pods, of_apps) = (self.name == Insight::PodVersions, self.name == Insight::AppVersions);
         anyhow::ensure!(
-            self.below.is_none() || self.name == Insight::PodVersions,
-            "`--below` is for pod_versions"
+            self.below.is_none() || of_pods || of_apps,
+            "`--below` is for pod_versions and app_versions"
         );
+        anyhow::ensure!(self.app.is_none() || of_apps, "`--app` is for app_versions");
+        let app = of_apps.then_some(self.app.unwrap_or(DEFAULT_APP));
+        let below = self.below.map(|version| Cut { app, version });
         let Some(family) = self.name.family() else {
-            let answer = domains_answer(database.domains().await?);
+            let answer = domains_answer(match from {
+                Source::Database(database) => database.domains().await?,
+                Source::Service(service) => service.domains().await?,
+            });
             say(match self.format {
                 Format::Table => table::render_domains(&answer),
                 Format::Json => serde_json::to_string_pretty(&answer)?,
@@ -71,12 +91,19 @@ impl PrintInsight {
             return Ok(());
         };
         let kind = WindowKind::from(self.window);
-        let newest = database.newest_release(kind).await?.map(|window| window.start());
-        let releases = match period(self.from, self.to, newest)? {
-            Some((from, to)) => database.releases(kind, from, to, &[family]).await?,
-            None => Vec::new(),
+        let releases = match from {
+            Source::Database(database) => {
+                let newest = database.newest_release(kind).await?.map(|window| window.start());
+                match period(self.from, self.to, newest)? {
+                    Some((from, to)) => database.releases(kind, from, to, &[family]).await?,
+                    None => Vec::new(),
+                }
+            }
+            Source::Service(service) => {
+                service.releases(self.name, family, kind, [self.from, self.to]).await?
+            }
         };
-        let answer = answer(self.name, kind, &releases, self.below);
+        let answer = answer(self.name, kind, &releases, below);
         say(match self.format {
             Format::Table => table::render(&answer),
             Format::Json => serde_json::to_string_pretty(&answer)?,
@@ -85,4 +112,13 @@ impl PrintInsight {
         .trim_end());
         Ok(())
     }
+}
+
+/// Where the numbers come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a> {
+    /// The database.
+    Database(&'a Database),
+    /// A service, over HTTP.
+    Service(&'a Service),
 }

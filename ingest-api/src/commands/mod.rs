@@ -1,6 +1,9 @@
 //! The command line: what it offers, and what each command does.
 
+mod check;
+mod health;
 mod insight;
+mod remote;
 mod serve;
 mod status;
 mod token;
@@ -39,16 +42,21 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  ingest-api check --config ingest.toml             look for mistakes
   ingest-api serve                                  take reports on 127.0.0.1:8280
   ingest-api token create grafana --expires P90D    make a token for a reader
   ingest-api insight platforms --window month       a table of the newest month
   ingest-api insight pod_versions --below 0.4.0     what breaks if we drop everything older
+  ingest-api insight pods --url https://insights.example.org --token-file FILE
+                                                    the same from a service elsewhere
   ingest-api windows list                           which windows are open";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take reports, close windows and answer insights until a signal.
     Serve(serve::Serve),
+    /// Look for mistakes in the configuration: exit code 2 and each of them on a line of its own, or 0.
+    Check,
     /// Bring the schema of the database up to this version.
     Migrate,
     /// Make, list and revoke tokens of readers.
@@ -59,6 +67,8 @@ enum Command {
     Windows(windows::WindowsCommand),
     /// Print an insight.
     Insight(insight::PrintInsight),
+    /// Ask the service that runs here with this configuration whether it is ready; for supervisors.
+    Health,
     /// Say what is held, how fresh it is, and what is odd about it.
     Status(status::Status),
 }
@@ -73,6 +83,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Command::Check = cli.command {
+        say(&check::Summary(&config).to_string());
+        return ExitCode::SUCCESS;
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -106,6 +120,8 @@ fn load(cli: &Cli) -> Result<Config, shared::config::Mistakes> {
 async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run(config).await,
+        // Needs no runtime, and has been done.
+        Command::Check => Ok(()),
         Command::Migrate => {
             with_database(&config, Schema::Any, async |open| {
                 open.database.migrate().await?;
@@ -124,9 +140,16 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Status(command) => {
             with_database(&config, Schema::Checked, async |open| command.run(&open.database).await).await
         }
-        Command::Insight(command) => {
-            with_database(&config, Schema::Checked, async |open| command.run(&open.database).await).await
-        }
+        Command::Health => health::run(config.listen).await,
+        Command::Insight(command) => match command.remote.service()? {
+            Some(service) => command.run(insight::Source::Service(&service)).await,
+            None => {
+                with_database(&config, Schema::Checked, async |open| {
+                    command.run(insight::Source::Database(&open.database)).await
+                })
+                .await
+            }
+        },
     }
 }
 

@@ -46,7 +46,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.metrics_listen = self.metrics_listen.unwrap_or(config.metrics_listen);
         let embedded = config.database == DatabaseConfig::Embedded;
-        let base_path = config.base_path.clone();
+        let (base_path, public_url) = (config.base_path.clone(), config.public_url.clone());
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -56,7 +56,8 @@ impl Serve {
         say(&format!("Reports are taken at http://{address}{base_path}/v1/analytics/event"));
         if embedded {
             let token = app.issue_start_token().await?;
-            say(&format!("Insights, for a day: http://{address}{}", crate::login_path(&token)));
+            let base = public_url.map_or_else(|| format!("http://{address}"), |url| url.as_str().to_owned());
+            say(&format!("Insights, for a day: {base}{}", crate::login_path(&token)));
             say(
                 "Later: `ingest-api token create NAME` makes a token for a reader, with `--domains` for the opt-in domains too.",
             );

@@ -1,53 +1,40 @@
-//! Who is asking: a bearer token, or the cookie that a login link leaves in a browser.
+//! `/login` and `/logout`: a token → a session in a cookie of the browser → nothing.
+//!
+//! The token is in no page, no cookie and no address that stays: a link with a token is answered with a redirection, so
+//! that it is neither in the browser's history nor told to the next page. A session is made and ended by requests of
+//! our own pages only: the cookie is `SameSite=Lax`, and a request of which the browser says that it comes from another
+//! site is refused.
 
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::request::Parts;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
 use shared::problem::ProblemType;
 
+use super::reader::{prefers_page, session};
 use super::{Error, Services};
-use crate::access::{Reader, Token};
+use crate::access::{Session, Token, expiry};
+use crate::limits::Source;
+use crate::pages::login::{Notice, login_page};
 
-const COOKIE: &str = "reader";
+/// How many bytes a form has at most.
+pub(super) const MAX_FORM_BYTES: usize = 8 * 1024;
 
-impl FromRequestParts<Services> for Reader {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Error> {
-        let token = presented(&parts.headers).ok_or_else(|| {
-            Error::problem(
-                ProblemType::UNAUTHENTICATED,
-                "Send a token as `Authorization: Bearer …`. `ingest-api token create NAME` makes one.",
-            )
-        })?;
-        read(services, token).await
-    }
-}
-
-async fn read(services: &Services, token: Token) -> Result<Reader, Error> {
-    let stored = services.database.valid_token(&token.digest(), services.clock.now()).await?;
-    let stored = stored.ok_or_else(|| {
-        Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
-    })?;
-    Ok(Reader { token, may_read_domains: stored.may_read_domains })
-}
-
-fn presented(headers: &HeaderMap) -> Option<Token> {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    // Other schemes are for somebody before us, such as a reverse proxy.
-    let bearer = text(header::AUTHORIZATION).and_then(|authorization| authorization.split_once(' '));
-    if let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
-        return Some(Token::presented(token.trim()));
-    }
-    let cookies = text(header::COOKIE)?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
-    cookies.into_iter().find(|(name, _)| *name == COOKIE).map(|(_, token)| Token::presented(token))
-}
+/// Where a reader who has logged in goes to, unless they came from somewhere.
+const START: &str = "/";
 
 #[derive(Deserialize)]
 pub(super) struct LoginQuery {
+    token: Option<String>,
+    next: Option<String>,
+    failed: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LoginForm {
     token: String,
+    next: Option<String>,
 }
 
 /// The path of a link that logs a browser in.
@@ -55,20 +42,185 @@ pub fn login_path(token: &Token) -> String {
     format!("/login?token={}", token.reveal())
 }
 
-/// `GET /login?token=…`: keeps the token in a cookie of the browser, and goes on to the start page.
+/// The path of the login page that leads to `next`.
+pub(super) fn path_to(next: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("/login?{query}")
+}
+
+/// The name of the cookie. Behind TLS, browsers take it from this very host only, and send it over TLS only.
+pub(super) fn cookie_name(services: &Services) -> &'static str {
+    if services.entrance.is_secure() { "__Host-prose-session" } else { "prose-session" }
+}
+
+/// `GET /login`: the page with the form. `GET /login?token=…`: logs in, and goes on to a path without the token.
 pub(super) async fn get_login(
     State(services): State<Services>,
-    query: Result<Query<LoginQuery>, axum::extract::rejection::QueryRejection>,
+    source: Source,
+    headers: HeaderMap,
+    query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let Query(LoginQuery { token }) =
-        query.map_err(|_| Error::problem(ProblemType::INVALID_QUERY, "The link must end in `?token=…`."))?;
-    let token = Token::presented(&token);
-    let Reader { token, .. } = read(&services, token).await?;
-    let cookie = format!("{COOKIE}={}; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400", token.reveal());
-    let headers = [
-        (header::SET_COOKIE, cookie),
-        (header::LOCATION, "/".to_owned()),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-    ];
-    Ok((StatusCode::SEE_OTHER, headers).into_response())
+    let Query(LoginQuery { token, next, failed }) = query
+        .map_err(|_| Error::problem(ProblemType::INVALID_QUERY, "The parameters are token and next."))?;
+    let next = local(next);
+    let Some(token) = token else {
+        let notice = failed.map(|_| Notice::NotValid);
+        return Ok(page(StatusCode::OK, &next, notice));
+    };
+    // Another site does not choose whom a browser is logged in as. A link in a terminal or a mail program is of no site.
+    if own_site(&services, &headers).is_err() {
+        return Ok(page(StatusCode::FORBIDDEN, &next, Some(Notice::OtherSite)));
+    }
+    match log_in(&services, source, &headers, &token).await? {
+        Some(cookie) => Ok(go(&next, Some(cookie))),
+        None if prefers_page(&headers) => Ok(go("/login?failed=token", None)),
+        None => Err(not_valid()),
+    }
+}
+
+/// `POST /login`: logs in with what was written into the form.
+pub(super) async fn post_login(
+    State(services): State<Services>,
+    source: Source,
+    headers: HeaderMap,
+    form: Result<Form<LoginForm>, FormRejection>,
+) -> Result<Response, Error> {
+    own_site(&services, &headers)?;
+    let Form(LoginForm { token, next }) = form.map_err(|_| {
+        Error::problem(
+            ProblemType::INVALID_QUERY,
+            "Send a form with the fields token and, if you like, next.",
+        )
+    })?;
+    let next = local(next);
+    match log_in(&services, source, &headers, &token).await? {
+        Some(cookie) => Ok(go(&next, Some(cookie))),
+        None if prefers_page(&headers) => Ok(page(StatusCode::UNAUTHORIZED, &next, Some(Notice::NotValid))),
+        None => Err(not_valid()),
+    }
+}
+
+/// `POST /logout`: ends the session, and goes to the login page.
+pub(super) async fn post_logout(
+    State(services): State<Services>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    own_site(&services, &headers)?;
+    if let Some(session) = session(&headers, &services) {
+        services.database.end_session(&session).await?;
+    }
+    Ok(go("/login", Some(cookie(&services, "", 0))))
+}
+
+/// Opens a session, and returns its cookie; `None` if the token is not valid.
+async fn log_in(
+    services: &Services,
+    source: Source,
+    headers: &HeaderMap,
+    token: &str,
+) -> Result<Option<String>, Error> {
+    let entrance = &services.entrance;
+    entrance
+        .attempt(source)
+        .map_err(|wait| Error::TooMany { wait, detail: "There were too many attempts." })?;
+    let now = services.clock.now();
+    let until = expiry(now, entrance.session_lifetime).unwrap_or(now);
+    let (token, opened) = (Token::presented(token.trim()), Session::generate());
+    let Some(ends) = services.database.open_session(&token, &opened, now, until).await? else {
+        return Ok(None);
+    };
+    entrance.looked_up(source, &opened.digest(), true);
+    // What the browser was logged in with before.
+    if let Some(before) = session(headers, services) {
+        services.database.end_session(&before).await?;
+    }
+    let seconds = ends.duration_since(now).as_secs().max(0);
+    Ok(Some(cookie(services, opened.reveal(), seconds)))
+}
+
+fn cookie(services: &Services, value: &str, seconds: i64) -> String {
+    let secure = if services.entrance.is_secure() { "; Secure" } else { "" };
+    let name = cookie_name(services);
+    format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
+}
+
+/// Refuses what a page of another site has sent a browser to do. A request without any of the headers is no browser's.
+fn own_site(services: &Services, headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let is_own = match (headers.get("sec-fetch-site"), text(header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin" || site == "none",
+        (None, None) => true,
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_some() && host == text(header::HOST) || services.entrance.is_at(origin)
+        }
+    };
+    is_own.then_some(()).ok_or_else(|| {
+        Error::problem(
+            ProblemType::FORBIDDEN,
+            "This is for pages of this site: a page of another one asked for it.",
+        )
+    })
+}
+
+/// A path of this site to go on to: never another site, whatever the query says.
+fn local(next: Option<String>) -> String {
+    next.filter(|next| is_local(next)).unwrap_or_else(|| START.to_owned())
+}
+
+/// Browsers take `//host` and `/\host` for another site, and leave out line breaks and tabs.
+fn is_local(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        && !path.starts_with("/login")
+        && !path.starts_with("/logout")
+}
+
+fn not_valid() -> Error {
+    Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
+}
+
+fn page(status: StatusCode, next: &str, notice: Option<Notice>) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], login_page(next, notice)).into_response()
+}
+
+fn go(path: &str, cookie: Option<String>) -> Response {
+    let headers = [(header::LOCATION, path), (header::CACHE_CONTROL, "no-store")];
+    let cookies = AppendHeaders(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    (StatusCode::SEE_OTHER, headers, cookies).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for path in ["/", "/insights/pods?window=week&below=0.4.0", "/v1/insights/pods?format=csv"] {
+            assert_eq!(local(Some(path.to_owned())), path);
+        }
+        for path in [
+            "",
+            "insights",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "https://evil.example",
+            "/\n/evil.example",
+            "javascript:alert(1)",
+            "/a\\b",
+            "/login?next=/",
+            "/logout",
+            "/ä",
+        ] {
+            assert_eq!(local(Some(path.to_owned())), "/", "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_survives_the_query() {
+        let path = path_to("/v1/insights/pods?window=week&format=csv");
+        assert_eq!(path, "/login?next=%2Fv1%2Finsights%2Fpods%3Fwindow%3Dweek%26format%3Dcsv");
+    }
 }

@@ -1,11 +1,18 @@
 //! The routes of the service, and the limits that stand before all of them.
 
+mod caching;
+mod entrance;
 mod health;
 mod insights;
 mod login;
+mod openapi;
+mod pages;
 mod problem;
+mod query;
+mod reader;
 mod reports;
 mod server;
+mod source;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,11 +31,13 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::intake::Writer;
+use crate::intake::{IntakeLimits, Writer};
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::store::Database;
 
+pub(crate) use entrance::Entrance;
+pub(crate) use health::Readiness;
 pub use login::login_path;
 pub(crate) use problem::Error;
 pub(crate) use server::serve;
@@ -46,7 +55,11 @@ pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
+    pub(crate) entrance: Arc<Entrance>,
+    /// What one network may send; everything, if `None`.
+    pub(crate) limits: Option<Arc<IntakeLimits>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -75,13 +88,24 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         )
         // Before the layers, so that they see a preflight request too.
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .layer(axum::middleware::from_fn_with_state(services.clone(), reports::limit_requests));
     let intake = guarded(intake).layer(cors);
     let reading = Router::new()
-        .route("/", get(insights::get_index))
-        .route("/login", get(login::get_login))
+        .route("/", get(pages::get_overview))
+        .route("/insights/{insight}", get(pages::get_insight_page))
+        .route("/methodology", get(pages::get_methodology))
+        .route("/assets/{file}", get(pages::get_asset))
+        .route(
+            "/login",
+            get(login::get_login)
+                .post(login::post_login)
+                .layer::<_, Infallible>(DefaultBodyLimit::max(login::MAX_FORM_BYTES)),
+        )
+        .route("/logout", post(login::post_logout))
         .route("/v1/insights", get(insights::list_insights))
         .route("/v1/insights/{insight}", get(insights::get_insight))
+        .route("/openapi.json", get(openapi::get_openapi))
         .route("/healthz", get(health::get_health))
         .route("/readyz", get(health::get_readiness))
         .method_not_allowed_fallback(problem::method_not_allowed);
@@ -89,6 +113,7 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         .merge(intake)
         .merge(guarded(reading))
         .fallback(problem::not_found)
+        .layer(axum::middleware::from_fn(pages::show_problems))
         .layer(axum::middleware::map_response(harden))
         .with_state(services)
 }
@@ -112,12 +137,17 @@ pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
         .fallback(problem::not_found)
 }
 
-/// Headers of every answer: nothing is guessed, framed, or told to other sites.
+/// Headers of every answer: nothing is guessed, framed, or told to other sites, and forms go nowhere else.
 async fn harden(mut response: axum::response::Response) -> axum::response::Response {
     const HEADERS: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        // Not `no-referrer`: browsers would then hide from us which site a form was sent by.
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            // No script, and no style in the text of a page: its style sheet and pictures come from here.
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
     ];
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));

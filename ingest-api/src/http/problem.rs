@@ -1,6 +1,7 @@
 //! Errors → `application/problem+json` (RFC 9457). The one place that does it.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -10,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shared::problem::{Problem, ProblemType};
 
+use super::login;
 use crate::intake::{Rejection, WriteError};
 use crate::open_windows::WindowError;
 use crate::store::StoreError;
@@ -26,6 +28,15 @@ pub(crate) enum Error {
     Fault(String),
     /// Reports could not be written.
     Write(WriteError),
+    /// A browser is to log in first, and then to come back to this path.
+    LogIn(String),
+    /// Too much was asked for from one network.
+    TooMany {
+        /// How long it is to wait.
+        wait: Duration,
+        /// What there was too much of.
+        detail: &'static str,
+    },
 }
 
 /// Carries the cause of a fault to the middleware that logs it.
@@ -90,6 +101,21 @@ impl IntoResponse for Error {
             }
             // The writer has logged the cause, once for all requests of the group.
             Self::Write(WriteError::Overloaded | WriteError::Unavailable) => later(),
+            Self::LogIn(next) => {
+                let headers = [
+                    (header::LOCATION, login::path_to(&next)),
+                    (header::CACHE_CONTROL, "no-store".to_owned()),
+                    (header::VARY, "Accept, Authorization, Cookie".to_owned()),
+                ];
+                (StatusCode::SEE_OTHER, headers).into_response()
+            }
+            Self::TooMany { wait, detail } => {
+                let mut response =
+                    respond(Problem::new(ProblemType::TOO_MANY_REQUESTS, Some(detail.to_owned())));
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+                response
+            }
         }
     }
 }
@@ -102,7 +128,9 @@ fn later() -> Response {
 
 fn respond(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, Json(problem)).into_response();
+    // For the middleware that makes a page of it.
+    let mut response = (status, Json(problem.clone())).into_response();
+    response.extensions_mut().insert(problem);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

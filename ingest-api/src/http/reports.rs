@@ -2,18 +2,19 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::problem::{Problem, ProblemType};
 
 use super::{Error, Services};
-use crate::intake::{Rejection, ValidReport, WriteError};
-
-/// How many events a batch may have.
-const MAX_BATCH: usize = 1_000;
+use crate::intake::limits::TooMuch;
+use crate::intake::{MAX_BATCH, Rejection, ValidReport, WriteError};
+use crate::limits::Source;
 
 /// What became of a batch.
 #[derive(Debug, Serialize)]
@@ -34,12 +35,13 @@ struct RejectedEvent {
 /// `POST …/v1/analytics/event`: counts one event. 204 when it is committed.
 pub(super) async fn post_event(
     State(services): State<Services>,
+    source: Source,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Error> {
     media_type(&headers, &["application/json"])?;
     let report = ValidReport::from_json(&body?).inspect_err(|rejection| count(&services, *rejection))?;
-    write(&services, vec![report]).await?;
+    write(&services, source, vec![report]).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn post_event(
 /// not rejected are committed, all of them together.
 pub(super) async fn post_events(
     State(services): State<Services>,
+    source: Source,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
@@ -69,11 +72,32 @@ pub(super) async fn post_events(
         }
     }
     let accepted = reports.len();
-    write(&services, reports).await?;
+    write(&services, source, reports).await?;
     Ok(Json(BatchAnswer { accepted, rejected }))
 }
 
-async fn write(services: &Services, reports: Vec<ValidReport>) -> Result<(), WriteError> {
+/// Refuses a request before it is read, if its network has sent too many.
+pub(super) async fn limit_requests(
+    State(services): State<Services>,
+    source: Source,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    if let Some(limits) = &services.limits {
+        limits.take_request(source).map_err(|much| limited(&services, much))?;
+    }
+    Ok(next.run(request).await)
+}
+
+fn limited(services: &Services, TooMuch { limit, wait }: TooMuch) -> Error {
+    services.metrics.request_limited(limit.label());
+    Error::TooMany { wait, detail: limit.detail() }
+}
+
+async fn write(services: &Services, source: Source, reports: Vec<ValidReport>) -> Result<(), Error> {
+    if let Some(limits) = &services.limits {
+        limits.take_reports(source, &reports).map_err(|much| limited(services, much))?;
+    }
     let n = reports.len();
     let written = services.writer.write(reports).await;
     match written {
@@ -81,7 +105,7 @@ async fn write(services: &Services, reports: Vec<ValidReport>) -> Result<(), Wri
         Err(WriteError::Overloaded) => services.metrics.reports_refused("overloaded", n),
         Err(WriteError::Unavailable) => services.metrics.reports_refused("unavailable", n),
     }
-    written
+    Ok(written?)
 }
 
 fn count(services: &Services, rejection: Rejection) {

@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Service;
 
+use super::source::Peer;
+
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long an answer may stay unread, in milliseconds.
@@ -39,7 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             accepted = accepted => accepted,
             () = told(&mut stop) => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(BREATHER).await;
             continue;
         };
@@ -49,7 +51,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         let router = router.clone();
         let mut stop = stop.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request: hyper::Request<Incoming>| router.clone().call(request));
+            let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer.ip()));
+                router.clone().call(request)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)

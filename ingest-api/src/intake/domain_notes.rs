@@ -1,14 +1,14 @@
 //! Domains of Pods that opted in, on their way to the database.
 //!
 //! They are held in memory and written together from time to time, never in the wake of the report that brought them:
-//! two rows that are written one after the other could be joined by their transaction numbers. What a crash loses is
-//! reported again the next day.
+//! two rows that are written one after the other could be joined by their transaction numbers. What a stop or a crash
+//! loses is reported again the next day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::civil::Date;
-use shared::event::Domain;
+use shared::domain::Domain;
 
 /// A handle to what has been reported and is still to be written.
 #[derive(Clone, Debug, Default)]

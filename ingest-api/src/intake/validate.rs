@@ -1,6 +1,7 @@
 //! [`Event`] → [`ValidReport`]: what is counted, or the reason why nothing is. Pure.
 
-use shared::event::{Domain, Event, Observed};
+use shared::domain::Domain;
+use shared::event::{Event, Observed};
 use shared::locale::Locale;
 use shared::platform::{Platform, PlatformName};
 use shared::problem::{Problem, ProblemType};

@@ -60,8 +60,8 @@ impl CloseWindows {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
                     match self.close(stored.window).await {
                         Ok(true) => closed.released.push(stored.window),
-                        // Another instance was faster.
-                        Ok(false) | Err(CloseError::NotOpen(_)) => {}
+                        // Another instance was faster, or is at it.
+                        Ok(false) | Err(CloseError::NotOpen(_) | CloseError::Store(StoreError::Busy)) => {}
                         Err(error) => closed.failed.push(error),
                     }
                 }

@@ -6,25 +6,32 @@ use crate::store::{Database, StoreError};
 /// Merges each open window of which that is worth it. What a window holds is then bounded by its reporters and not by
 /// their reports, and the order of its rows tells nothing about the order of arrival.
 ///
-/// # Errors
-/// If the database fails; the next run goes on from there.
-pub async fn merge_open_windows(database: &Database) -> Result<(), StoreError> {
-    for stored in database.open_windows().await?.iter().filter(|stored| !stored.closing) {
-        database.merge_window(stored).await?;
+/// Returns what failed. One window that cannot be merged does not hold up the others, and the next run tries it again.
+pub async fn merge_open_windows(database: &Database) -> Vec<StoreError> {
+    let windows = match database.open_windows().await {
+        Ok(windows) => windows,
+        Err(error) => return vec![error],
+    };
+    let mut failed = Vec::new();
+    for stored in windows.iter().filter(|stored| !stored.closing) {
+        match database.merge_window(stored).await {
+            Ok(()) => {}
+            // Another instance is at it.
+            Err(StoreError::Busy) => break,
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(())
+    failed
 }
 
-/// Writes the domains that have been noted.
-///
-/// # Errors
-/// If the database fails; the domains are kept for the next run.
-pub async fn write_domains(database: &Database, domains: &DomainNotes) -> Result<(), StoreError> {
+/// Writes the domains that have been noted. Returns what failed; those domains are kept for the next run.
+pub async fn write_domains(database: &Database, domains: &DomainNotes) -> Vec<StoreError> {
+    let mut failed = Vec::new();
     for (week, names) in domains.take() {
         if let Err(error) = database.note_domains(&names, week).await {
             domains.give_back(week, names);
-            return Err(error);
+            failed.push(error);
         }
     }
-    Ok(())
+    failed
 }

@@ -13,6 +13,8 @@ use shared::clock::Clock;
 use self::close_windows::CloseWindows;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
+use crate::release::Family;
+use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
 
 /// How often open windows are merged and domains written.
@@ -42,7 +44,11 @@ impl Jobs {
     pub async fn run(&self) -> anyhow::Result<Vec<Window>> {
         let merged = self.merge().await;
         let closed = self.close().await;
-        merged.and(Ok(closed?))
+        match (merged, closed) {
+            (Ok(()), closed) => closed,
+            (Err(merge), Ok(_)) => Err(merge),
+            (Err(merge), Err(close)) => Err(anyhow::anyhow!("{merge}; {close}")),
+        }
     }
 
     /// Does what is due at each interval until it is dropped. What fails is logged, and tried again.
@@ -53,16 +59,13 @@ impl Jobs {
         loop {
             ticks.tick().await;
             let now = self.clock.now();
-            let mut done = self.close().await.map(drop);
+            log(self.close().await.map(drop));
             if merge_at.is_none_or(|at| at <= now) {
                 // Not at once after a start: the reports of the first hour are merged, and their domains written, together.
                 if merge_at.is_some() {
-                    done = done.and(self.merge().await);
+                    log(self.merge().await);
                 }
                 merge_at = now.checked_add(MERGE_INTERVAL).ok();
-            }
-            if let Err(error) = done {
-                tracing::error!(error = format!("{error:#}"), "a job failed, and is tried again");
             }
         }
     }
@@ -70,10 +73,12 @@ impl Jobs {
     /// Merges open windows, and writes domains.
     ///
     /// # Errors
-    /// If the database fails.
+    /// What failed, all of it.
     pub async fn merge(&self) -> anyhow::Result<()> {
-        merge::merge_open_windows(&self.close.database).await?;
-        merge::write_domains(&self.close.database, &self.domains).await?;
+        let mut failed = merge::merge_open_windows(&self.close.database).await;
+        failed.extend(merge::write_domains(&self.close.database, &self.domains).await);
+        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+        anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
         Ok(())
     }
 
@@ -86,18 +91,32 @@ impl Jobs {
             tracing::info!(%window, "released");
         }
         let mut failed: Vec<String> = closed.failed.iter().map(ToString::to_string).collect();
-        let mut note =
-            |done: Result<(), crate::store::StoreError>| failed.extend(done.err().map(|e| e.to_string()));
+        let mut note = |done: Result<(), StoreError>| failed.extend(done.err().map(|e| e.to_string()));
         note(purge::purge_domains(database, now).await.map(drop));
         if let Some(retention) = self.retention {
             note(purge::purge_releases(database, now, retention).await.map(drop));
         }
-        for kind in WindowKind::ALL {
-            note(database.newest_release(kind).await.map(|newest| {
-                newest.into_iter().for_each(|window| self.metrics.newest_release(window));
-            }));
-        }
+        note(self.show_newest().await);
         anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
         Ok(closed.released)
+    }
+
+    /// Shows the newest release of each kind of window in the metrics.
+    async fn show_newest(&self) -> Result<(), StoreError> {
+        let database = &self.close.database;
+        let mut newest = Vec::new();
+        for kind in WindowKind::ALL {
+            let Some(window) = database.newest_release(kind).await? else { continue };
+            self.metrics.newest_release(window);
+            newest.extend(database.releases(kind, window.start(), window.start(), &Family::ALL).await?);
+        }
+        self.metrics.newest_releases(&newest);
+        Ok(())
+    }
+}
+
+fn log(done: anyhow::Result<()>) {
+    if let Err(error) = done {
+        tracing::error!(error = format!("{error:#}"), "a job failed, and is tried again");
     }
 }

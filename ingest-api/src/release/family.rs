@@ -121,7 +121,7 @@ pub struct AppVersion {
 
 /// What one reporter says in one family; `None` if it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cell {
+pub(super) enum Cell {
     /// It exists; that is all that is asked.
     Present,
     /// The version of a Pod.
@@ -138,7 +138,7 @@ pub enum Cell {
 
 /// Counts → the tree of a family. Each item says how many reporters of a Pod are in a cell; a cell and a Pod may
 /// occur more than once.
-pub fn tree(counts: impl IntoIterator<Item = (Cell, i64, u64)>) -> Tree {
+pub(super) fn tree(counts: impl IntoIterator<Item = (Cell, i64, u64)>) -> Tree {
     let mut cells: BTreeMap<Cell, Vec<(i64, u64)>> = BTreeMap::new();
     for (cell, pod, reporters) in counts {
         cells.entry(cell).or_default().push((pod, reporters));
@@ -155,7 +155,7 @@ pub fn tree(counts: impl IntoIterator<Item = (Cell, i64, u64)>) -> Tree {
 }
 
 /// Where a cell stands in its tree. The labels of a path grow more precise; each is unique in its tree.
-fn path(cell: Cell) -> Vec<String> {
+pub(super) fn path(cell: Cell) -> Vec<String> {
     let not_reported = || vec![NOT_REPORTED.to_owned()];
     match cell {
         Cell::Present => vec!["all".to_owned()],

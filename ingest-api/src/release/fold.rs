@@ -4,7 +4,7 @@
 //! parts is what was hidden. So the cells that are not safe go up the tree until together they are, and what is
 //! left at the root takes the smallest block with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cohort::Cohort;
 use super::round::round;
@@ -15,7 +15,7 @@ pub const OTHER: &str = "other";
 
 /// The cells of one family, by what they may be folded into.
 #[derive(Clone, Debug)]
-pub enum Tree {
+pub(super) enum Tree {
     /// One value.
     Leaf(Cohort),
     /// Values that belong together, by label. Labels are unique in the whole tree.
@@ -31,8 +31,17 @@ impl Default for Tree {
 }
 
 impl Tree {
+    /// How many reporters there are.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Leaf(cohort) => cohort.size(),
+            Self::Inner(children) => children.values().map(Self::size).sum(),
+            Self::Bins(bins) => bins.values().map(|(_, cohort)| cohort.size()).sum(),
+        }
+    }
+
     /// Adds reporters to the leaf at `path`. The paths of one tree never end where others go on.
-    pub fn add(&mut self, path: &[String], cohort: Cohort) {
+    pub(super) fn add(&mut self, path: &[String], cohort: Cohort) {
         let [label, rest @ ..] = path else {
             *self = match std::mem::take(self) {
                 Self::Leaf(present) => Self::Leaf(present.union(cohort)),
@@ -46,7 +55,7 @@ impl Tree {
     }
 
     /// Adds reporters to the bin from `from` to `to`, in the row of bins with that label.
-    pub fn add_bin(&mut self, label: &str, from: u32, to: u32, cohort: Cohort) {
+    pub(super) fn add_bin(&mut self, label: &str, from: u32, to: u32, cohort: Cohort) {
         let Self::Inner(children) = self else { return };
         let row = children.entry(label.to_owned()).or_insert_with(|| Self::Bins(BTreeMap::new()));
         if let Self::Bins(bins) = row {
@@ -60,7 +69,7 @@ impl Tree {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     label: String,
-    cohort: Cohort,
+    part: Part,
 }
 
 impl Block {
@@ -71,83 +80,189 @@ impl Block {
 
     /// The number that is published. The exact one does not leave this room.
     pub fn published(&self) -> u64 {
-        round(self.cohort.size())
+        round(self.part.cohort.size())
+    }
+
+    /// The labels of the leaves that it is made of.
+    pub(super) fn leaves(&self) -> &BTreeSet<String> {
+        &self.part.leaves
+    }
+
+    /// Who is in it.
+    pub(super) fn cohort(&self) -> &Cohort {
+        &self.part.cohort
+    }
+}
+
+/// Some leaves of a tree, and who is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Part {
+    leaves: BTreeSet<String>,
+    cohort: Cohort,
+}
+
+impl Part {
+    fn leaf(label: String, cohort: Cohort) -> Self {
+        Self { leaves: BTreeSet::from([label]), cohort }
+    }
+
+    /// All of these together, each copied once: there may be thousands.
+    fn of(parts: Vec<Self>) -> Self {
+        let by_pod = parts.iter().flat_map(|part| part.cohort.iter()).collect();
+        let leaves = parts.into_iter().flat_map(|part| part.leaves).collect();
+        Self { leaves, cohort: Cohort::new(by_pod) }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.leaves.extend(other.leaves);
+        self.cohort = std::mem::take(&mut self.cohort).union(other.cohort);
     }
 }
 
 /// Folds a tree into blocks, sorted by label. Either they hold everybody in the tree, or there are none.
-pub fn fold(tree: Tree, rule: Rule, threshold: &Threshold) -> Vec<Block> {
-    fold_by(tree, &|cohort| threshold.safe(rule, cohort))
+pub(super) fn fold(tree: Tree, rule: Rule, threshold: &Threshold) -> Vec<Block> {
+    fold_coarsely(tree, rule, threshold, &Coarseness::default())
 }
 
-fn fold_by(tree: Tree, safe: &impl Fn(&Cohort) -> bool) -> Vec<Block> {
-    let (mut blocks, residue) = fold_node(None, tree, safe);
-    if !residue.is_empty() {
+/// What a family is folded by beyond the threshold. [`OTHER`] stands above it: what is left over in a whole family
+/// needs no more than to be safe.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Coarseness {
+    /// The least reporters that a block has.
+    pub(super) least: u64,
+    /// Labels that no block has.
+    pub(super) withheld: BTreeSet<String>,
+}
+
+impl Coarseness {
+    /// So coarse that all of a family is one block.
+    pub(super) fn one_block() -> Self {
+        Self { least: u64::MAX, ..Self::default() }
+    }
+
+    /// The finest with which a tree has no more than `most` blocks, that differs in the least number of reporters.
+    ///
+    /// There always is one: blocks have no reporter in common, so fewer than `most` of them have more than that part of
+    /// all, and the last is [`OTHER`].
+    pub(super) fn for_blocks(most: usize, tree: &Tree, rule: Rule, threshold: &Threshold) -> Self {
+        let at = |least: u64| Self { least, ..Self::default() };
+        let fits = |least: u64| fold_coarsely(tree.clone(), rule, threshold, &at(least)).len() <= most;
+        if fits(0) {
+            return at(0);
+        }
+        let (mut too_fine, mut coarse) = (0, tree.size() / most as u64 + 1);
+        while coarse - too_fine > 1 {
+            let between = too_fine + (coarse - too_fine) / 2;
+            if fits(between) {
+                coarse = between;
+            } else {
+                too_fine = between;
+            }
+        }
+        at(coarse)
+    }
+
+    fn allows(&self, label: &str, cohort: &Cohort) -> bool {
+        label == OTHER || cohort.size() >= self.least && !self.withheld.contains(label)
+    }
+}
+
+/// Folds a tree as if no block that is finer than this were safe.
+pub(super) fn fold_coarsely(
+    tree: Tree,
+    rule: Rule,
+    threshold: &Threshold,
+    coarseness: &Coarseness,
+) -> Vec<Block> {
+    fold_by(tree, &|label, cohort| threshold.safe(rule, cohort) && coarseness.allows(label, cohort))
+}
+
+/// Folds by what may be published: the label and the cohort of a block. Tests put the rules here that suggest
+/// themselves, to see them fail.
+fn fold_by(tree: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> Vec<Block> {
+    let (mut blocks, mut residue) = fold_node(None, tree, may);
+    if !residue.cohort.is_empty() {
         let smallest = (0..blocks.len()).min_by(|a, b| {
-            let key = |n: &usize| (blocks[*n].cohort.size(), blocks[*n].label.clone());
+            let key = |n: &usize| (blocks[*n].cohort().size(), blocks[*n].label());
             key(a).cmp(&key(b))
         });
         // Without a block, nothing can be published: the population itself is not safe.
         let Some(smallest) = smallest else { return Vec::new() };
-        let absorbed = blocks.swap_remove(smallest);
-        blocks.push(Block { label: OTHER.to_owned(), cohort: absorbed.cohort.union(residue) });
+        residue.join(blocks.swap_remove(smallest).part);
+        blocks.push(Block { label: OTHER.to_owned(), part: residue });
     }
     blocks.sort_by(|a, b| a.label.cmp(&b.label));
     blocks
 }
 
 /// The blocks below a node, and who is in none of them. `label` is `None` at the root.
-fn fold_node(label: Option<&str>, node: Tree, safe: &impl Fn(&Cohort) -> bool) -> (Vec<Block>, Cohort) {
+fn fold_node(label: Option<&str>, node: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
     match node {
-        Tree::Leaf(cohort) if safe(&cohort) => {
-            (vec![Block { label: label.unwrap_or("all").to_owned(), cohort }], Cohort::default())
+        Tree::Leaf(cohort) => {
+            let label = label.unwrap_or(OTHER);
+            let may = may(label, &cohort);
+            let part = Part::leaf(label.to_owned(), cohort);
+            match may {
+                true => (vec![Block { label: label.to_owned(), part }], Part::default()),
+                false => (Vec::new(), part),
+            }
         }
-        Tree::Leaf(cohort) => (Vec::new(), cohort),
-        Tree::Bins(bins) => fold_bins(bins, safe),
+        Tree::Bins(bins) => fold_bins(bins, may),
         Tree::Inner(children) => {
             let mut blocks = Vec::new();
-            let mut residue = Cohort::default();
+            let mut left_over = Vec::new();
             for (label, child) in children {
-                let (below, left) = fold_node(Some(&label), child, safe);
+                let (below, left) = fold_node(Some(&label), child, may);
                 blocks.extend(below);
-                residue = residue.union(left);
+                left_over.push(left);
             }
-            if safe(&residue) {
-                let label = label.map_or(OTHER.to_owned(), |label| format!("{label}/{OTHER}"));
-                blocks.push(Block { label, cohort: std::mem::take(&mut residue) });
+            let mut residue = Part::of(left_over);
+            let label = label.map_or(OTHER.to_owned(), |label| format!("{label}/{OTHER}"));
+            if may(&label, &residue.cohort) {
+                blocks.push(Block { label, part: std::mem::take(&mut residue) });
             }
             (blocks, residue)
         }
     }
 }
 
-/// Joins neighbours, from the lowest bin up, until they are safe; what is left at the top joins the block below it.
-fn fold_bins(bins: BTreeMap<u32, (u32, Cohort)>, safe: &impl Fn(&Cohort) -> bool) -> (Vec<Block>, Cohort) {
-    let mut blocks: Vec<(u32, u32, Cohort)> = Vec::new();
-    let mut open: Option<(u32, u32, Cohort)> = None;
+/// Joins neighbours, from the lowest bin up, until they may be published; what is left at the top joins what is below
+/// it.
+fn fold_bins(bins: BTreeMap<u32, (u32, Cohort)>, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
+    let label = |from: u32, to: u32| format!("{from}–{to}");
+    let mut blocks: Vec<(u32, Block)> = Vec::new();
+    let mut open: Option<(u32, Part)> = None;
+    let mut top = 0;
     for (from, (to, cohort)) in bins {
-        let (from, joined) = match open.take() {
-            Some((from, _, joined)) => (from, joined.union(cohort)),
-            None => (from, cohort),
-        };
-        if safe(&joined) {
-            blocks.push((from, to, joined));
-        } else {
-            open = Some((from, to, joined));
-        }
-    }
-    let mut residue = Cohort::default();
-    if let Some((_, top, left)) = open {
-        match blocks.last_mut() {
-            Some((_, to, last)) => {
-                *to = top;
-                *last = std::mem::take(last).union(left);
+        top = to;
+        let bin = Part::leaf(label(from, to), cohort);
+        let (from, part) = match open.take() {
+            Some((from, mut part)) => {
+                part.join(bin);
+                (from, part)
             }
-            None => residue = left,
+            None => (from, bin),
+        };
+        match may(&label(from, to), &part.cohort) {
+            true => blocks.push((from, Block { label: label(from, to), part })),
+            false => open = Some((from, part)),
         }
     }
-    let named = |(from, to, cohort)| Block { label: format!("{from}–{to}"), cohort };
-    (blocks.into_iter().map(named).collect(), residue)
+    while let Some((_, left)) = &open
+        && let Some((from, below)) = blocks.pop()
+    {
+        let mut part = left.clone();
+        part.join(below.part);
+        open = match may(&label(from, top), &part.cohort) {
+            true => {
+                blocks.push((from, Block { label: label(from, top), part }));
+                None
+            }
+            false => Some((from, part)),
+        };
+    }
+    let residue = open.map(|(_, part)| part).unwrap_or_default();
+    (blocks.into_iter().map(|(_, block)| block).collect(), residue)
 }
 
 #[cfg(test)]

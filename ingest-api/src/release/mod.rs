@@ -11,15 +11,20 @@
 //! - The result does not depend on the order of the input.
 
 mod allowance;
+mod audit;
 mod cohort;
 mod family;
 mod fold;
+#[cfg(test)]
+mod random;
 mod round;
+mod structure;
+mod tally;
 mod threshold;
 
 pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
-pub use cohort::Cohort;
-pub use family::{AppVersion, Cell, Family, NOT_REPORTED, Population, tree};
-pub use fold::{Block, OTHER, Tree, fold};
+pub use family::{AppVersion, Family, NOT_REPORTED, Population};
+pub use fold::{Block, OTHER};
 pub use round::{bounds, round};
+pub use tally::Tally;
 pub use threshold::{Rule, Threshold, UnderFloor};

@@ -52,7 +52,7 @@ impl Database {
         rows.iter().map(seen).collect()
     }
 
-    /// The domains, for whoever holds the token with that digest: none, unless it is valid at `now` and has the right.
+    /// The domains, for whoever holds the token or session with that digest: none, unless it is valid at `now` and has the right.
     pub async fn domains_for(
         &self,
         digest: &[u8; 32],

@@ -4,6 +4,7 @@ pub mod domains;
 pub mod open_windows;
 pub mod releases;
 pub mod reports;
+pub mod sessions;
 pub mod tokens;
 
 use std::cmp::Ordering;
@@ -21,6 +22,9 @@ pub enum StoreError {
     /// Postgres, or the way to it. Not the source of this error: what it says itself may quote values.
     #[error("the database: {}", describe(.0))]
     Database(sqlx::Error),
+    /// Another instance is merging or closing a window. Nothing is wrong; later it is our turn, or nothing is left to do.
+    #[error("another instance is merging or closing a window; try again when it is done")]
+    Busy,
     /// A migration.
     #[error("the schema of the database: {0}")]
     Migrate(#[from] MigrateError),
@@ -37,11 +41,15 @@ pub enum StoreError {
     /// The schema is newer than this software.
     #[error("the database is of a newer version of ingest-api than this one; install that version")]
     TooNew,
+    /// The work on a release ended before there was one: it panicked, or the service stopped.
+    #[error("a release was not made: {0}")]
+    NotMade(#[from] tokio::task::JoinError),
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        // Raised by intake.take_turn.
+        if sqlstate(&error).as_deref() == Some("PA001") { Self::Busy } else { Self::Database(error) }
     }
 }
 
@@ -82,7 +90,7 @@ impl Database {
                 .acquire_timeout(Duration::from_secs(3))
                 .connect_lazy_with(options.clone().options(settings.iter().copied()))
         };
-        // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock.
+        // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
         let quick = [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "15s")];
         let with_role =
             |role, settings: &[(&'static str, &'static str)]| [&[("role", role)], settings].concat();

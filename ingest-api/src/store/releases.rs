@@ -6,7 +6,7 @@ use sqlx::{Connection, Row};
 
 use super::open_windows::{StoredWindow, drop_window};
 use super::{Database, StoreError, reports};
-use crate::release::{Family, Population, Threshold, fold, tree};
+use crate::release::{Block, Family, Population, Rule, Tally, Threshold};
 use crate::window::{Window, WindowKind};
 
 /// One published number.
@@ -42,9 +42,6 @@ pub struct HeldReleases {
     pub newest: Window,
 }
 
-/// Names the lock that lets one instance at a time close windows: "prose" in ASCII.
-const CLOSE_LOCK: i64 = 0x0070_726f_7365;
-
 impl Database {
     /// Counts a window that is being closed, writes its release, and drops its rows: all of it or nothing.
     ///
@@ -55,7 +52,7 @@ impl Database {
     pub async fn release(&self, window: &StoredWindow, threshold: &Threshold) -> Result<bool, StoreError> {
         let mut connection = self.release.acquire().await?;
         let mut transaction = connection.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLOSE_LOCK).execute(&mut *transaction).await?;
+        sqlx::query("SELECT intake.take_turn()").execute(&mut *transaction).await?;
         let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
             .bind(window.id)
             .fetch_optional(&mut *transaction)
@@ -76,21 +73,26 @@ impl Database {
             tracing::warn!(window = %window.window, pods, "more installations than Pods of their size can have were left out");
         }
         for population in Population::ALL {
-            for family in Family::of(population) {
-                let counts = reports::count(&mut transaction, &closing, population, family).await?;
-                for block in fold(tree(counts), family.rule(), threshold) {
-                    sqlx::query(
-                        "INSERT INTO release.block (kind, starts_on, population, family, label, published)
-                         VALUES ($1, $2, $3, $4, $5, $6)",
-                    )
-                    .bind(kind)
-                    .bind(starts_on)
-                    .bind(population.as_str())
-                    .bind(family.as_str())
-                    .bind(block.label())
-                    .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
-                    .execute(&mut *transaction)
-                    .await?;
+            for rule in [Rule::Pods, Rule::Installations] {
+                if !Family::of(population).any(|family| family.rule() == rule) {
+                    continue;
+                }
+                let tally = reports::count(&mut transaction, &closing, population, rule).await?;
+                for (family, blocks) in publish(tally, *threshold).await? {
+                    for block in blocks {
+                        sqlx::query(
+                            "INSERT INTO release.block (kind, starts_on, population, family, label, published)
+                             VALUES ($1, $2, $3, $4, $5, $6)",
+                        )
+                        .bind(kind)
+                        .bind(starts_on)
+                        .bind(population.as_str())
+                        .bind(family.as_str())
+                        .bind(block.label())
+                        .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
+                        .execute(&mut *transaction)
+                        .await?;
+                    }
                 }
             }
         }
@@ -173,10 +175,13 @@ impl Database {
             releases.push(Release { window: Window::of_day(kind, starts_on.to_jiff()), blocks: Vec::new() });
         }
         let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
-        let blocks = sqlx::query(
-            "SELECT starts_on, population, family, label, published FROM release.block
+        // One row a family and window: to hand over and read each block as a row of its own takes several times as long.
+        let families_of_windows = sqlx::query(
+            "SELECT starts_on, population, family, array_agg(label) AS labels, array_agg(published) AS published
+             FROM release.block
              WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 AND family = ANY($4)
-             ORDER BY starts_on, population DESC, family, label COLLATE \"C\"",
+             GROUP BY starts_on, population, family
+             ORDER BY starts_on, population DESC, family",
         )
         .bind(kind.as_str())
         .bind(from.to_sqlx())
@@ -184,23 +189,35 @@ impl Database {
         .bind(families)
         .fetch_all(&self.reader)
         .await?;
-        for row in blocks {
+        for row in families_of_windows {
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
             let window = Window::of_day(kind, starts_on.to_jiff());
             let Ok(at) = releases.binary_search_by_key(&window, |release| release.window) else { continue };
-            releases[at].blocks.push(released_block(&row)?);
+            releases[at].blocks.extend(released_blocks(&row)?);
         }
         Ok(releases)
     }
 }
 
-fn released_block(row: &sqlx::postgres::PgRow) -> Result<ReleasedBlock, StoreError> {
+/// Folds and audits where it keeps no request waiting: that is work for a processor, of seconds where many values are
+/// told.
+async fn publish(tally: Tally, threshold: Threshold) -> Result<Vec<(Family, Vec<Block>)>, StoreError> {
+    Ok(tokio::task::spawn_blocking(move || tally.publish(&threshold)).await?)
+}
+
+/// The blocks of one family, by label.
+fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
     let unknown = || sqlx::Error::Decode("a block of an unknown population or family".into());
-    let published: i64 = row.try_get("published")?;
-    Ok(ReleasedBlock {
-        population: Population::parse(row.try_get("population")?).ok_or_else(unknown)?,
-        family: Family::parse(row.try_get("family")?).ok_or_else(unknown)?,
-        label: row.try_get("label")?,
+    let population = Population::parse(row.try_get("population")?).ok_or_else(unknown)?;
+    let family = Family::parse(row.try_get("family")?).ok_or_else(unknown)?;
+    let (labels, published): (Vec<String>, Vec<i64>) = (row.try_get("labels")?, row.try_get("published")?);
+    let block = |(label, published): (String, i64)| ReleasedBlock {
+        population,
+        family,
+        label,
         published: u64::try_from(published).unwrap_or(0),
-    })
+    };
+    let mut blocks: Vec<_> = labels.into_iter().zip(published).map(block).collect();
+    blocks.sort_by(|a, b| a.label.cmp(&b.label));
+    Ok(blocks)
 }

@@ -1,5 +1,6 @@
 //! The tables of open windows: appended to while they are open, counted when they are closed.
 
+use futures_util::TryStreamExt;
 use shared::size::SizeBin;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
@@ -7,7 +8,7 @@ use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
 use crate::intake::code;
 use crate::intake::rekey::{PodRow, Rows};
-use crate::release::{Cell, Family, Population, Rule, allowance};
+use crate::release::{Population, Rule, Tally, allowance};
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ pub(super) async fn cap(connection: &mut PgConnection, window: &StoredWindow) ->
     Ok(pods)
 }
 
-/// How many reporters each Pod has in each cell of a family, in a window whose rows have been merged to be closed.
+/// Counts the reporters of a population, of one unit, in a window whose rows have been merged to be closed.
 ///
 /// # Errors
 /// If the database fails.
@@ -108,45 +109,39 @@ pub(super) async fn count(
     connection: &mut PgConnection,
     window: &StoredWindow,
     population: Population,
-    family: Family,
-) -> Result<Vec<(Cell, i64, u64)>, StoreError> {
+    rule: Rule,
+) -> Result<Tally, StoreError> {
     let prefix = prefix(window);
-    let code = match family {
-        Family::Pods | Family::Installations => "0",
-        Family::PodVersions => "version",
-        Family::PodSizes => "size",
-        Family::AppVersions => "app_version",
-        Family::Platforms => "platform",
-        Family::Languages => "language",
-    };
-    let reporters = match family.rule() {
-        Rule::Pods => format!("SELECT {code}::bigint AS code, subject AS pod FROM {prefix}_pod"),
-        Rule::Installations => {
-            let proxied = population == Population::Pod;
-            format!("SELECT {code}::bigint AS code, pod FROM {prefix}_installation WHERE proxied = {proxied}")
+    match rule {
+        Rule::Pods => {
+            let sql = format!("SELECT subject, version, size FROM {prefix}_pod");
+            let mut tally = Tally::of_pods();
+            let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(connection);
+            while let Some(row) = rows.try_next().await? {
+                let (version, size) = (row.try_get("version")?, row.try_get("size")?);
+                tally.add_pod(row.try_get("subject")?, code::to_version(version), code::to_size(size));
+            }
+            Ok(tally)
         }
-    };
-    let sql =
-        format!("SELECT code, pod, count(*) AS reporters FROM ({reporters}) reporter GROUP BY code, pod");
-    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let code: i64 = row.try_get("code")?;
-            let reporters: i64 = row.try_get("reporters")?;
-            Ok((cell(family, code), row.try_get("pod")?, u64::try_from(reporters).unwrap_or(0)))
-        })
-        .collect()
-}
-
-fn cell(family: Family, code: i64) -> Cell {
-    let narrow = i32::try_from(code).unwrap_or(0);
-    match family {
-        Family::Pods | Family::Installations => Cell::Present,
-        Family::PodVersions => Cell::PodVersion(code::to_version(code)),
-        Family::PodSizes => Cell::PodSize(code::to_size(narrow)),
-        Family::AppVersions => Cell::AppVersion(code::to_app_version(code)),
-        Family::Platforms => Cell::Platform(code::to_platform(i16::try_from(code).unwrap_or(0))),
-        Family::Languages => Cell::Language(code::to_language(narrow)),
+        Rule::Installations => {
+            let sql = format!(
+                "SELECT pod, app_version, platform, language, count(*) AS installations
+                 FROM {prefix}_installation WHERE proxied = $1 GROUP BY pod, app_version, platform, language"
+            );
+            let mut rows =
+                sqlx::query(AssertSqlSafe(sql)).bind(population == Population::Pod).fetch(connection);
+            let mut tally = Tally::of_installations();
+            while let Some(row) = rows.try_next().await? {
+                let said = (
+                    code::to_app_version(row.try_get("app_version")?),
+                    code::to_platform(row.try_get("platform")?),
+                    code::to_language(row.try_get("language")?),
+                );
+                let installations: i64 = row.try_get("installations")?;
+                tally.add_installations(row.try_get("pod")?, said, u64::try_from(installations).unwrap_or(0));
+            }
+            Ok(tally)
+        }
     }
 }
 

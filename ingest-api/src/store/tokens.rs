@@ -61,7 +61,7 @@ impl Database {
         rows.iter().map(stored).collect()
     }
 
-    /// Removes a token; it stops to work at once. `false` if there is none of that name.
+    /// Removes a token; it and its sessions stop to work at once. `false` if there is none of that name.
     pub async fn delete_token(&self, name: &str) -> Result<bool, StoreError> {
         let deleted =
             sqlx::query("DELETE FROM access.token WHERE name = $1").bind(name).execute(&self.owner).await?;
@@ -69,7 +69,7 @@ impl Database {
     }
 }
 
-fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredToken, StoreError> {
+pub(super) fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredToken, StoreError> {
     let expires_at: Option<jiff_sqlx::Timestamp> = row.try_get("expires_at")?;
     Ok(StoredToken {
         name: row.try_get("name")?,

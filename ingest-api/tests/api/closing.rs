@@ -3,6 +3,7 @@
 use ingest_api::intake::rekey::Rows;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::window::{Window, WindowKind};
+use sqlx::{Connection, PgConnection};
 
 use crate::support::*;
 
@@ -222,24 +223,6 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_invents_installations_adds_no_more_than_its_size_allows() {
-    let service = Service::start().await;
-    service.report(&ten_pods(6)).await;
-    // A Pod of 20 to 49 accounts; each of its inventions is reported twice.
-    let invented: Vec<_> = (0..10_000).map(|n| proxied(1, n, "6.6.6", "web", "en")).collect();
-    service.report(&invented).await;
-    service.report(&invented[..500]).await;
-    service.set_clock("2026-11-23T08:00:00Z");
-    service.app.run_jobs().await.unwrap();
-    let released = service.released(WindowKind::Day, "2026-11-22").await;
-    let installations = released.iter().find(|block| block.1 == "installations").unwrap().3;
-    // 490 of that Pod, 6 of each of the nine others: 544, rounded.
-    assert_eq!(installations, 545);
-    assert!(!released.iter().any(|block| block.2.contains("6.6.6")), "one Pod makes no cohort");
-    service.app.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
@@ -328,5 +311,115 @@ async fn a_merge_that_was_killed_half_way_loses_nothing() {
     assert_eq!((first.unwrap().len(), second.unwrap().len()), (2, 0));
     let released = service.released(WindowKind::Day, "2026-11-22").await;
     assert!(released.contains(&("pod", "installations", "all".to_owned(), 60)), "{released:?}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too() {
+    let service = Service::start().await;
+    let window = service.database().open_windows().await.unwrap()[0];
+    let subjects = async || -> Vec<i64> {
+        let sql = format!("SELECT subject::text FROM intake.w{}_installation ORDER BY ctid", window.id);
+        service.query(&sql).await.unwrap().iter().map(|subject| subject.parse().unwrap()).collect()
+    };
+    service.report(&ten_pods(5)).await;
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(subjects().await.len(), 50);
+
+    // Too few for another page of the table.
+    for number in 0..10 {
+        let event = proxied(number, 5, "1.0.0", "macos-aarch64", "de-CH");
+        assert_eq!(service.post("/event", &event).await.status, 204);
+    }
+    service.app.run_jobs().await.unwrap();
+    let merged = subjects().await;
+    assert_eq!(merged.len(), 60);
+    assert!(merged.is_sorted());
+
+    // What comes while a merge is at work is merged by the next.
+    let begun = service.query(&format!("SELECT intake.begin_merging({})::text", window.id)).await.unwrap();
+    assert_eq!(begun, ["false"], "nothing has come");
+    service.report(&[proxied(1, 6, "1.0.0", "web", "en")]).await;
+    let begun = service.query(&format!("SELECT intake.begin_merging({})::text", window.id)).await.unwrap();
+    assert_eq!(begun, ["true"]);
+    service.report(&ten_pods(6)).await;
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(subjects().await.len(), 60 + 61);
+    service.app.run_jobs().await.unwrap();
+    let merged = subjects().await;
+    assert_eq!(merged.len(), 61);
+    assert!(merged.is_sorted());
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_cannot_be_merged_holds_up_neither_other_windows_nor_domains() {
+    let service = Service::start().await;
+    let mut opted_in = pod(3, "0.4.0");
+    opted_in["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    service.report(&[opted_in]).await;
+    let twice = [ten_pods(5), ten_pods(5)].concat();
+    service.report(&twice).await;
+    let windows = service.database().open_windows().await.unwrap();
+    // Somebody has removed a table by hand.
+    service.query(&format!("DROP TABLE intake.w{}_pod", windows[0].id)).await.unwrap();
+    assert!(service.app.run_jobs().await.is_err());
+    for window in &windows[1..] {
+        let count = format!("SELECT count(*)::text FROM intake.w{}_installation", window.id);
+        assert_eq!(service.query(&count).await.unwrap(), ["50"]);
+    }
+    assert_eq!(service.database().domains().await.unwrap().len(), 1);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_that_takes_its_time_is_no_failure() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    let mut other = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let mut turn = other.begin().await.unwrap();
+    sqlx::query("SELECT intake.take_turn()").execute(&mut *turn).await.unwrap();
+    assert_eq!(service.app.run_jobs().await.unwrap(), []);
+    assert!(metrics(&service).await.contains("ingest_close_healthy 1"));
+    turn.rollback().await.unwrap();
+    assert_eq!(service.app.run_jobs().await.unwrap().len(), 2);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_released_while_it_is_looked_up_is_not_opened_again() {
+    let service = Service::start().await;
+    // Another instance releases the day early; its transaction is not committed yet.
+    let mut other = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let mut release = other.begin().await.unwrap();
+    for sql in [
+        "INSERT INTO release.closed_window VALUES ('day', '2026-11-22', '2026-11-23')",
+        "DELETE FROM intake.open_window WHERE kind = 'day'",
+    ] {
+        sqlx::query(sql).execute(&mut *release).await.unwrap();
+    }
+    let database = service.database().clone();
+    let opening = tokio::spawn(async move { database.create_window(day("2026-11-22"), 1).await });
+    let waits = "SELECT 'waits' FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event = 'transactionid'";
+    while service.query(waits).await.unwrap().is_empty() {
+        assert!(!opening.is_finished(), "it was to wait for the release");
+        tokio::task::yield_now().await;
+    }
+    release.commit().await.unwrap();
+    assert_eq!(opening.await.unwrap().unwrap(), None);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_writes_no_domains_behind_the_last_reports() {
+    let mut service = Service::start().await;
+    let second = service.another().await;
+    let mut event = pod(3, "0.4.0");
+    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    service.report(&[event]).await;
+    std::mem::replace(&mut service.app, second).shutdown().await;
+    assert_eq!(service.database().domains().await.unwrap(), []);
     service.app.shutdown().await;
 }

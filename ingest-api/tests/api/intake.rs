@@ -148,15 +148,10 @@ async fn a_browser_app_of_another_origin_may_report() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_name_reasons_and_nothing_that_a_sender_wrote() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     let service = Service::start().await;
     service.post("/event", &json!({ "origin": { "app": { "platform": 1 }, "pod": {} } })).await;
     service.post("/event", &proxied(7, 7, "1.0.0", "web", "en")).await;
-    let mut stream = tokio::net::TcpStream::connect(service.app.metrics_address()).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    let text = metrics(&service).await;
     for written in [domain(7), "bfabc37432958b06".to_owned(), "platform".to_owned(), "prose-app".to_owned()] {
         assert!(!text.contains(&written), "{written} in {text}");
     }

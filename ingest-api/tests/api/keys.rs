@@ -1,6 +1,9 @@
 //! A window that is open has one key, or the service says what to do.
 
 use ingest_api::app::{App, Schedule};
+use ingest_api::jobs::close_windows::CloseWindows;
+use ingest_api::keys::KeyDirectory;
+use ingest_api::window::{Window, WindowKind};
 
 use crate::support::*;
 
@@ -44,4 +47,31 @@ async fn two_instances_with_one_key_directory_count_a_reporter_once() {
     assert_eq!(client.database().distinct_reporters(&window).await.unwrap(), (1, 1));
     client.app.shutdown().await;
     first.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_lets_them_in_again() {
+    let service = Service::start().await;
+    let event = proxied(1, 1, "1.0.0", "web", "en");
+    assert_eq!(service.post("/event", &event).await.status, 204);
+    std::fs::remove_file(service.key_file("month-2026-11-01.key")).unwrap();
+    assert_eq!(service.get("/readyz", None).await.status, 503);
+    assert_eq!(service.post("/event", &event).await.status, 204, "the key is still in memory");
+
+    // The month is the same, but the day is another: all windows are looked up again.
+    service.set_clock("2026-11-23T00:00:10Z");
+    let refused = service.post("/event", &event).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.header("retry-after").is_some());
+
+    let month = Window::of_day(WindowKind::Month, "2026-11-01".parse().unwrap());
+    let close = CloseWindows {
+        database: service.database().clone(),
+        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
+        thresholds: service.config.thresholds,
+    };
+    assert!(close.close(month).await.unwrap());
+    assert_eq!(service.post("/event", &event).await.status, 204);
+    assert_eq!(service.get("/readyz", None).await.status, 204);
+    service.app.shutdown().await;
 }

@@ -3,10 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod closing;
+mod command_line;
+mod crash;
 mod insights;
 mod intake;
 mod keys;
-mod remains;
+mod limits;
+mod login;
+mod metrics;
+mod pages;
+mod privacy_page;
 mod roles;
 mod support;

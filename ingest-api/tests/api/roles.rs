@@ -42,6 +42,8 @@ async fn a_role_is_refused_what_is_not_its_task() {
     for role in ["prose_intake", "prose_release", "prose_reader"] {
         let tokens = attempt(&service, role, "SELECT * FROM access.token").await;
         assert_eq!(tokens.as_deref(), Some(REFUSED), "{role}");
+        let sessions = attempt(&service, role, "SELECT * FROM access.session").await;
+        assert_eq!(sessions.as_deref(), Some(REFUSED), "{role}");
     }
     for (role, sql) in [
         ("prose_reader", "SELECT * FROM intake.open_window"),
@@ -52,7 +54,11 @@ async fn a_role_is_refused_what_is_not_its_task() {
         ("prose_intake", "SELECT * FROM release.block"),
         ("prose_intake", "INSERT INTO release.closed_window VALUES ('day', '2026-11-01', '2026-11-02')"),
         ("prose_intake", "SELECT intake.drop_window(1)"),
+        ("prose_reader", "DELETE FROM access.session"),
         ("prose_intake", "SELECT * FROM optin.domains('', now())"),
+        ("prose_intake", "SELECT access.open_session('', '', now(), now())"),
+        ("prose_release", "SELECT * FROM access.valid_session('', now())"),
+        ("prose_release", "SELECT access.end_session('')"),
         ("prose_release", "UPDATE release.block SET published = 5"),
         ("prose_release", "DELETE FROM release.closed_window"),
         ("prose_release", "INSERT INTO optin.domain VALUES ('x.example', '2026-11-16')"),

@@ -64,8 +64,16 @@ pub(crate) struct Service {
 impl Service {
     /// Starts at noon of 22 November 2026, a Sunday.
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Likewise, with something else configured.
+    pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::in_directory(directory.path());
+        // Everybody sends from this machine.
+        config.limits = None;
+        configure(&mut config);
         config.listen = ([127, 0, 0, 1], 0).into();
         config.metrics_listen = ([127, 0, 0, 1], 0).into();
         config.database = DatabaseConfig::Url(create_database().await);
@@ -168,6 +176,11 @@ pub(crate) async fn post_to(address: SocketAddr, route: &str, body: &Value) -> R
         .await
 }
 
+/// What Prometheus is told.
+pub(crate) async fn metrics(service: &Service) -> String {
+    send_to(service.app.metrics_address(), "GET", "/metrics", &[], b"").await.body
+}
+
 /// One HTTP/1.1 request over a connection of its own.
 async fn send_to(
     address: SocketAddr,
@@ -225,6 +238,12 @@ impl Response {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The value of a header, in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.headers.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
     /// The slug of the problem; fails unless it is one.

@@ -1,18 +1,18 @@
 //! The clock → [`App::flush`] and [`App::report`]: the two loops of a service.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::App;
+use super::alarm::Alarm;
+use crate::complaint::Complaint;
 use crate::filter::PodReport;
 use crate::forward::retry::{Backoff, longest_backoff};
 use crate::forward::schedule::{self, Phase};
 use crate::forward::{Ended, FlushReport};
 use crate::live::Live;
 
-/// The longest that a loop sleeps without looking at the clock, which may have been set or stood still.
-const LONGEST_NAP: Duration = Duration::from_secs(900);
 /// The longest wait when the reason is on this machine, where trying again costs nobody anything.
 const AFTER_FAULT: Duration = Duration::from_secs(300);
 /// How long the vendor may still take to answer when the proxy stops.
@@ -24,6 +24,7 @@ impl App {
         let phase = Phase::of_flush(&self.0.salt);
         let mut backoff = Backoff::default();
         let mut retry: Option<Duration> = None;
+        let complaint = Complaint::default();
         loop {
             let due = |live: &Live, from| match retry {
                 Some(wait) => schedule::after(from, wait),
@@ -44,21 +45,21 @@ impl App {
             retry = match report.ended {
                 Ended::Done => {
                     backoff = Backoff::default();
+                    complaint.settle();
                     None
                 }
                 Ended::VendorAway { reason, asked } => {
-                    tracing::warn!(
-                        reason,
-                        waiting = report.left,
-                        "the vendor cannot be reached; trying again later"
-                    );
+                    if complaint.is_due(reason, Instant::now()) {
+                        let waiting = report.left;
+                        tracing::warn!(reason, waiting, "the vendor cannot be reached; trying again later");
+                    }
                     Some(backoff.next(longest, rand::random(), asked))
                 }
-                Ended::UnknownCohort | Ended::SpoolFault => {
-                    tracing::warn!(
-                        waiting = report.left,
-                        "nothing can be sent at the moment; trying again later"
-                    );
+                Ended::UnknownCohort | Ended::SpoolFault | Ended::NotRecorded => {
+                    if complaint.is_due("here", Instant::now()) {
+                        let waiting = report.left;
+                        tracing::warn!(waiting, "nothing can be sent at the moment; trying again later");
+                    }
                     Some(longest.min(AFTER_FAULT))
                 }
             };
@@ -84,25 +85,19 @@ impl App {
         }
     }
 
-    /// Waits until the clock shows what `due` makes of now, which a reload may change. A clock that is set back is
-    /// waited for from where it is then. Returns false if the proxy stops.
+    /// Waits until the clock shows what `due` makes of now, which a reload may change. Returns false if the proxy
+    /// stops.
     async fn wait_until(&self, due: impl Fn(&Live, Timestamp) -> Timestamp) -> bool {
         let mut reloads = self.0.live.subscribe();
-        let mut from = self.0.clock.now();
-        loop {
-            let now = self.0.clock.now();
-            from = from.min(now);
-            let due = due(&self.live(), from);
-            let Ok(left) = Duration::try_from(due.duration_since(now)) else { return true };
-            if left.is_zero() {
-                return true;
-            }
+        let mut alarm = Alarm::new(self.0.clock.now());
+        while let Some(nap) = alarm.nap(self.0.clock.now(), |from| due(&self.live(), from)) {
             tokio::select! {
-                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
+                () = tokio::time::sleep(nap) => {}
                 _ = reloads.changed() => {}
                 () = self.stopped() => return false,
             }
         }
+        true
     }
 
     async fn stopped(&self) {

@@ -1,6 +1,7 @@
 //! What an operator asks on the command line → an answer on standard output.
 
 pub mod check;
+pub mod health;
 pub mod policy;
 pub mod preview;
 pub mod run;

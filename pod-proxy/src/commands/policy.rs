@@ -4,7 +4,7 @@ use std::io::Write;
 
 use comfy_table::{Table, presets};
 use shared::data_point::REGISTRY;
-use shared::policy::{Setting, Settings};
+use shared::settings::{Setting, Settings};
 
 use crate::commands::{CommandError, Format};
 use crate::config::Config;

@@ -5,7 +5,8 @@
 use std::io::{BufRead, Write};
 
 use serde::Serialize;
-use shared::event::{Domain, Event};
+use shared::domain::Domain;
+use shared::event::Event;
 use shared::problem::Problem;
 use shared::pseudonym::Salt;
 

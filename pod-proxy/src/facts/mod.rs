@@ -2,7 +2,8 @@
 
 pub mod accounts;
 
-use shared::event::{Domain, Observed};
+use shared::domain::Domain;
+use shared::event::Observed;
 use shared::pseudonym::PodId;
 use shared::version::Version;
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shared::event::{Domain, Observed};
+use shared::domain::Domain;
+use shared::event::Observed;
 use shared::version::Version;
 
 use super::*;
@@ -26,7 +27,7 @@ fn facts() -> PodFacts {
 
 fn policy(text: &str) -> Policy {
     let document = shared::config::parse_toml(&format!("[vendor_analytics]\n{text}")).unwrap();
-    shared::policy::Settings::resolve(&document).unwrap().policy()
+    shared::settings::Settings::resolve(&document).unwrap().policy()
 }
 
 fn sent(policy: &Policy, facts: &PodFacts, event: &str) -> Result<Value, Dropped> {

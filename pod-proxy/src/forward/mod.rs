@@ -5,15 +5,17 @@ pub mod retry;
 pub mod schedule;
 pub mod sent_log;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::clock::Clock;
 use tokio::sync::watch;
 
 use self::client::Answer;
-use self::sent_log::SentLog;
+use self::sent_log::{Record, SentLog};
+use crate::complaint::Complaint;
 use crate::filter::{Dropped, FilteredEvent, filter};
 use crate::live::Live;
 use crate::metrics::{Discarded, Metrics};
@@ -52,6 +54,8 @@ pub enum Ended {
     },
     /// `min_cohort_size` is set, and the number of accounts is not known; what waits goes on waiting.
     UnknownCohort,
+    /// What is to be sent cannot be written down in the log of what was sent, so it does not leave.
+    NotRecorded,
     /// The spool does not work.
     SpoolFault,
 }
@@ -62,7 +66,8 @@ pub struct Forwarder {
     spool: Arc<Spool>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    sent_log: SentLog,
+    sent_log: Arc<SentLog>,
+    not_recorded: Complaint<ErrorKind>,
     sending: tokio::sync::Mutex<()>,
     /// The day on which the spool was last searched for what is too old.
     searched_on: AtomicU32,
@@ -98,8 +103,15 @@ impl Forwarder {
         clock: Arc<dyn Clock>,
         sent_log: SentLog,
     ) -> Self {
-        let searched_on = AtomicU32::new(u32::MAX);
-        Self { spool, metrics, clock, sent_log, sending: Default::default(), searched_on }
+        Self {
+            spool,
+            metrics,
+            clock,
+            sent_log: Arc::new(sent_log),
+            not_recorded: Complaint::default(),
+            sending: Default::default(),
+            searched_on: AtomicU32::new(u32::MAX),
+        }
     }
 
     /// Sends everything that waits. A policy acts at once: `live` is asked before each request, and a request that is on
@@ -112,6 +124,10 @@ impl Forwarder {
             Err(ended) => ended,
         };
         report.left = usize::try_from(self.spool.held().entries).unwrap_or(usize::MAX);
+        self.metrics.sent_log_failing.set(i64::from(report.ended == Ended::NotRecorded));
+        if report.ended == Ended::Done {
+            self.not_recorded.settle();
+        }
         report
     }
 
@@ -187,11 +203,12 @@ impl Forwarder {
         }
         if *vendor_takes_many {
             let (ids, events): (Vec<_>, Vec<_>) = events.iter().cloned().unzip();
-            let attempt = self.attempt(&events);
+            let record = self.record(&events).await?;
+            let request = filtered_by.client.send_many(&events, self.clock.now());
             let answer = tokio::select! {
                 biased;
                 () = overtaken() => return Ok(Next::FilterAgain(None)),
-                answer = filtered_by.client.send_many(&events, self.clock.now()) => attempt.record(answer),
+                answer = self.attempt(record, request) => answer,
             };
             match answer {
                 Answer::NoSuchRoute => *vendor_takes_many = false,
@@ -204,11 +221,12 @@ impl Forwarder {
             if !in_force() {
                 return Ok(Next::FilterAgain(sent));
             }
-            let attempt = self.attempt(std::slice::from_ref(&event));
+            let record = self.record(std::slice::from_ref(&event)).await?;
+            let request = filtered_by.client.send_one(&event, self.clock.now());
             let answer = tokio::select! {
                 biased;
                 () = overtaken() => return Ok(Next::FilterAgain(sent)),
-                answer = filtered_by.client.send_one(&event, self.clock.now()) => attempt.record(answer),
+                answer = self.attempt(record, request) => answer,
             };
             if let Next::Stop(ended) = self.settle(vec![id.clone()], answer, report).await? {
                 return Ok(Next::Stop(ended));
@@ -241,8 +259,35 @@ impl Forwarder {
         Ok(Next::GoOn)
     }
 
-    fn attempt<'a>(&'a self, events: &'a [FilteredEvent]) -> Attempt<'a> {
-        Attempt { forwarder: self, events, answered: false }
+    /// Writes down what is about to leave. What cannot be written down does not leave.
+    async fn record(&self, events: &[FilteredEvent]) -> Result<Record, Ended> {
+        let log = Arc::clone(&self.sent_log);
+        let request = sent_log::encode(self.clock.now(), events);
+        let recorded = tokio::task::spawn_blocking(move || log.record(&request?)).await;
+        let recorded = recorded.unwrap_or_else(|panicked| Err(panicked.into()));
+        recorded.map_err(|error| {
+            self.metrics.requested("not_recorded");
+            if self.not_recorded.is_due(error.kind(), Instant::now()) {
+                tracing::error!(
+                    %error,
+                    "nothing is sent, as what leaves cannot be written down in the log of what was sent; \
+                     it waits, and is tried again"
+                );
+            }
+            Ended::NotRecorded
+        })
+    }
+
+    /// Makes the request, and writes down the answer. Nothing leaves before this is polled.
+    async fn attempt(&self, mut record: Record, request: impl Future<Output = Answer>) -> Answer {
+        record.leaves();
+        let answer = request.await;
+        self.metrics.requested(answer.label());
+        match answer {
+            Answer::Later { left: false, .. } => record.nothing_left(),
+            _ => record.answered(answer.label()),
+        }
+        answer
     }
 
     /// Discards what waited too long. Once a day is enough, as days are all that is known.
@@ -270,38 +315,6 @@ impl Forwarder {
         match self.spool.wipe().await {
             Ok(removed) => self.metrics.discarded(Discarded::Policy(Dropped::Disabled), removed),
             Err(_) => tracing::error!("what waits could not be discarded; none of it will be sent"),
-        }
-    }
-}
-
-/// A request on its way. What it was about is written down when it is answered, or when nobody waits for that any
-/// more: it may have left all the same.
-struct Attempt<'a> {
-    forwarder: &'a Forwarder,
-    events: &'a [FilteredEvent],
-    answered: bool,
-}
-
-impl Attempt<'_> {
-    fn record(mut self, answer: Answer) -> Answer {
-        self.answered = true;
-        self.forwarder.metrics.requested(answer.label());
-        if !matches!(answer, Answer::Later { left: false, .. }) {
-            self.write(answer.label());
-        }
-        answer
-    }
-
-    fn write(&self, answer: &str) {
-        let Forwarder { sent_log, clock, .. } = self.forwarder;
-        sent_log.write(clock.now(), answer, self.events);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.write("interrupted");
         }
     }
 }

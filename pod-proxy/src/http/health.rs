@@ -17,6 +17,8 @@ pub(super) struct Health {
     analytics: &'static str,
     /// `untried`, `reachable` or `away`.
     vendor: &'static str,
+    /// `written`, or `failing` if nothing is sent because it cannot be written down before.
+    sent_log: &'static str,
     spool: SpoolHealth,
 }
 
@@ -29,13 +31,15 @@ struct SpoolHealth {
 /// Tells how the proxy is. It answers 200 as long as it takes events.
 pub(super) async fn get_health(State(app): State<App>) -> Json<Health> {
     let refused = app.is_configuration_refused();
+    let unrecorded = app.is_sent_log_failing();
     let held = app.held();
     let vendor = app.vendor_state();
     Json(Health {
-        status: if refused { "degraded" } else { "ok" },
+        status: if refused || unrecorded { "degraded" } else { "ok" },
         configuration: if refused { "refused" } else { "in_force" },
         analytics: if app.live().config.policy.enabled { "on" } else { "off" },
         vendor: vendor.as_str(),
+        sent_log: if unrecorded { "failing" } else { "written" },
         spool: SpoolHealth { entries: held.entries, bytes: held.bytes },
     })
 }

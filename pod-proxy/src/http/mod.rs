@@ -55,9 +55,14 @@ pub(crate) fn metrics_router(app: App) -> Router {
 
 /// The counters in the text format of Prometheus.
 async fn get_metrics(State(app): State<App>) -> ([(axum::http::HeaderName, &'static str); 1], String) {
-    let held = app.held();
-    let metrics = app.metrics();
-    metrics.spool_entries.set(i64::try_from(held.entries).unwrap_or(i64::MAX));
-    metrics.spool_bytes.set(i64::try_from(held.bytes).unwrap_or(i64::MAX));
+    let (held, bounds, metrics) = (app.held(), app.live().config.quota, app.metrics());
+    for (gauge, value) in [
+        (&metrics.spool_entries, held.entries),
+        (&metrics.spool_bytes, held.bytes),
+        (&metrics.spool_max_entries, bounds.max_entries),
+        (&metrics.spool_max_bytes, bounds.max_bytes),
+    ] {
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
 }

@@ -11,7 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::data_point::{REGISTRY, Unit};
-use shared::policy::{Policy, Settings};
+use shared::policy::Policy;
+use shared::settings::Settings;
 
 use crate::app::App;
 

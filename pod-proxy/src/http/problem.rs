@@ -84,7 +84,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Counts each problem, and logs a fault once.
+/// Counts each problem, and logs a fault that lasts once an hour.
 pub(crate) async fn count_problems(
     State(app): State<App>,
     request: Request<axum::body::Body>,
@@ -93,8 +93,10 @@ pub(crate) async fn count_problems(
     let response = next.run(request).await;
     if let Some(Answered(error)) = response.extensions().get() {
         app.metrics().rejected(slug(*error));
-        if let Error::NotKept(reason) = error {
-            tracing::error!(%reason, "an event was not kept");
+        if let Error::NotKept(reason) = *error
+            && app.is_complaint_due(reason)
+        {
+            tracing::error!(%reason, "events are not kept; how many is in the metrics");
         }
     }
     response

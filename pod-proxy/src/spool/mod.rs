@@ -28,7 +28,7 @@ pub const FILE_NAME: &str = "spool.redb";
 const MAX_GROUP: usize = 1_024;
 
 /// Why a report was not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum KeepError {
     /// `max_spool_bytes` or `max_spool_entries` is reached, or the disk is full.
     #[error("there is no room left")]

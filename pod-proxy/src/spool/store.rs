@@ -6,11 +6,13 @@ use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::entry::{Entry, EntryId, Key, decode, merge};
 use super::quota::Held;
+use crate::complaint::Complaint;
 use crate::config::SpoolBounds;
 
 /// Key → (number of the entry, day of arrival since 1970, value).
@@ -38,7 +40,7 @@ pub enum OpenError {
 }
 
 /// Why a change is not on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full.
     #[error("the disk is full")]
@@ -76,6 +78,7 @@ pub(super) struct Store {
     bounds: SpoolBounds,
     held: Held,
     next_number: u64,
+    failed: Complaint<StoreError>,
 }
 
 enum Opening {
@@ -90,21 +93,17 @@ impl Store {
             Opening::Refused(error) => error,
             Opening::Damaged => OpenError::Io { path: path.to_owned(), reason: "it is damaged".to_owned() },
         };
-        match open(path) {
-            Ok((database, held, next_number)) => {
-                let store =
-                    Self { path: path.to_owned(), database: Some(database), bounds, held, next_number };
-                Ok((store, None))
-            }
-            Err(Opening::Refused(error)) => Err(error),
+        let (opened, aside) = match open(path) {
+            Ok(opened) => (opened, None),
+            Err(Opening::Refused(error)) => return Err(error),
             Err(Opening::Damaged) => {
                 let aside = set_aside(path)?;
-                let (database, held, next_number) = open(path).map_err(refused)?;
-                let store =
-                    Self { path: path.to_owned(), database: Some(database), bounds, held, next_number };
-                Ok((store, Some(aside)))
+                (open(path).map_err(refused)?, Some(aside))
             }
-        }
+        };
+        let (database, held, next_number) = opened;
+        let (path, failed) = (path.to_owned(), Complaint::default());
+        Ok((Self { path, database: Some(database), bounds, held, next_number, failed }, aside))
     }
 
     pub(super) fn held(&self) -> Held {
@@ -176,16 +175,24 @@ impl Store {
             transaction.commit()?;
             store.held = held;
             store.next_number = next_number;
+            for change in changes {
+                if let Change::RemoveBefore(first_day) = change
+                    && let Err(error) = remove_set_aside(&store.path, Some(*first_day))
+                {
+                    tracing::error!(%error, "a damaged spool that was set aside cannot be removed");
+                }
+            }
             Ok(outcomes)
         })
     }
 
-    /// Removes everything by removing the file, so that not even unused pages tell what was there. Returns how many
-    /// entries there were.
+    /// Removes everything by removing the file, so that not even unused pages tell what was there, and whatever was set
+    /// aside. Returns how many entries there were.
     pub(super) fn wipe(&mut self) -> Result<usize, StoreError> {
         let removed = self.held.entries;
         self.database = None;
         fs::remove_file(&self.path).map_err(|_| StoreError::Fault)?;
+        remove_set_aside(&self.path, None).map_err(|_| StoreError::Fault)?;
         self.held = Held::default();
         self.guarded(|_, _| Ok(()))?;
         Ok(usize::try_from(removed).unwrap_or(usize::MAX))
@@ -227,8 +234,11 @@ impl Store {
                 Ok(done)
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "the spool failed");
-                Err(if is_disk_full(&error) { StoreError::DiskFull } else { StoreError::Fault })
+                let kind = if is_disk_full(&error) { StoreError::DiskFull } else { StoreError::Fault };
+                if self.failed.is_due(kind, Instant::now()) {
+                    tracing::error!(%error, "the spool failed");
+                }
+                Err(kind)
             }
             Err(_) => Err(StoreError::Fault),
         }
@@ -293,12 +303,39 @@ fn take_stock(database: &Database) -> Result<(Held, u64), redb::Error> {
     Ok((held, next_number))
 }
 
-/// Gives a damaged file another name, so that somebody can look at it.
+/// What a damaged file is called from then on, behind the name of the spool.
+const SET_ASIDE: &str = ".damaged-";
+
+/// Gives a damaged file another name, so that somebody can look at it. It takes the place of an earlier one.
 fn set_aside(path: &Path) -> Result<PathBuf, OpenError> {
-    let name = |n: u32| path.with_extension(format!("redb.damaged-{n}"));
-    let aside = (1..1_000).map(name).find(|aside| !aside.exists()).unwrap_or_else(|| name(1_000));
-    match fs::rename(path, &aside) {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!("{SET_ASIDE}1"));
+    let aside = PathBuf::from(aside);
+    match remove_set_aside(path, None).and_then(|()| fs::rename(path, &aside)) {
         Ok(()) => Ok(aside),
         Err(error) => Err(OpenError::Io { path: path.to_owned(), reason: error.to_string() }),
     }
+}
+
+/// Removes what was set aside and last written to before that day since 1970; all of it without one.
+fn remove_set_aside(path: &Path, before: Option<u32>) -> std::io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    let first = before.map(|day| UNIX_EPOCH + Duration::from_secs(u64::from(day) * 86_400));
+    for file in fs::read_dir(folder)? {
+        let file = file?;
+        let is_aside = file
+            .file_name()
+            .to_str()
+            .is_some_and(|found| found.strip_prefix(name).is_some_and(|rest| rest.starts_with(SET_ASIDE)));
+        let is_due = match first {
+            Some(first) if is_aside => file.metadata()?.modified()? < first,
+            _ => true,
+        };
+        if is_aside && is_due {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use shared::event::{Domain, Event};
+use shared::domain::Domain;
+use shared::event::Event;
 use shared::policy::Policy;
 use shared::pseudonym::Salt;
 
@@ -191,4 +192,32 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
         let aside = folder.path().join("spool.redb.damaged-1");
         assert_eq!(fs::read(aside).unwrap(), bytes, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_was_set_aside_goes_with_a_wipe_with_age_and_with_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let aside = |n: u32| folder.path().join(format!("spool.redb.damaged-{n}"));
+    let open_damaged = || {
+        fs::write(folder.path().join(FILE_NAME), [0x5a; 10_000]).unwrap();
+        Spool::open(folder.path(), BOUNDS).unwrap()
+    };
+    // An earlier version kept many.
+    fs::write(aside(2), "old").unwrap();
+    let spool = open_damaged();
+    assert!(aside(1).exists() && !aside(2).exists(), "one at most");
+
+    let tenth_day = std::time::UNIX_EPOCH + Duration::from_secs(10 * 86_400);
+    fs::File::options().append(true).open(aside(1)).unwrap().set_modified(tenth_day).unwrap();
+    spool.remove_before(10).await.unwrap();
+    assert!(aside(1).exists());
+    spool.remove_before(11).await.unwrap();
+    assert!(!aside(1).exists());
+    spool.close().await;
+
+    let spool = open_damaged();
+    assert!(aside(1).exists());
+    spool.wipe().await.unwrap();
+    assert!(!aside(1).exists());
+    assert!(folder.path().join(FILE_NAME).exists());
 }

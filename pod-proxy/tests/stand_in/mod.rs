@@ -301,6 +301,8 @@ pub struct Process {
     child: Child,
     /// Where it listens.
     pub address: String,
+    /// Where its metrics are, if it serves them.
+    pub metrics: Option<String>,
     log: Arc<Mutex<String>>,
 }
 
@@ -317,12 +319,14 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
-        let address = lines
+        let (address, metrics) = lines
             .find_map(|line| {
                 let line = line.unwrap();
                 log.lock().unwrap().push_str(&line);
                 let (_, address) = line.split_once("listening=")?;
-                Some(address.split(' ').next().unwrap().to_owned())
+                let (_, metrics) = line.split_once("metrics=")?;
+                let metrics = metrics.strip_prefix("Some(").and_then(|metrics| metrics.split(')').next());
+                Some((address.split(' ').next().unwrap().to_owned(), metrics.map(str::to_owned)))
             })
             .unwrap_or_else(|| panic!("it does not say where it listens: {}", log.lock().unwrap()));
         let written = Arc::clone(&log);
@@ -332,7 +336,7 @@ impl Process {
                 written.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        Self { child, address, log }
+        Self { child, address, metrics, log }
     }
 
     /// What it has logged.

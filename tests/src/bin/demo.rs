@@ -153,7 +153,7 @@ async fn print_tables(database: &Database) -> anyhow::Result<()> {
             (Some(family), Some(window)) => {
                 let releases = database.releases(kind, window.start(), window.start(), &[family]).await?;
                 let below = Version::parse("0.5.0").filter(|_| insight == Insight::PodVersions);
-                table::render(&answer(insight, kind, &releases, below))
+                table::render(&answer(insight, kind, &releases, below.map(Into::into)))
             }
             (Some(_), None) => table::render(&answer(insight, kind, &[], None)),
         };

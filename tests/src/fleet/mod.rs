@@ -224,7 +224,7 @@ mod tests {
     use jiff::civil::date;
     use shared::config::parse_toml;
     use shared::event::Event;
-    use shared::policy::Settings;
+    use shared::settings::Settings;
 
     use super::*;
 

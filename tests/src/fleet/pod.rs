@@ -2,7 +2,8 @@
 
 use jiff::civil::Date;
 use rand::{Rng, RngExt};
-use shared::event::{Domain, Observed};
+use shared::domain::Domain;
+use shared::event::Observed;
 use shared::pseudonym::Salt;
 use shared::version::Version;
 

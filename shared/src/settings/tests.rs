@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::parse_toml;
 use crate::data_point::Unit;
+use crate::policy::{Shares, UserLang, UserPlatform, Withheld};
 
 fn resolve(text: &str) -> Settings {
     Settings::resolve(&parse_toml(text).unwrap()).unwrap_or_else(|mistakes| panic!("{mistakes}"))

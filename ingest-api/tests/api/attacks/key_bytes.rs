@@ -1,4 +1,7 @@
-//! What is left of a window: searched for byte by byte in everything that Postgres keeps.
+//! The attack: search everything that Postgres keeps (data directory, write-ahead log, dump, base backup, log) for the
+//! bytes of a closed window's key, in any form, to compute its subjects; or for identifiers.
+//!
+//! It is held off if none is found. The same search finds a key that was kept in a table and deleted there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

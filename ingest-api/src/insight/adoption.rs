@@ -1,0 +1,354 @@
+//! Blocks of versions over time → when each release had been adopted by a half, and by nine in ten. Pure.
+//!
+//! Adopted is a version by those who run it or a newer one, among those who told their version. As with what is below a
+//! version, rounding and folding leave open how many that are; so there is a first window in which the mark may have
+//! been reached, and a first one in which it had been for certain.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::app::AppName;
+use shared::version::Version;
+
+use super::below::{Bounds, Part, Placed, Sides, outwards};
+use super::place::{Place, place};
+use crate::release::{Family, Population};
+use crate::store::releases::Release;
+
+/// How far a version has been adopted.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Adoption {
+    /// `pod` or `direct`.
+    pub population: &'static str,
+    /// The app; absent for the Pod Server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<&'static str>,
+    /// The version.
+    pub version: String,
+    /// The first day of the first window in which it was published; `null` if it is not known to be new in the period:
+    /// where it, or a newer one, was about already.
+    pub first_published: Option<String>,
+    /// Which part ran it or a newer one in the newest window, from 0 to 1, of those who told their version.
+    pub newest: Bounds<f64>,
+    /// When a half did.
+    pub half: Reached,
+    /// When nine in ten did.
+    pub nine_in_ten: Reached,
+}
+
+/// When a mark was reached, as far as the published numbers tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Reached {
+    /// Not before the window that starts on this day; `null` if it may have been before the period, or not at all yet.
+    pub not_before: Option<String>,
+    /// Not after the window that starts on this day; `null` if it is not certain to have been reached.
+    pub not_after: Option<String>,
+    /// Days from the first publication to [`Self::not_before`].
+    pub days_at_least: Option<i32>,
+    /// Days from the first publication to [`Self::not_after`].
+    pub days_at_most: Option<i32>,
+    /// Whether it is out of the question that it has been reached.
+    pub not_yet: bool,
+}
+
+/// The newest version that was published on its own in the newest release that has any: of the Pod Server, or of an app.
+pub fn newest_version(releases: &[Release], population: Population, app: Option<AppName>) -> Option<Version> {
+    let family = if app.is_some() { Family::AppVersions } else { Family::PodVersions };
+    releases.iter().rev().find_map(|release| {
+        let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
+        let versions = blocks.filter_map(|block| match place(&block.label, app) {
+            Place::Exact(version) => Some(version),
+            _ => None,
+        });
+        versions.max()
+    })
+}
+
+/// What was published in a window: with the app that a number is about, if it says one.
+struct Window {
+    start: Date,
+    blocks: Vec<(Option<AppName>, Placed)>,
+}
+
+/// What was published about one software in a window.
+struct Published {
+    start: Date,
+    blocks: Vec<Placed>,
+}
+
+/// Every version that was published on its own, newest first: of each of the apps, or of the Pod Server if there are none.
+pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -> Vec<Adoption> {
+    let software: Vec<Option<AppName>> = match apps {
+        [] => vec![None],
+        apps => apps.iter().copied().map(Some).collect(),
+    };
+    let mut adopted = Vec::new();
+    for population in Population::ALL {
+        let windows = windows(releases, population, family, apps);
+        for app in &software {
+            adopted.extend(of_software(&windows, *app).into_iter().map(|adoption| Adoption {
+                population: population.as_str(),
+                app: app.map(AppName::as_str),
+                ..adoption
+            }));
+        }
+    }
+    adopted
+}
+
+/// The windows in which anything was published. A label is read once, and not once a window.
+fn windows(releases: &[Release], population: Population, family: Family, apps: &[AppName]) -> Vec<Window> {
+    let mut known: HashMap<&str, (Option<AppName>, Place)> = HashMap::new();
+    let read = |label: &str| {
+        let app = apps.iter().copied().find(|app| label.starts_with(app.as_str()));
+        (app, place(label, app.or(apps.first().copied())))
+    };
+    let of =
+        |release: &&Release| release.blocks.iter().any(|b| b.population == population && b.family == family);
+    releases
+        .iter()
+        .filter(of)
+        .map(|release| {
+            let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
+            let blocks = blocks.map(|block| {
+                let (app, place) = *known.entry(&block.label).or_insert_with(|| read(&block.label));
+                (app, (place, block.published))
+            });
+            Window { start: release.window.start(), blocks: blocks.collect() }
+        })
+        .collect()
+}
+
+fn of_software(windows: &[Window], app: Option<AppName>) -> Vec<Adoption> {
+    let published: Vec<Published> = windows
+        .iter()
+        .map(|window| {
+            // What says no app may be about this one.
+            let blocks = window.blocks.iter().filter(|(of, _)| of.is_none() || *of == app);
+            Published { start: window.start, blocks: blocks.map(|(_, placed)| *placed).collect() }
+        })
+        .collect();
+    let versions: BTreeSet<Version> = published
+        .iter()
+        .flat_map(|window| &window.blocks)
+        .filter_map(|(place, _)| match place {
+            Place::Exact(version) => Some(*version),
+            _ => None,
+        })
+        .collect();
+    versions.into_iter().rev().filter_map(|version| of_version(version, &published)).collect()
+}
+
+/// In hundredths.
+const HALF: u64 = 50;
+
+fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
+    let first =
+        published.iter().position(|window| window.blocks.iter().any(|(p, _)| *p == Place::Exact(version)))?;
+    let shares: Vec<_> = published
+        .iter()
+        .map(|window| (window.start, Sides::of(version, &window.blocks).at_or_above()))
+        .collect();
+    let (first_day, _) = shares.get(first)?;
+    let (_, newest) = shares.last()?;
+    // It may have been there for long: if it was when the period began, if a newer one was (it is a late repair of an
+    // old one, or has come back), or if so much was folded that it may have been adopted. The few who are folded
+    // everywhere else leave a version new.
+    let was_there = |share: &Bounds<Part>| share.at_least.reaches(0) || share.at_most.reaches(HALF);
+    let is_new = first > 0 && !shares[..first].iter().any(|(_, share)| was_there(share));
+    let since = is_new.then_some(*first_day);
+    let reached = |percent| {
+        let may = shares.iter().position(|(_, share)| share.at_most.reaches(percent));
+        let surely = shares.iter().position(|(_, share)| share.at_least.reaches(percent));
+        let day = |at: Option<usize>| at.and_then(|at| shares.get(at)).map(|(day, _)| *day);
+        let days = |day: Option<Date>| Some(days_between(since?, day?));
+        let not_before = day(may.filter(|at| *at > 0));
+        let not_after = day(surely);
+        Reached {
+            not_before: not_before.map(|day| day.to_string()),
+            not_after: not_after.map(|day| day.to_string()),
+            days_at_least: days(not_before),
+            days_at_most: days(not_after),
+            not_yet: may.is_none(),
+        }
+    };
+    Some(Adoption {
+        population: "",
+        app: None,
+        version: version.to_string(),
+        first_published: since.map(|day| day.to_string()),
+        newest: outwards(*newest),
+        half: reached(HALF),
+        nine_in_ten: reached(90),
+    })
+}
+
+fn days_between(from: Date, to: Date) -> i32 {
+    // Without a unit to round to, the span of two days is one of days.
+    to.since(from).map_or(0, |span| span.get_days())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shared::event::Observed;
+
+    use super::*;
+    use crate::release::{Tally, Threshold};
+    use crate::store::releases::ReleasedBlock;
+    use crate::window::{Window, WindowKind};
+
+    fn day(n: usize) -> Date {
+        Date::constant(2026, 9, 1).saturating_add(jiff::Span::new().days(n as i64))
+    }
+
+    fn release(n: usize, blocks: &[(&str, u64)]) -> Release {
+        let blocks = blocks.iter().map(|(label, published)| ReleasedBlock {
+            population: Population::Pod,
+            family: Family::PodVersions,
+            label: (*label).to_owned(),
+            published: *published,
+        });
+        Release { window: Window::of_day(WindowKind::Day, day(n)), blocks: blocks.collect() }
+    }
+
+    fn versions(releases: &[Release]) -> Vec<Adoption> {
+        adoption(releases, Family::PodVersions, &[])
+    }
+
+    #[test]
+    fn a_release_is_followed_from_its_first_window_on() {
+        let releases = [
+            release(0, &[("0.4.0", 100)]),
+            release(1, &[("0.4.0", 80), ("0.5.0", 20)]),
+            release(3, &[("0.4.0", 40), ("0.5.0", 60)]),
+            release(7, &[("0.4.0", 5), ("0.5.0", 90), ("other", 10)]),
+        ];
+        let [new, old] = &versions(&releases)[..] else { panic!() };
+        assert_eq!((new.version.as_str(), new.first_published.as_deref()), ("0.5.0", Some("2026-09-02")));
+        let reached = Reached {
+            not_before: Some(day(3).to_string()),
+            not_after: Some(day(3).to_string()),
+            days_at_least: Some(2),
+            days_at_most: Some(2),
+            not_yet: false,
+        };
+        assert_eq!(new.half, reached);
+        // Of at most 92 + 12 who may have it, and 3 who have not, are more than nine in ten; of 88 and 7 + 12, fewer.
+        let perhaps = Reached {
+            not_before: Some(day(7).to_string()),
+            days_at_least: Some(6),
+            not_yet: false,
+            ..Reached::default()
+        };
+        assert_eq!(new.nine_in_ten, perhaps);
+        assert_eq!((&old.first_published, &old.half.not_before), (&None, &None));
+        assert_eq!(old.half.not_after, Some(day(0).to_string()));
+        assert_eq!(old.half.days_at_most, None);
+    }
+
+    #[test]
+    fn a_window_without_numbers_says_nothing_and_who_told_no_version_does_not_count() {
+        let releases = [
+            release(0, &[("0.4.0", 50), ("not_reported", 50)]),
+            release(1, &[]),
+            release(2, &[("0.5.0", 50), ("not_reported", 50)]),
+        ];
+        let adoption = versions(&releases);
+        assert_eq!(adoption[0].newest, Bounds { at_least: 1.0, at_most: 1.0 });
+        assert_eq!(adoption[0].nine_in_ten.days_at_most, Some(0));
+        assert!(versions(&[release(0, &[])]).is_empty());
+    }
+
+    #[test]
+    fn a_version_that_comes_back_and_a_late_repair_of_an_old_one_are_not_new() {
+        let releases = [
+            release(0, &[("0.4.0", 95), ("0.3/other", 5)]),
+            release(1, &[("0.4.0", 80), ("0.5.0", 20)]),
+            release(2, &[("0.4.0", 20), ("0.5.0", 80)]),
+            release(3, &[("0.4.9", 20), ("0.5.0", 80), ("0.3.0", 10)]),
+        ];
+        let adopted = versions(&releases);
+        let first: Vec<_> =
+            adopted.iter().map(|a| (a.version.as_str(), a.first_published.as_deref())).collect();
+        assert_eq!(first, [("0.5.0", Some("2026-09-02")), ("0.4.9", None), ("0.4.0", None), ("0.3.0", None)]);
+        let [_, repair, _, back] = &adopted[..] else { panic!() };
+        for reached in [&repair.half, &repair.nine_in_ten, &back.half, &back.nine_in_ten] {
+            assert_eq!((reached.days_at_least, reached.days_at_most), (None, None));
+        }
+        // Four in five Pods had 0.5.0 before 0.4.9 was there.
+        assert_eq!(repair.half.not_before, Some(day(2).to_string()));
+        assert_eq!((&back.half.not_before, &back.half.not_after), (&None, &Some(day(0).to_string())));
+    }
+
+    #[test]
+    fn what_may_have_been_adopted_while_all_was_folded_is_not_new() {
+        let releases = [release(0, &[("other", 10)]), release(1, &[("0.5.0", 20)])];
+        assert_eq!(versions(&releases)[0].first_published, None);
+        let releases = [release(0, &[("0.4.0", 90), ("other", 10)]), release(1, &[("0.5.0", 20)])];
+        assert_eq!(versions(&releases)[0].first_published.as_deref(), Some("2026-09-02"));
+    }
+
+    /// For each window: which version each Pod has; `None` if it does not tell.
+    fn any_history() -> impl Strategy<Value = Vec<Vec<Option<usize>>>> {
+        let pod = prop_oneof![1 => Just(None), 9 => (0..6usize).prop_map(Some)];
+        prop::collection::vec(prop::collection::vec(pod, 0..60), 1..10)
+    }
+
+    const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "0.4.1-rc.1", "0.4.1", "0.5.0"];
+
+    fn publish(n: usize, pods: &[Option<usize>]) -> Release {
+        let mut tally = Tally::of_pods();
+        for (pod, version) in pods.iter().enumerate() {
+            let version = version.map(|v| Observed::Recognised(Version::parse(VERSIONS[v]).unwrap()));
+            tally.add_pod(pod as i64, version, None);
+        }
+        let published = tally.publish(&Threshold::default());
+        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::PodVersions).unwrap();
+        let blocks: Vec<_> = blocks.iter().map(|block| (block.label(), block.published())).collect();
+        release(n, &blocks)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_true_of_the_reporters_is_within_the_bounds(history in any_history()) {
+            let releases: Vec<_> = history.iter().enumerate().map(|(n, pods)| publish(n, pods)).collect();
+            for adoption in versions(&releases) {
+                let version = VERSIONS.iter().position(|v| *v == adoption.version).unwrap();
+                let first = releases.iter().position(|r| r.blocks.iter().any(|b| b.label == adoption.version)).unwrap();
+                // Where nothing was published, nothing can be told.
+                let told = |n: &usize| !releases[*n].blocks.is_empty();
+                let share = |n: usize| {
+                    let told = history[n].iter().flatten();
+                    (told.clone().filter(|v| **v >= version).count() as f64, told.count() as f64)
+                };
+                let last = (0..releases.len()).rfind(told).unwrap();
+                let (adopted, all) = share(last);
+                if all > 0.0 {
+                    prop_assert!(adoption.newest.at_least <= adopted / all && adopted / all <= adoption.newest.at_most);
+                }
+                for (reached, percent) in [(adoption.half, 50.0), (adoption.nine_in_ten, 90.0)] {
+                    let truly = (0..releases.len()).filter(told).find(|n| {
+                        let (adopted, all) = share(*n);
+                        adopted > 0.0 && adopted * 100.0 >= all * percent
+                    });
+                    prop_assert!(truly.is_none() || !reached.not_yet);
+                    if let (Some(truly), Some(_)) = (truly, &adoption.first_published) {
+                        prop_assert!(first <= truly, "it was adopted before it was called new");
+                    }
+                    prop_assert!(reached.days_at_least.is_none_or(|days| days >= 0));
+                    if let (Some(truly), Some(not_before)) = (truly, reached.not_before) {
+                        prop_assert!(not_before <= day(truly).to_string());
+                    }
+                    if let Some(not_after) = reached.not_after {
+                        prop_assert!(truly.is_some_and(|truly| day(truly).to_string() <= not_after));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The address of a page ⇄ what its reader chose.
+
+use jiff::civil::Date;
+use jiff::{Span, ToSpan};
+use serde::Deserialize;
+use shared::app::AppName;
+use shared::version::Version;
+
+use super::Page;
+use crate::insight::{Cut, Insight};
+use crate::release::Population;
+use crate::window::WindowKind;
+
+/// The query of a page, as it was written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Query {
+    window: Option<String>,
+    period: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    population: Option<String>,
+    app: Option<String>,
+    below: Option<String>,
+    guide: Option<String>,
+}
+
+/// How far a period goes back from the newest release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    Month,
+    Quarter,
+    Half,
+    Year,
+}
+
+impl Back {
+    pub(super) const ALL: [Self; 4] = [Self::Month, Self::Quarter, Self::Half, Self::Year];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Month => "1m",
+            Self::Quarter => "3m",
+            Self::Half => "6m",
+            Self::Year => "1y",
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Month => "1 month",
+            Self::Quarter => "3 months",
+            Self::Half => "6 months",
+            Self::Year => "1 year",
+        }
+    }
+
+    fn span(self) -> Span {
+        match self {
+            Self::Month => 1.month(),
+            Self::Quarter => 3.months(),
+            Self::Half => 6.months(),
+            Self::Year => 1.year(),
+        }
+    }
+}
+
+/// What a reader chose to see.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct View {
+    pub(super) page: Page,
+    /// How long the windows are.
+    pub(crate) kind: WindowKind,
+    /// How far back, unless the days are said.
+    pub(super) back: Back,
+    pub(super) from: Option<Date>,
+    pub(super) to: Option<Date>,
+    pub(crate) population: Population,
+    pub(crate) app: AppName,
+    /// The oldest version that is to go on working.
+    pub(crate) below: Option<Version>,
+    /// Where the guide line of the languages is, in hundredths.
+    pub(super) guide: u8,
+}
+
+impl View {
+    /// What a query chooses; what it does not say is as usual. An empty field of a form says nothing.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub(crate) fn of(page: Page, query: &Query) -> Result<Self, &'static str> {
+        fn read<T>(
+            field: &Option<String>,
+            usual: T,
+            parse: impl Fn(&str) -> Option<T>,
+            right: &'static str,
+        ) -> Result<T, &'static str> {
+            match field.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+                None => Ok(usual),
+                Some(text) => parse(text).ok_or(right),
+            }
+        }
+        let date = |text: &str| text.parse().ok().map(Some);
+        let app = |name: &str| AppName::ALL.into_iter().find(|app| short_name(*app) == name);
+        let back = |text: &str| Back::ALL.into_iter().find(|back| back.as_str() == text);
+        let guide = |text: &str| text.parse().ok().filter(|guide| (1..=99).contains(guide));
+        let version = |text: &str| Version::parse(text).map(Some);
+        Ok(Self {
+            page,
+            kind: read(
+                &query.window,
+                WindowKind::Week,
+                WindowKind::parse,
+                "A window is a day, week or month.",
+            )?,
+            back: read(&query.period, Back::Quarter, back, "A period is 1m, 3m, 6m or 1y.")?,
+            from: read(&query.from, None, date, "The first day is a date such as 2026-11-22.")?,
+            to: read(&query.to, None, date, "The last day is a date such as 2026-11-22.")?,
+            population: read(
+                &query.population,
+                Population::Pod,
+                Population::parse,
+                "A population is pod or direct.",
+            )?,
+            app: read(
+                &query.app,
+                AppName::Web,
+                app,
+                "An app is web, macos, windows, linux, ios, android or desktop.",
+            )?,
+            below: read(&query.below, None, version, "A version looks like 0.4.0 or 0.4.0-rc.1.")?,
+            guide: read(&query.guide, 20, guide, "The guide line is from 1 to 99 %.")?,
+        })
+    }
+
+    /// The first and last day that the period is asked for with, seen from the newest release.
+    pub(crate) fn days(&self, newest: Option<Date>) -> (Option<Date>, Option<Date>) {
+        if self.from.is_some() || self.to.is_some() {
+            return (self.from, self.to);
+        }
+        // Without this day, a month of months would be two.
+        let from = newest.map(|newest| newest.saturating_sub(self.back.span()).saturating_add(1.day()));
+        (from, newest)
+    }
+
+    /// The cut that it asks about, with this version unless it says which.
+    pub(crate) fn cut(&self, usual: Option<Version>) -> Option<Cut> {
+        let app = match self.page {
+            Page::Insight(Insight::PodVersions) => None,
+            Page::Insight(Insight::AppVersions) => Some(self.app),
+            _ => return None,
+        };
+        Some(Cut { app, version: self.below.or(usual)? })
+    }
+
+    /// Whether the reader chooses between the two populations.
+    pub(super) fn has_population(&self) -> bool {
+        matches!(self.page, Page::Insight(Insight::AppVersions | Insight::Platforms | Insight::Languages))
+    }
+
+    /// What is not as usual, as it is written in a query.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let usual = Self::of(self.page, &Query::default()).unwrap_or_else(|_| self.clone());
+        let mut parameters = Vec::new();
+        let mut say = |name, differs: bool, value: String| {
+            if differs {
+                parameters.push((name, value));
+            }
+        };
+        let date = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
+        say("window", self.kind != usual.kind, self.kind.as_str().to_owned());
+        say("period", self.back != usual.back, self.back.as_str().to_owned());
+        say("from", self.from.is_some(), date(self.from));
+        say("to", self.to.is_some(), date(self.to));
+        say("population", self.population != usual.population, self.population.as_str().to_owned());
+        say("app", self.app != usual.app, short_name(self.app).to_owned());
+        say("below", self.below.is_some(), self.below.map(|version| version.to_string()).unwrap_or_default());
+        say("guide", self.guide != usual.guide, self.guide.to_string());
+        parameters
+    }
+
+    /// The address of the page with something else chosen.
+    pub(super) fn href(&self, choose: impl FnOnce(&mut Self)) -> String {
+        let mut other = self.clone();
+        choose(&mut other);
+        address(other.page.path(), &other.parameters())
+    }
+
+    /// The address of the same data in the API.
+    pub(super) fn api(
+        &self,
+        insight: Insight,
+        days: Option<(Date, Date)>,
+        cut: Option<Cut>,
+        csv: bool,
+    ) -> String {
+        let mut parameters = Vec::new();
+        if insight.family().is_some() {
+            parameters.push(("window", self.kind.as_str().to_owned()));
+            if let Some((from, to)) = days {
+                parameters.extend([("from", from.to_string()), ("to", to.to_string())]);
+            }
+        }
+        if let Some(Cut { app, version }) = cut {
+            parameters.extend(app.map(|app| ("app", app.as_str().to_owned())));
+            parameters.push(("below", version.to_string()));
+        }
+        if csv {
+            parameters.push(("format", "csv".to_owned()));
+        }
+        address(&format!("/v1/insights/{}", insight.as_str()), &parameters)
+    }
+}
+
+/// An app in an address.
+pub(super) fn short_name(app: AppName) -> &'static str {
+    app.as_str().trim_start_matches("prose-app-")
+}
+
+/// What is chosen is of closed lists, dates and versions: none has a character that an address would have to escape.
+fn address(path: &str, parameters: &[(&str, String)]) -> String {
+    let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: Page = Page::Insight(Insight::AppVersions);
+
+    #[test]
+    fn what_is_chosen_stays_chosen() {
+        let query = Query {
+            window: Some("day".to_owned()),
+            from: Some("2026-09-01".to_owned()),
+            to: Some(String::new()),
+            app: Some("ios".to_owned()),
+            below: Some(" 1.0.0-rc.1 ".to_owned()),
+            guide: Some("30".to_owned()),
+            ..Query::default()
+        };
+        let view = View::of(PAGE, &query).unwrap();
+        let expected = "/insights/app_versions?window=day&from=2026-09-01&app=ios&below=1.0.0-rc.1&guide=30";
+        assert_eq!(view.href(|_| {}), expected);
+        assert_eq!(View::of(PAGE, &Query::default()).unwrap().href(|_| {}), "/insights/app_versions");
+    }
+
+    #[test]
+    fn what_is_not_right_is_answered_with_what_would_be() {
+        for (guide, right) in
+            [("1", true), ("99", true), ("0", false), ("100", false), ("20%", false), ("-1", false)]
+        {
+            let query = Query { guide: Some(guide.to_owned()), ..Query::default() };
+            assert_eq!(View::of(PAGE, &query).is_ok(), right, "{guide}");
+        }
+        let query = Query { below: Some("latest".to_owned()), ..Query::default() };
+        assert!(View::of(PAGE, &query).is_err());
+    }
+
+    #[test]
+    fn a_month_of_months_is_one() {
+        let query =
+            Query { window: Some("month".to_owned()), period: Some("1m".to_owned()), ..Query::default() };
+        let (from, to) = View::of(PAGE, &query).unwrap().days("2026-10-01".parse().ok());
+        assert_eq!(from.map(|day| day.to_string()).as_deref(), Some("2026-09-02"));
+        assert_eq!(to.map(|day| day.to_string()).as_deref(), Some("2026-10-01"));
+    }
+}

@@ -1,0 +1,279 @@
+//! What everybody in one population said → the blocks of all its families, folded until they give nobody away, each
+//! alone or together. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::event::Observed;
+use shared::locale::Locale;
+use shared::platform::Platform;
+use shared::size::SizeBin;
+use shared::version::Version;
+
+use super::audit::{Budget, Exhausted, Pinned, Table};
+use super::cohort::Cohort;
+use super::family::{AppVersion, Cell, Family, path, tree};
+use super::fold::{Block, Coarseness, OTHER, Tree, fold, fold_coarsely};
+use super::structure::{Relation, essence, relation};
+use super::threshold::{Rule, Threshold};
+
+/// How many blocks a family has at most. Whoever invents Pods and installations makes as many that are safe as they
+/// like, and what is audited grows with the fourth power of it.
+const MOST_BLOCKS: usize = 60;
+
+/// How much is tried before two families that may still tell too much are folded to one block.
+const STEPS: u32 = 150_000;
+
+/// What it costs of that to withhold a block and look at everybody again.
+const STEPS_OF_A_TURN: u32 = 3_000;
+
+/// The distinct reporters of one population, counted by everything that they said.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    rule: Rule,
+    /// The family that only says how many there are.
+    everybody: Family,
+    asked: Vec<Asked>,
+    /// For each combination of values within a Pod: which value of each family (its number there), and how many.
+    counts: Vec<(Vec<u32>, i64, u64)>,
+}
+
+/// The values of one family that occur.
+#[derive(Clone, Debug)]
+struct Asked {
+    family: Family,
+    cells: Vec<Cell>,
+    /// Where each stands in the tree.
+    paths: Vec<Vec<String>>,
+    numbers: BTreeMap<Cell, u32>,
+}
+
+/// Two families, and who is in each pair of values of theirs.
+struct Pair {
+    families: [usize; 2],
+    joint: BTreeMap<(u32, u32), Cohort>,
+}
+
+impl Tally {
+    /// Of installations, none yet.
+    pub fn of_installations() -> Self {
+        Self::new(
+            Rule::Installations,
+            Family::Installations,
+            &[Family::AppVersions, Family::Platforms, Family::Languages],
+        )
+    }
+
+    /// Of Pods, none yet.
+    pub fn of_pods() -> Self {
+        Self::new(Rule::Pods, Family::Pods, &[Family::PodVersions, Family::PodSizes])
+    }
+
+    fn new(rule: Rule, everybody: Family, families: &[Family]) -> Self {
+        let asked = families.iter().map(|family| Asked::new(*family)).collect();
+        Self { rule, everybody, asked, counts: Vec::new() }
+    }
+
+    /// Adds installations of a Pod that said the same.
+    pub fn add_installations(
+        &mut self,
+        pod: i64,
+        (app_version, platform, language): (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>),
+        installations: u64,
+    ) {
+        let cells = [Cell::AppVersion(app_version), Cell::Platform(platform), Cell::Language(language)];
+        self.add(pod, &cells, installations);
+    }
+
+    /// Adds a Pod.
+    pub fn add_pod(&mut self, pod: i64, version: Option<Observed<Version>>, size: Option<SizeBin>) {
+        self.add(pod, &[Cell::PodVersion(version), Cell::PodSize(size)], 1);
+    }
+
+    fn add(&mut self, pod: i64, cells: &[Cell], reporters: u64) {
+        let numbers = self.asked.iter_mut().zip(cells).map(|(asked, cell)| asked.number(*cell)).collect();
+        self.counts.push((numbers, pod, reporters));
+    }
+
+    /// What is published: the blocks of each family, sorted by label. All families hold the same reporters, or none has
+    /// a block.
+    ///
+    /// A block that helps to give somebody away across two families is withheld: folded as if it were not safe. That is
+    /// repeated until nothing is found. It ends, because each turn withholds a label that was not withheld before, and
+    /// a family with everything withheld has one block, which tells nothing.
+    ///
+    /// It ends soon, because no family has more than `MOST_BLOCKS`, and when the budget of what is tried is used up, families that
+    /// have not been cleared are folded to one block, the one with more blocks first.
+    pub fn publish(&self, threshold: &Threshold) -> Vec<(Family, Vec<Block>)> {
+        self.publish_within(threshold, &mut Budget::new(STEPS))
+    }
+
+    fn publish_within(&self, threshold: &Threshold, budget: &mut Budget) -> Vec<(Family, Vec<Block>)> {
+        let trees: Vec<Tree> = (0..self.asked.len()).map(|n| self.tree(n)).collect();
+        let fold_as = |n: usize, by: &Coarseness| fold_coarsely(trees[n].clone(), self.rule, threshold, by);
+        let coarse_enough = |tree| Coarseness::for_blocks(MOST_BLOCKS, tree, self.rule, threshold);
+        let mut coarseness: Vec<Coarseness> = trees.iter().map(coarse_enough).collect();
+        let mut folded: Vec<Vec<Block>> =
+            coarseness.iter().enumerate().map(|(n, coarseness)| fold_as(n, coarseness)).collect();
+        let pairs = self.pairs();
+        let mut unchecked: Vec<bool> = pairs.iter().map(|_| true).collect();
+        while let Some(next) = unchecked.iter().position(|unchecked| *unchecked) {
+            let [a, b] = pairs[next].families;
+            let family = match self.too_much(&pairs[next], &folded, threshold, budget) {
+                Ok(None) => {
+                    unchecked[next] = false;
+                    continue;
+                }
+                Ok(Some((family, label))) => {
+                    coarseness[family].withheld.insert(label);
+                    family
+                }
+                Err(Exhausted) => {
+                    let family = if folded[a].len() >= folded[b].len() { a } else { b };
+                    coarseness[family] = Coarseness::one_block();
+                    family
+                }
+            };
+            folded[family] = fold_as(family, &coarseness[family]);
+            for (pair, unchecked) in pairs.iter().zip(&mut unchecked) {
+                *unchecked |= pair.families.contains(&family);
+            }
+        }
+        let present = self.counts.iter().map(|(_, pod, reporters)| (Cell::Present, *pod, *reporters));
+        let everybody = (self.everybody, fold(tree(present), self.rule, threshold));
+        let families = self.asked.iter().map(|asked| asked.family).zip(folded);
+        std::iter::once(everybody).chain(families).collect()
+    }
+
+    fn tree(&self, n: usize) -> Tree {
+        let cells = &self.asked[n].cells;
+        tree(self.counts.iter().map(|(said, pod, reporters)| (cells[said[n] as usize], *pod, *reporters)))
+    }
+
+    fn pairs(&self) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for b in 1..self.asked.len() {
+            for a in 0..b {
+                let mut joint: BTreeMap<(u32, u32), Vec<(i64, u64)>> = BTreeMap::new();
+                for (said, pod, reporters) in &self.counts {
+                    joint.entry((said[a], said[b])).or_default().push((*pod, *reporters));
+                }
+                let joint = joint.into_iter().map(|(both, by_pod)| (both, Cohort::new(by_pod))).collect();
+                pairs.push(Pair { families: [a, b], joint });
+            }
+        }
+        pairs
+    }
+
+    /// The block that is to be withheld, as the number of its family and its label, if the two families together tell
+    /// too much: the smallest of those that do.
+    fn too_much(
+        &self,
+        pair: &Pair,
+        folded: &[Vec<Block>],
+        threshold: &Threshold,
+        budget: &mut Budget,
+    ) -> Result<Option<(usize, String)>, Exhausted> {
+        let blocks = pair.families.map(|family| &folded[family]);
+        // One block is everybody, and tells nothing of the other family.
+        if blocks.iter().any(|blocks| blocks.len() < 2) {
+            return Ok(None);
+        }
+        budget.spend(STEPS_OF_A_TURN)?;
+        let safe = |cohort: &Cohort| threshold.safe(self.rule, cohort);
+        let pinned = self.table(pair, blocks).pinned(&safe, budget)?;
+        Ok(pinned.and_then(|pinned| smallest(pinned, pair, blocks)))
+    }
+
+    fn table(&self, pair: &Pair, blocks: [&Vec<Block>; 2]) -> Table {
+        let asked = pair.families.map(|family| &self.asked[family]);
+        // In which block each value is.
+        let [rows, columns] = [0, 1].map(|n| asked[n].blocks(blocks[n]));
+        let [height, width] = blocks.map(Vec::len);
+        let mut joint = vec![vec![Vec::new(); width]; height];
+        for ((a, b), cohort) in &pair.joint {
+            if let (Some(row), Some(column)) = (rows[*a as usize], columns[*b as usize]) {
+                joint[row][column].extend(cohort.iter());
+            }
+        }
+        let joint = joint.into_iter().map(|row| row.into_iter().map(Cohort::new).collect()).collect();
+        let mut open = vec![vec![false; width]; height];
+        let mut kin = vec![vec![true; width]; height];
+        let [of_rows, of_columns] = [asked[0].essences(&rows), asked[1].essences(&columns)];
+        for (a, row) in of_rows {
+            for (b, column) in &of_columns {
+                let relation = relation(a, *b);
+                open[row][*column] |= relation != Relation::Apart;
+                kin[row][*column] &= relation == Relation::Kin;
+            }
+        }
+        let mut sets = [asked[0].branches(&rows), asked[1].branches(&columns)];
+        for known in [&open, &kin] {
+            sets[1].extend(known.iter().map(|row| (0..width).filter(|c| row[*c]).collect()));
+            sets[0].extend((0..width).map(|c| (0..height).filter(|r| known[*r][c]).collect()));
+        }
+        let [row_sets, column_sets] = sets;
+        Table { joint, open, row_sets, column_sets }
+    }
+}
+
+impl Asked {
+    fn new(family: Family) -> Self {
+        Self { family, cells: Vec::new(), paths: Vec::new(), numbers: BTreeMap::new() }
+    }
+
+    fn number(&mut self, cell: Cell) -> u32 {
+        *self.numbers.entry(cell).or_insert_with(|| {
+            self.cells.push(cell);
+            self.paths.push(path(cell));
+            self.cells.len() as u32 - 1
+        })
+    }
+
+    /// The block that each value is in.
+    fn blocks(&self, blocks: &[Block]) -> Vec<Option<usize>> {
+        let mut by_leaf: BTreeMap<&str, usize> = BTreeMap::new();
+        for (n, block) in blocks.iter().enumerate() {
+            by_leaf.extend(block.leaves().iter().map(|leaf| (leaf.as_str(), n)));
+        }
+        self.paths.iter().map(|path| by_leaf.get(path.last()?.as_str()).copied()).collect()
+    }
+
+    /// What is known of the values in each block.
+    fn essences(&self, in_block: &[Option<usize>]) -> BTreeSet<(Cell, usize)> {
+        self.cells
+            .iter()
+            .zip(in_block)
+            .filter_map(|(cell, block)| Some((essence(*cell), (*block)?)))
+            .collect()
+    }
+
+    /// Each block, and the blocks of each branch that starts at the root.
+    fn branches(&self, in_block: &[Option<usize>]) -> BTreeSet<BTreeSet<usize>> {
+        let mut branches: BTreeMap<Option<&String>, BTreeSet<usize>> = BTreeMap::new();
+        let mut sets = BTreeSet::new();
+        for (path, block) in self.paths.iter().zip(in_block) {
+            let Some(block) = *block else { continue };
+            sets.insert(BTreeSet::from([block]));
+            branches.entry(path.first()).or_default().insert(block);
+        }
+        sets.extend(branches.into_values());
+        sets
+    }
+}
+
+/// The smallest block that takes part in what is pinned, but for the one that cannot be withheld; of all blocks if
+/// there is no other.
+fn smallest(pinned: Pinned, pair: &Pair, blocks: [&Vec<Block>; 2]) -> Option<(usize, String)> {
+    let of = |sets: [BTreeSet<usize>; 2]| {
+        let of_both = sets.into_iter().zip(blocks).zip(pair.families);
+        of_both
+            .flat_map(|((set, blocks), family)| set.into_iter().map(move |block| (family, &blocks[block])))
+            .filter(|(_, block)| block.label() != OTHER)
+            .min_by_key(|(family, block)| (block.cohort().size(), *family, block.label().to_owned()))
+            .map(|(family, block)| (family, block.label().to_owned()))
+    };
+    of([pinned.rows, pinned.columns]).or_else(|| of(blocks.map(|blocks| (0..blocks.len()).collect())))
+}
+
+#[cfg(test)]
+mod tests;

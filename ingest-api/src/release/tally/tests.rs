@@ -1,0 +1,395 @@
+//! Random populations of real apps, platforms and languages, and an adversary who compares two families.
+
+use shared::app::AppName;
+
+use super::*;
+use crate::release::random::Random;
+
+/// Where the figures that are measured here are told.
+const PAGE: &str = include_str!("../../../PRIVACY.md");
+
+/// Who says what in a random population: apps where they are built for, now and then something that is not told.
+fn installations(seed: u64) -> Tally {
+    let mut random = Random::new(seed);
+    let mut tally = Tally::of_installations();
+    for pod in 0..random.pods() as i64 {
+        // What most of a Pod's installations say is alike.
+        let groups = 1 + random.any(4) as u64;
+        let size = random.pod_size();
+        for group in 0..groups {
+            let n = size / groups + u64::from(group < size % groups);
+            tally.add_installations(pod, said(&mut random), n);
+        }
+    }
+    tally
+}
+
+fn said(random: &mut Random) -> (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>) {
+    const APPS: [AppName; 6] =
+        [AppName::Web, AppName::MacOs, AppName::Ios, AppName::Android, AppName::Windows, AppName::Desktop];
+    const ANYWHERE: [&str; 7] =
+        ["windows-x86_64", "macos-aarch64", "macos-x86_64", "linux-x86_64", "ios", "android", "ipados"];
+    const VERSIONS: [&str; 5] = ["1.0.1", "1.0.0", "0.9.3", "1.1.0", "0.9.0"];
+    const LANGUAGES: [&str; 6] = ["en", "de-DE", "fr", "de-CH", "pt-BR", "eo"];
+    let app = APPS[random.value(APPS.len(), 3)];
+    let version = Version::parse(VERSIONS[random.value(VERSIONS.len(), 3)]).unwrap();
+    let platform = loop {
+        let platform = Platform::parse(ANYWHERE[random.value(ANYWHERE.len(), 3)]).unwrap();
+        if app.platforms().is_none_or(|families| families.contains(&platform.family)) {
+            break platform;
+        }
+    };
+    let told = |random: &mut Random| !random.once_in(15);
+    let language = Locale::parse(LANGUAGES[random.value(LANGUAGES.len(), 3)]).unwrap();
+    let app = told(random).then_some(Observed::Recognised(app));
+    let version = app.map(|_| Observed::Recognised(version));
+    let platform = told(random).then_some(Observed::Recognised(platform));
+    (AppVersion { app, version }, platform, told(random).then_some(Observed::Recognised(language)))
+}
+
+fn pods(seed: u64) -> Tally {
+    let mut random = Random::new(seed);
+    let mut tally = Tally::of_pods();
+    for pod in 0..random.pods() as i64 {
+        let version = ["0.4.1", "0.4.0", "0.3.2", "0.5.0-rc.1"][random.value(4, 3)];
+        let size = SizeBin::of(u32::try_from(random.pod_size()).unwrap());
+        let told = (!random.once_in(9), !random.once_in(9));
+        let version = told.0.then(|| Observed::Recognised(Version::parse(version).unwrap()));
+        tally.add_pod(pod, version, told.1.then_some(size));
+    }
+    tally
+}
+
+fn tally(seed: u64) -> Tally {
+    if seed.is_multiple_of(4) { pods(seed) } else { installations(seed) }
+}
+
+/// Each family folded as if there were no other.
+fn each_alone(tally: &Tally, threshold: &Threshold) -> Vec<Vec<Block>> {
+    (0..tally.asked.len()).map(|n| fold(tally.tree(n), tally.rule, threshold)).collect()
+}
+
+/// The adversary: takes blocks of one family and blocks of another. If those who say one of the first number more than
+/// all those of the second, some of them are outside of the second. That must be so of safe groups only. Returns how
+/// many groups were found out that are not.
+///
+/// This is the condition under which there is a table with given sums (Gale and Ryser), so there is no other way to be
+/// certain of somebody. What everybody knows to be empty is empty, so that knowledge narrows the words for a group and
+/// not the group. None of this is shared with what folds.
+///
+/// The rows are a block, a branch, or all but it, and the columns a block or all but it; if `any`, both are anything.
+fn found_out(tally: &Tally, folded: &[Vec<Block>], threshold: &Threshold, any: bool) -> usize {
+    let mut found = 0;
+    for b in 1..folded.len() {
+        for a in 0..b {
+            let (rows, columns) = (&folded[a], &folded[b]);
+            if rows.is_empty() || columns.len() > 10 || any && rows.len() > 10 {
+                continue;
+            }
+            found += Crossing::new(tally, [a, b], [rows, columns]).found_out(tally.rule, threshold, any);
+        }
+    }
+    found
+}
+
+/// Two families, as sets of blocks in bits.
+struct Crossing {
+    joint: Vec<Vec<Cohort>>,
+    sums: [Vec<u64>; 2],
+    branches: Vec<u32>,
+}
+
+impl Crossing {
+    fn new(tally: &Tally, families: [usize; 2], blocks: [&Vec<Block>; 2]) -> Self {
+        let place = |n: usize, cell: Cell| {
+            let leaf = path(cell).pop().unwrap();
+            blocks[n].iter().position(|block| block.leaves().contains(&leaf)).unwrap()
+        };
+        let mut by_pod = vec![vec![Vec::new(); blocks[1].len()]; blocks[0].len()];
+        let cell = |n: usize, number: u32| tally.asked[families[n]].cells[number as usize];
+        for (said, pod, reporters) in &tally.counts {
+            let [a, b] = families.map(|family| said[family]);
+            by_pod[place(0, cell(0, a))][place(1, cell(1, b))].push((*pod, *reporters));
+        }
+        let joint: Vec<Vec<Cohort>> =
+            by_pod.into_iter().map(|row| row.into_iter().map(Cohort::new).collect()).collect();
+        let mut branches = BTreeMap::<String, u32>::new();
+        for a in &tally.asked[families[0]].cells {
+            *branches.entry(path(*a).swap_remove(0)).or_default() |= 1 << place(0, *a);
+        }
+        let sums = blocks.map(|blocks| blocks.iter().map(|block| block.cohort().size()).collect());
+        Self { joint, sums, branches: branches.into_values().collect() }
+    }
+
+    fn found_out(&self, rule: Rule, threshold: &Threshold, any: bool) -> usize {
+        let bits = |set: u32| (0..32).filter(move |bit| set & (1 << bit) != 0);
+        let every = u32::MAX >> (32 - self.joint.len());
+        let width = self.sums[1].len();
+        let rows: BTreeSet<u32> = if any {
+            (1..=every).collect()
+        } else {
+            let sets = (0..self.joint.len()).map(|row| 1 << row).chain(self.branches.iter().copied());
+            sets.flat_map(|set| [set, every & !set]).filter(|set| *set != 0).collect()
+        };
+        let columns: Vec<u32> = if any {
+            (0..1 << width).collect()
+        } else {
+            let all: u32 = u32::MAX >> (32 - width);
+            (0..width)
+                .map(|column| all & !(1 << column))
+                .chain((0..width).map(|column| 1 << column))
+                .collect()
+        };
+        let mut found = 0;
+        for rows in rows {
+            for &within in &columns {
+                let many: u64 = bits(rows).map(|row| self.sums[0][row]).sum();
+                let few: u64 = bits(within).map(|column| self.sums[1][column]).sum();
+                if many <= few {
+                    continue;
+                }
+                let outside = |row: usize| {
+                    (0..width)
+                        .filter(move |column| within & (1 << column) == 0)
+                        .map(move |column| (row, column))
+                };
+                let fields = || bits(rows).flat_map(outside);
+                if fields().any(|(row, column)| self.joint[row][column].size() > 0)
+                    && !fields().any(|(row, column)| threshold.safe(rule, &self.joint[row][column]))
+                {
+                    let by_pod = fields().flat_map(|(row, column)| self.joint[row][column].iter()).collect();
+                    found += usize::from(!threshold.safe(rule, &Cohort::new(by_pod)));
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn all_families_hold_the_same_reporters_or_none_has_a_block() {
+    let threshold = Threshold::default();
+    let mut published_nothing = 0;
+    for seed in 0..300 {
+        let tally = tally(seed);
+        let totals: BTreeSet<u64> = tally
+            .publish(&threshold)
+            .iter()
+            .map(|(_, blocks)| {
+                assert!(blocks.iter().all(|block| threshold.safe(tally.rule, block.cohort())));
+                blocks.iter().map(|block| block.cohort().size()).sum()
+            })
+            .collect();
+        assert_eq!(totals.len(), 1, "population {seed}: {totals:?}");
+        published_nothing += u64::from(totals.contains(&0));
+    }
+    assert!((1..100).contains(&published_nothing), "{published_nothing}");
+}
+
+#[test]
+fn publishing_again_and_in_another_order_gives_the_same() {
+    for seed in 0..100 {
+        let tally = tally(seed);
+        let mut turned = Tally { counts: Vec::new(), ..tally.clone() };
+        for asked in &mut turned.asked {
+            *asked = Asked::new(asked.family);
+        }
+        for (said, pod, reporters) in tally.counts.iter().rev() {
+            let cells: Vec<_> =
+                said.iter().zip(&tally.asked).map(|(n, asked)| asked.cells[*n as usize]).collect();
+            turned.add(*pod, &cells, *reporters);
+        }
+        let threshold = Threshold::default();
+        assert_eq!(tally.publish(&threshold), turned.publish(&threshold), "population {seed}");
+    }
+}
+
+#[test]
+fn two_families_together_give_nobody_away() {
+    let threshold = Threshold::default();
+    let mut alone = 0;
+    for seed in 0..300 {
+        let tally = tally(seed);
+        let published: Vec<_> =
+            tally.publish(&threshold).into_iter().skip(1).map(|(_, blocks)| blocks).collect();
+        assert_eq!(found_out(&tally, &published, &threshold, false), 0, "population {seed}");
+        alone += usize::from(found_out(&tally, &each_alone(&tally, &threshold), &threshold, false) > 0);
+    }
+    let unions = (0..100).filter(|seed| {
+        let tally = tally(*seed);
+        let published: Vec<_> =
+            tally.publish(&threshold).into_iter().skip(1).map(|(_, blocks)| blocks).collect();
+        found_out(&tally, &published, &threshold, true) > 0
+    });
+    let sentence = format!(
+        "In 300 random populations nothing is found afterwards, and in {alone} of them something is found before."
+    );
+    assert!(PAGE.replace('\n', " ").contains(&sentence), "{sentence}");
+    let unions = unions.count();
+    let sentence = format!("in {unions} of 100 random populations a group shows that is too small");
+    assert!(PAGE.replace("\n ", "").contains(&sentence), "{sentence}");
+    assert!(alone > 40, "the adversary must win where families are folded alone, and did {alone} times");
+}
+
+/// How often something published changes when one installation comes. What the page says is what is measured here.
+#[test]
+fn one_more_installation_changes_what_is_published_as_often_as_the_page_says() {
+    let threshold = Threshold::default();
+    let (mut tried, mut total_changed, mut any_changed, mut blocks_changed) = (0u32, 0u32, 0u32, 0u32);
+    for seed in 0..300 {
+        let before = installations(seed);
+        let published = |tally: &Tally| -> Vec<(Family, Vec<(String, u64)>)> {
+            let numbers = |block: &Block| (block.label().to_owned(), block.published());
+            tally
+                .publish(&threshold)
+                .iter()
+                .map(|(f, blocks)| (*f, blocks.iter().map(numbers).collect()))
+                .collect()
+        };
+        let then = published(&before);
+        if then[0].1.is_empty() {
+            continue;
+        }
+        let mut after = before.clone();
+        let mut random = Random::new(u64::MAX - seed);
+        let (_, pod, _) = before.counts[random.any(before.counts.len())];
+        after.add_installations(pod, said(&mut random), 1);
+        let now = published(&after);
+        let labels = |published: &[(Family, Vec<(String, u64)>)]| -> Vec<Vec<String>> {
+            published.iter().map(|(_, of)| of.iter().map(|(label, _)| label.clone()).collect()).collect()
+        };
+        tried += 1;
+        total_changed += u32::from(then[0] != now[0]);
+        any_changed += u32::from(then != now);
+        blocks_changed += u32::from(labels(&then) != labels(&now));
+    }
+    let percent = |n: u32| (100 * n + tried / 2) / tried;
+    let sentence = format!(
+        "the total changes in {} %, any number at all in {} %, and which blocks there are in {} %",
+        percent(total_changed),
+        percent(any_changed),
+        percent(blocks_changed),
+    );
+    println!("{tried} populations: {sentence}");
+    assert!(PAGE.replace('\n', " ").contains(&sentence), "{sentence}");
+}
+
+/// What somebody makes who invents Pods that declare no size: as many versions and languages as are just safe. Each
+/// Pod has four installations with each value, and which goes with which differs, so that crossings are small.
+fn invented(values: usize) -> Tally {
+    let letters: Vec<String> =
+        ('a'..='z').flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}"))).collect();
+    let languages: Vec<Locale> = letters
+        .iter()
+        .filter_map(|language| Locale::parse(language))
+        .flat_map(|language| {
+            let of = |region: &str| Locale::parse(&format!("{}-{region}", language.language()));
+            ["US", "DE", "CH", "FR", "BR", "JP", "IN", "GB", "AT", "MX", "AR", "ES"].map(of)
+        })
+        .flatten()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .take(values)
+        .collect();
+    assert_eq!(languages.len(), values, "different languages");
+    let mut tally = Tally::of_installations();
+    for (pod, turn, value) in (0..5)
+        .flat_map(|pod| (0..4).map(move |turn| (pod, turn)))
+        .flat_map(|(pod, turn)| (0..values).map(move |value| (pod, turn, value)))
+    {
+        let version = Version::parse(&format!("1.{}.{}", value / 9, value % 9)).unwrap();
+        let app = AppVersion {
+            app: Some(Observed::Recognised(AppName::Web)),
+            version: Some(Observed::Recognised(version)),
+        };
+        let platform = Some(Observed::Recognised(Platform::parse("web").unwrap()));
+        let language = languages[(value * 7 + turn * 97 + pod * 389) % values];
+        tally.add_installations(pod as i64, (app, platform, Some(Observed::Recognised(language))), 1);
+    }
+    tally
+}
+
+/// Counted in steps, because time depends on the machine: a step reads a table of at most [`MOST_BLOCKS`] by as many.
+#[test]
+fn what_a_network_invents_is_audited_within_the_bound() {
+    let threshold = Threshold::default();
+    for (values, most_steps) in [(1_200, 0), (MOST_BLOCKS, STEPS)] {
+        let tally = invented(values);
+        let alone: Vec<usize> = each_alone(&tally, &threshold).iter().map(Vec::len).collect();
+        assert_eq!(alone, [values, 1, values], "each alone");
+        let mut budget = Budget::new(STEPS);
+        let start = std::time::Instant::now();
+        let published = tally.publish_within(&threshold, &mut budget);
+        let blocks: Vec<usize> = published.iter().map(|(_, blocks)| blocks.len()).collect();
+        let steps = STEPS - budget.steps();
+        println!("{alone:?} → {blocks:?} blocks in {steps} steps, {:?}", start.elapsed());
+        assert!(steps <= most_steps, "{steps}");
+        assert!(blocks.iter().all(|blocks| (1..=MOST_BLOCKS).contains(blocks)), "{blocks:?}");
+        let total = |blocks: &Vec<Block>| blocks.iter().map(|block| block.cohort().size()).sum::<u64>();
+        assert!(published.iter().all(|(_, blocks)| total(blocks) == 5 * 4 * values as u64));
+    }
+}
+
+/// What has not been tried is not published: with less and less to spend, families become one block, and no two of them
+/// give anybody away.
+#[test]
+fn what_cannot_be_tried_is_folded_to_one_block() {
+    let threshold = Threshold::default();
+    let mut folded = 0;
+    for seed in 0..60 {
+        let tally = tally(seed);
+        for steps in [0, 4_000, 8_000] {
+            let published: Vec<_> = tally
+                .publish_within(&threshold, &mut Budget::new(steps))
+                .into_iter()
+                .skip(1)
+                .map(|(_, blocks)| blocks)
+                .collect();
+            assert_eq!(
+                found_out(&tally, &published, &threshold, false),
+                0,
+                "population {seed}, {steps} steps"
+            );
+            let more_than_one = published.iter().filter(|blocks| blocks.len() > 1).count();
+            assert!(steps > 0 || more_than_one <= 1, "population {seed}: nothing was tried");
+            folded += usize::from(more_than_one < published.len());
+        }
+    }
+    assert!(folded > 60, "{folded}");
+}
+
+/// As many blocks as a large fleet can have: what a close costs on top of counting.
+#[test]
+fn a_release_with_many_blocks_is_cheap() {
+    let mut random = Random::new(1);
+    let mut tally = Tally::of_installations();
+    let platforms: Vec<Platform> = ["windows", "macos", "linux", "ios", "android"]
+        .iter()
+        .flat_map(|family| {
+            ["x86_64", "aarch64", "arm"].map(|of| Platform::parse(&format!("{family}-{of}")).unwrap())
+        })
+        .collect();
+    let languages: Vec<Locale> = ["en", "de", "fr", "es", "pt", "it", "nl", "pl", "ja", "ko"]
+        .iter()
+        .flat_map(|language| ["US", "DE", "CH"].map(|of| Locale::parse(&format!("{language}-{of}")).unwrap()))
+        .collect();
+    for _ in 0..40_000 {
+        let version = format!("1.{}.{}", random.any(10), random.any(5));
+        let app = AppVersion {
+            app: Some(Observed::Recognised(AppName::Web)),
+            version: Some(Observed::Recognised(Version::parse(&version).unwrap())),
+        };
+        let platform = platforms[random.value(platforms.len(), 2)];
+        let language = languages[random.value(languages.len(), 2)];
+        let said = (app, Some(Observed::Recognised(platform)), Some(Observed::Recognised(language)));
+        tally.add_installations(random.any(2_000) as i64, said, 1 + random.any(3) as u64);
+    }
+    let start = std::time::Instant::now();
+    let mut budget = Budget::new(STEPS);
+    let published = tally.publish_within(&Threshold::default(), &mut budget);
+    let blocks: usize = published.iter().map(|(_, blocks)| blocks.len()).sum();
+    let steps = STEPS - budget.steps();
+    println!("{blocks} blocks of 80,000 installations in {steps} steps, {:?}", start.elapsed());
+    assert!(blocks > 80, "{blocks}");
+    assert!(steps < STEPS / 2, "{steps}: what is not invented must not come near the bound");
+}

@@ -1,0 +1,51 @@
+//! The attack: take the total of one insight from that of another. The difference are those whose operator does not
+//! share the one but shares the other.
+//!
+//! It is held off if the totals of all families of installations differ by no more than rounding does.
+
+use ingest_api::release::bounds;
+use serde_json::Value;
+
+use super::*;
+use crate::support::proxied;
+
+/// Ten Pods with six installations each; one of them does not share the platform.
+fn events() -> Vec<Value> {
+    let mut events = Vec::new();
+    for pod in 0..10 {
+        for n in 0..6 {
+            let mut event = proxied(pod, n, "1.0.0", "macos", "en");
+            if pod == 3 {
+                event["origin"]["app"].as_object_mut().unwrap().remove("platform");
+            }
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// How many installations are certain to be missing from the platforms.
+async fn attack(defence: Defence) -> u64 {
+    let service = Service::start().await;
+    service.report(&events()).await;
+    let mut platforms = published(&service, "platforms").await;
+    let installations = published(&service, "installations").await;
+    service.app.shutdown().await;
+    if defence == Defence::Off {
+        // Only those who told are counted.
+        platforms = BTreeMap::from([("macos".to_owned(), 54)]);
+    }
+    let least: u64 = installations.values().map(|number| bounds(*number).0).sum();
+    let most: u64 = platforms.values().map(|number| bounds(*number).1).sum();
+    least.saturating_sub(most)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_missing_from_an_insight() {
+    assert_eq!(attack(Defence::On).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_those_who_did_not_tell_they_stand_out() {
+    assert!(attack(Defence::Off).await > 0);
+}

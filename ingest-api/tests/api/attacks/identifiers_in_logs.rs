@@ -1,0 +1,115 @@
+//! The attack: read the logs, after making everything fail that can, in the hope of an identifier or an address.
+//!
+//! It is held off if no identifier, domain, address, token, subject or text of a request is in what is logged, at any
+//! level, on any of these ways.
+
+use std::sync::{Mutex, Once};
+
+use ingest_api::keys::KeyDirectory;
+use shared::pseudonym::UserHash;
+
+use super::*;
+use crate::support::{domain, proxied};
+
+/// All that this process logs, of all tests.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Captured;
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn capture() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(|| Captured)
+            .init();
+    });
+}
+
+const CANARY: &str = "CANARY-4711";
+const FORWARDED: &str = "203.0.113.77";
+
+/// Makes requests fail in every way, and returns what is found in the log.
+async fn attack(defence: Defence) -> Vec<String> {
+    capture();
+    let service = Service::start().await;
+    let event = proxied(77, 1, "1.0.0", "macos", "en");
+    let id = |name: &str| event["origin"]["pod"][name].as_str().unwrap().to_owned();
+    let mut broken = event.clone();
+    broken["origin"]["pod"]["user_hash"] = CANARY.into();
+    let mut wrong = event.clone();
+    wrong["origin"]["app"]["version"] = serde_json::json!({ CANARY: 1 });
+    let path = "/_api/cloud/v1/analytics/event";
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-forwarded-for", FORWARDED),
+        ("user-agent", CANARY),
+        ("cookie", CANARY),
+    ];
+    let send = async |method: &str, path: &str, body: String| {
+        service.send(method, path, &headers, body.as_bytes()).await.status
+    };
+    assert_eq!(send("POST", path, event.to_string()).await, 204);
+    assert_eq!(send("POST", path, broken.to_string()).await, 422);
+    assert_eq!(send("POST", path, wrong.to_string()).await, 422);
+    assert_eq!(send("POST", path, format!("{{\"{CANARY}\":")).await, 400);
+    assert_eq!(send("PUT", path, event.to_string()).await, 405);
+    assert_eq!(send("GET", &format!("/{CANARY}/{}", id("domain_hash")), String::new()).await, 404);
+    assert_eq!(send("POST", path, CANARY.repeat(100_000)).await, 413);
+    assert_eq!(service.get(&format!("/v1/insights/{CANARY}"), Some(CANARY)).await.status, 401);
+
+    // Rows that cannot be written: the database says in its error what it was given.
+    let window = service.database().open_windows().await.unwrap()[0];
+    let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(window.window).unwrap().unwrap();
+    let refuse =
+        format!("ALTER TABLE intake.w{}_installation ADD CHECK (subject IS NULL) NOT VALID", window.id);
+    let _ = service.query(&refuse).await;
+    assert_eq!(send("POST", path, event.to_string()).await, 503);
+    // A window that cannot be closed, and one without its key.
+    service
+        .query("INSERT INTO release.closed_window VALUES ('day', '2026-11-22', '2026-11-23') RETURNING kind")
+        .await
+        .unwrap();
+    service.set_clock("2026-11-23T08:00:00Z");
+    assert!(service.app.run_jobs().await.is_err());
+    if defence == Defence::Off {
+        tracing::warn!(%event, from = FORWARDED, "an event that is logged as it came");
+    }
+    service.app.shutdown().await;
+
+    let subject = key.tag(UserHash::of_device("u", &domain(77), "1").as_bytes());
+    let secrets = [
+        CANARY.to_owned(),
+        FORWARDED.to_owned(),
+        domain(77),
+        id("domain_hash"),
+        id("user_hash"),
+        subject.to_string(),
+    ];
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    assert!(log.contains("a group of reports could not be written"), "failures are logged");
+    let found = secrets.into_iter().filter(|secret| log.contains(secret)).collect();
+    if defence == Defence::Off {
+        LOG.lock().unwrap().clear();
+    }
+    found
+}
+
+/// One after the other: they read the same log.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_sent_is_in_the_log_but_where_somebody_logs_it() {
+    assert_eq!(attack(Defence::On).await, [""; 0]);
+    assert_eq!(attack(Defence::Off).await.len(), 3, "the address, and two identifiers");
+}

@@ -1,0 +1,51 @@
+//! The attack: know a whole population, and see in the next window's numbers that one installation has come.
+//!
+//! It is held off if no number changes; or, where one is at a boundary of rounding, as seldom as `PRIVACY.md` says
+//! (`release::tally::tests` measures it). A population that does not change publishes the same numbers each day.
+
+use ingest_api::release::round;
+
+use super::*;
+use crate::support::{proxied, ten_pods};
+
+/// How much the total changes from one day to the next, when that many installations come.
+async fn attack(defence: Defence, come: u32) -> u64 {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T12:00:00Z");
+    let mut next = ten_pods(6);
+    next.extend((0..come).map(|n| proxied(3, 100 + n, "1.0.0", "macos-aarch64", "de-CH")));
+    service.report(&next).await;
+    service.set_clock("2026-11-24T12:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let days = [
+        service.released(WindowKind::Day, "2026-11-22").await,
+        service.released(WindowKind::Day, "2026-11-23").await,
+    ];
+    service.app.shutdown().await;
+    assert!(come > 1 || days[0] == days[1], "all numbers: {days:?}");
+    let exact = [60, 60 + u64::from(come)];
+    let total = |day: usize| match defence {
+        Defence::On => days[day].iter().find(|block| block.1 == "installations").unwrap().3,
+        // Exact numbers; rounded, they are those that are published.
+        Defence::Off => exact[day],
+    };
+    assert_eq!(exact.map(round), [0, 1].map(|day: usize| days[day][1].3));
+    total(1) - total(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_population_that_does_not_change_publishes_the_same_numbers() {
+    assert_eq!(attack(Defence::On, 0).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_installation_more_changes_nothing() {
+    assert_eq!(attack(Defence::On, 1).await, 0);
+    assert_eq!(attack(Defence::On, 3).await, 5, "across a boundary of rounding, it does");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_rounding_it_shows() {
+    assert_eq!(attack(Defence::Off, 1).await, 1);
+}

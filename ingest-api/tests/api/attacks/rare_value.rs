@@ -1,0 +1,57 @@
+//! The attack: have one installation report a value that nobody else has (a version, a locale, a name), and look for
+//! it in whatever is answered, or see whether others do so.
+//!
+//! It is held off if the value is in no release and no answer, as it was written or in its normal form.
+
+use super::*;
+use crate::support::{proxied, ten_pods};
+
+/// Values that are rare, and texts that are none.
+const RARE: [&str; 7] =
+    ["7.31.4-rc.9", "7.31", "eo-AQ", "netbsd", "riscv64", "CANARY-host.example", "7.31.4-rc.9+alice.laptop"];
+
+/// Which of them are found.
+async fn attack(defence: Defence) -> Vec<&'static str> {
+    let service = Service::start().await;
+    let mut events = ten_pods(6);
+    events.extend((0..10).flat_map(|pod| (50..54).map(move |n| proxied(pod, n, "1.0.1", "windows", "fr"))));
+    events.push(proxied(1, 100, "7.31.4-rc.9+alice.laptop", "netbsd-riscv64", "eo-AQ"));
+    let mut named = proxied(1, 101, "CANARY-host.example", "CANARY-host.example", "CANARY-host.example");
+    named["origin"]["app"]["name"] = "CANARY-host.example".into();
+    events.push(named);
+    service.report(&events).await;
+    let mut answers = match defence {
+        Defence::On => String::new(),
+        // Every value that was reported, as a release without folding has it.
+        Defence::Off => RARE.concat(),
+    };
+    service.set_clock("2026-12-02T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let token = service.token().await;
+    for insight in ["app_versions", "platforms", "languages", "reach", "pod_versions", "pod_sizes", "pods"] {
+        for format in ["json", "csv"] {
+            for window in ["day", "week", "month"] {
+                let path = format!(
+                    "/v1/insights/{insight}?window={window}&format={format}&from=2026-11-01&to=2026-12-01"
+                );
+                let answer = service.get(&path, Some(&token)).await;
+                assert_eq!(answer.status, 200);
+                answers += &answer.body;
+            }
+        }
+    }
+    answers += &service.query("SELECT b::text FROM release.block b").await.unwrap().concat();
+    assert!(answers.contains("macos-aarch64"), "what is not rare is there");
+    service.app.shutdown().await;
+    RARE.into_iter().filter(|rare| answers.contains(rare)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rare_value_is_found_nowhere() {
+    assert_eq!(attack(Defence::On).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_folding_it_is_found() {
+    assert_eq!(attack(Defence::Off).await, RARE);
+}

@@ -1,0 +1,124 @@
+//! What was measured, each number beside the limit that was measured in the same run, and the goal → a table in Markdown.
+
+use std::fmt;
+
+/// Which numbers are good.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// The number itself is at most so much.
+    AtMost(f64),
+    /// The number itself is at least so much.
+    AtLeast(f64),
+    /// Its ratio to the limit is at most so much.
+    RatioAtMost(f64),
+    /// Its ratio to the limit is at least so much.
+    RatioAtLeast(f64),
+    /// None; it is there to be looked at.
+    None,
+}
+
+/// One number that was measured.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What it is.
+    pub what: String,
+    /// In which unit, both it and the limit.
+    pub unit: &'static str,
+    /// How much.
+    pub found: f64,
+    /// What it is compared with, measured in the same run.
+    pub limit: Option<f64>,
+    /// Which numbers are good.
+    pub goal: Goal,
+}
+
+impl Row {
+    /// How it compares with its limit.
+    pub fn ratio(&self) -> Option<f64> {
+        self.limit.filter(|limit| *limit > 0.0).map(|limit| self.found / limit)
+    }
+
+    /// Whether the goal is met; nothing if there is none. A ratio to nothing meets no goal.
+    pub fn is_met(&self) -> Option<bool> {
+        let ratio = self.ratio();
+        match self.goal {
+            Goal::AtMost(most) => Some(self.found <= most),
+            Goal::AtLeast(least) => Some(self.found >= least),
+            Goal::RatioAtMost(most) => Some(ratio.is_some_and(|ratio| ratio <= most)),
+            Goal::RatioAtLeast(least) => Some(ratio.is_some_and(|ratio| ratio >= least)),
+            Goal::None => None,
+        }
+    }
+}
+
+/// The numbers of a benchmark.
+#[derive(Clone, Debug, Default)]
+pub struct Table(pub Vec<Row>);
+
+impl Table {
+    /// Adds a number.
+    pub fn row(
+        &mut self,
+        what: impl Into<String>,
+        unit: &'static str,
+        found: f64,
+        limit: Option<f64>,
+        goal: Goal,
+    ) {
+        self.0.push(Row { what: what.into(), unit, found, limit, goal });
+    }
+
+    /// How many goals are missed.
+    pub fn missed(&self) -> usize {
+        self.0.iter().filter(|row| row.is_met() == Some(false)).count()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| What | measured | limit | ratio | goal | |")?;
+        writeln!(f, "| --- | ---: | ---: | ---: | ---: | --- |")?;
+        for row in &self.0 {
+            let Row { what, unit, found, limit, goal } = row;
+            let limit = limit.map_or_else(|| "–".to_owned(), |limit| format!("{} {unit}", short(limit)));
+            let ratio = row.ratio().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let goal = match goal {
+                Goal::AtMost(most) => format!("≤ {} {unit}", short(*most)),
+                Goal::AtLeast(least) => format!("≥ {} {unit}", short(*least)),
+                Goal::RatioAtMost(most) => format!("ratio ≤ {most}"),
+                Goal::RatioAtLeast(least) => format!("ratio ≥ {least}"),
+                Goal::None => "–".to_owned(),
+            };
+            let verdict = row.is_met().map_or("", |met| if met { "met" } else { "MISSED" });
+            writeln!(f, "| {what} | {} {unit} | {limit} | {ratio} | {goal} | {verdict} |", short(*found))?;
+        }
+        Ok(())
+    }
+}
+
+/// Three digits, more or less.
+pub fn short(number: f64) -> String {
+    match number.abs() {
+        size if size >= 100.0 || number.fract() == 0.0 => format!("{number:.0}"),
+        size if size >= 10.0 => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_missed_by_what_is_beyond_it_and_by_a_ratio_to_nothing() {
+        let met = |found, limit, goal| Row { what: String::new(), unit: "s", found, limit, goal }.is_met();
+        assert_eq!(met(2.0, None, Goal::AtMost(2.0)), Some(true));
+        assert_eq!(met(2.1, None, Goal::AtMost(2.0)), Some(false));
+        assert_eq!(met(1.9, None, Goal::AtLeast(2.0)), Some(false));
+        assert_eq!(met(9.0, Some(10.0), Goal::RatioAtLeast(0.9)), Some(true));
+        assert_eq!(met(8.9, Some(10.0), Goal::RatioAtLeast(0.9)), Some(false));
+        assert_eq!(met(16.0, Some(10.0), Goal::RatioAtMost(1.5)), Some(false));
+        assert_eq!(met(1.0, None, Goal::RatioAtMost(1.5)), Some(false));
+        assert_eq!(met(1.0, None, Goal::None), None);
+    }
+}

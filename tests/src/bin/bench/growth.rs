@@ -1,0 +1,155 @@
+//! What open windows cost on disk and how long a close takes, for more and more installations.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use e2e::bench::{Goal, Server, Table};
+use e2e::load::{Crowd, Load};
+use ingest_api::store::open_windows::StoredWindow;
+use ingest_api::window::{Window, WindowKind};
+use shared::clock::{Clock, SystemClock};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
+
+use crate::service::{BASE_PATH, Service, send};
+
+/// How many installations.
+pub(crate) const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
+/// How many installations a Pod has on average.
+const PER_POD: u64 = 25;
+/// From this size on, goals hold: below, a fixed cost of some milliseconds is all that there is.
+const GOALS_FROM: u64 = 5_000_000;
+
+pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Table> {
+    let mut table = Table::default();
+    for size in sizes {
+        one_size(binary, *size, &mut table).await.with_context(|| format!("{size} installations"))?;
+    }
+    Ok(table)
+}
+
+async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result<()> {
+    let service = Service::start(binary).await?;
+    let installations = NonZeroU64::new(size).context("installations")?;
+    let pods = NonZeroU64::new(size.div_ceil(PER_POD)).context("Pods")?;
+    let load = Load {
+        address: service.address,
+        base_path: BASE_PATH.to_owned(),
+        crowd: Crowd::new(1, installations, pods),
+        first: 0,
+        events: size,
+        time: Duration::from_secs(600),
+        connections: NonZeroU32::new(8).context("connections")?,
+        batch: NonZeroU32::new(500),
+        rate: None,
+    };
+    let measured = send(&load).await?;
+    ensure!(measured.events == size, "not all events were acknowledged");
+    let named = |what: &str| format!("{size} installations: {what}");
+    table.row(
+        named("all of them reported, in batches"),
+        "s",
+        measured.elapsed.as_secs_f64(),
+        None,
+        Goal::None,
+    );
+
+    let window = Window::containing(WindowKind::Day, SystemClock.now());
+    let stored = service.database.open_window(window).await?.context("the day is open")?;
+    service.database.merge_window(&stored).await?;
+    let mut connection = service.options.clone().connect().await?;
+    let bare = Bare::measure(&mut connection, &stored).await?;
+    ensure!(bare.rows == size, "{} installations are counted", bare.rows);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    table.row(
+        named("disk for each in one window"),
+        "bytes",
+        bare.bytes as f64 / size as f64,
+        None,
+        Goal::AtMost(60.0),
+    );
+    let goal = |goal| if size >= GOALS_FROM { goal } else { Goal::None };
+    table.row(named("dropping their table"), "ms", bare.drop.as_secs_f64() * 1e3, None, Goal::AtMost(50.0));
+
+    let (close, peak_mb) = close(binary, &service, window).await?;
+    let (sql, scan) = (bare.sql.as_secs_f64(), bare.scan.as_secs_f64());
+    let what = named("close, beside distinct and one family in plain SQL");
+    table.row(what, "s", close.as_secs_f64(), Some(sql), goal(Goal::RatioAtMost(2.0)));
+    table.row(
+        named("close, beside a bare count(*)"),
+        "s",
+        close.as_secs_f64(),
+        Some(scan),
+        goal(Goal::RatioAtMost(10.0)),
+    );
+    table.row(named("peak memory of the close"), "MB", peak_mb, None, Goal::AtMost(200.0));
+    Ok(())
+}
+
+/// What Postgres needs by itself.
+struct Bare {
+    rows: u64,
+    bytes: i64,
+    scan: Duration,
+    sql: Duration,
+    drop: Duration,
+}
+
+impl Bare {
+    async fn measure(connection: &mut PgConnection, window: &StoredWindow) -> anyhow::Result<Self> {
+        let table = format!("intake.w{}_installation", window.id);
+        run(connection, &format!("VACUUM ANALYZE {table}")).await?;
+        let start = Instant::now();
+        let count = sqlx::query(AssertSqlSafe(format!(
+            "SELECT count(*) AS n, pg_relation_size('{table}') AS bytes FROM {table}"
+        )));
+        let row = count.fetch_one(&mut *connection).await?;
+        let (scan, rows, bytes) = (start.elapsed(), row.try_get::<i64, _>("n")?, row.try_get("bytes")?);
+
+        let start = Instant::now();
+        run(
+            connection,
+            &format!(
+                "CREATE TABLE intake.bare AS SELECT subject, proxied, max(pod) AS pod, max(app_version) AS app_version,
+                        max(language) AS language, max(platform) AS platform FROM {table} GROUP BY subject, proxied"
+            ),
+        )
+        .await?;
+        run(
+            connection,
+            "SELECT count(*) FROM (SELECT platform, pod, count(*) FROM intake.bare GROUP BY platform, pod) AS counted",
+        )
+        .await?;
+        let sql = start.elapsed();
+        run(connection, "CHECKPOINT").await?;
+        let start = Instant::now();
+        run(connection, "DROP TABLE intake.bare").await?;
+        let drop = start.elapsed();
+        Ok(Self { rows: u64::try_from(rows)?, bytes, scan, sql, drop })
+    }
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await?;
+    Ok(())
+}
+
+/// Closes a window as an operator does; returns how long that took and the most memory that it used.
+async fn close(binary: &Path, service: &Service, window: Window) -> anyhow::Result<(Duration, f64)> {
+    let start = Instant::now();
+    let [kind, day] = [window.kind().as_str().to_owned(), window.start().to_string()];
+    let mut arguments: Vec<std::ffi::OsString> =
+        ["windows", "close", &kind, &day, "--data-dir"].iter().map(Into::into).collect();
+    arguments.push(service.data_dir().into());
+    let closing = Server::start(binary, None, &arguments)?;
+    let mut peak = 0.0_f64;
+    // What it used last is gone with it.
+    while let Ok(now) = closing.peak_mb() {
+        peak = peak.max(now);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = start.elapsed();
+    ensure!(service.database.is_released(window).await?, "the window is not released");
+    Ok((took, peak))
+}

@@ -1,0 +1,71 @@
+//! `deploy/bench`: ingest-api as it is released, under load, beside a bare server and bare Postgres → a table of what was
+//! measured and which goals are met.
+
+mod bare;
+mod growth;
+mod intake;
+mod service;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use e2e::bench::{Table, release_binary, surroundings};
+
+/// Measures how fast ingest-api takes reports, what open windows cost on disk, and how long a close takes, as the number
+/// of installations grows.
+///
+/// Beside each number stands a limit that is measured in the same run: a server that parses an event with axum's JSON
+/// extractor and keeps nothing, or the same rows in plain SQL on the same Postgres. Builds ingest-api as it is
+/// released, with a private Postgres in a temporary folder (of TMPDIR), which must be on a disk. Everything stays on
+/// 127.0.0.1. Prints Markdown, and ends with 1 if a goal is missed.
+#[derive(Debug, Parser)]
+#[command(name = "deploy/bench")]
+struct Arguments {
+    /// Leave out the largest size, which takes half of the time
+    #[arg(long)]
+    quick: bool,
+    /// Be the bare server
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    bare: Option<SocketAddr>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let measured = match arguments.bare {
+        Some(address) => bare::serve(address).map(|()| true),
+        None => measure(&arguments),
+    };
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("It cannot be measured: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every goal is met.
+fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
+    let binary = release_binary("ingest-api")?;
+    say(&surroundings(&std::env::temp_dir())?);
+    // The generator has one thread, and the servers what is left.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut missed = 0;
+    let mut chapter = |title: &str, table: anyhow::Result<Table>| -> anyhow::Result<()> {
+        let table = table?;
+        missed += table.missed();
+        say(&format!("\n## {title}\n\n{table}"));
+        Ok(())
+    };
+    chapter("Intake", runtime.block_on(intake::measure(&binary)))?;
+    let sizes = if arguments.quick { &growth::SIZES[..3] } else { &growth::SIZES[..] };
+    chapter("Growth", runtime.block_on(growth::measure(&binary, sizes)))?;
+    Ok(missed == 0)
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what this is for")]
+fn say(text: &str) {
+    println!("{text}");
+}

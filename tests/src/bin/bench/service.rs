@@ -1,0 +1,80 @@
+//! ingest-api as it is released, with a private Postgres of its own in a temporary folder.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use e2e::bench::Server;
+use e2e::load::{Load, Measured};
+use ingest_api::store::Database;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tempfile::TempDir;
+
+/// What stands before the routes, everywhere.
+pub(crate) const BASE_PATH: &str = "/_api/cloud";
+
+/// Limits that stand before the intake as always, and are never reached.
+const CONFIG: &str = "
+[api.limits]
+requests = { burst = 1_000_000_000, per_hour = 1_000_000_000 }
+events = { burst = 1_000_000_000, per_hour = 1_000_000_000 }
+new_pods = { burst = 1_000_000_000, per_hour = 1_000_000_000 }
+";
+
+/// A service under load.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) database: Database,
+    pub(crate) options: PgConnectOptions,
+    folder: TempDir,
+}
+
+impl Service {
+    /// Starts it with an empty database.
+    pub(crate) async fn start(binary: &Path) -> anyhow::Result<Self> {
+        // Short, and not below a home: Postgres runs as another user, and its socket's path must not be long.
+        let folder = tempfile::Builder::new().prefix("bench").tempdir()?;
+        let config = folder.path().join("ingest.toml");
+        std::fs::write(&config, CONFIG)?;
+        let arguments = ["--config".into(), config.into(), "--data-dir".into(), folder.path().into()];
+        let (server, address, _) = serve(binary, &arguments).await?;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(folder.path().join("postgres"))
+            .ssl_mode(PgSslMode::Disable)
+            .username("prose")
+            .database("postgres");
+        let database = Database::new(options.clone());
+        Ok(Self { server, address, database, options, folder })
+    }
+
+    /// Where its private Postgres and its keys are.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Starts a server program that takes `--listen`; returns how long it took until it listened, too.
+pub(crate) async fn serve(
+    binary: &Path,
+    arguments: &[std::ffi::OsString],
+) -> anyhow::Result<(Server, SocketAddr, Duration)> {
+    let address = free_address()?;
+    let mut all = vec!["serve".into(), "--listen".into(), address.to_string().into()];
+    all.extend(["--metrics-listen".into(), free_address()?.to_string().into()]);
+    all.extend_from_slice(arguments);
+    let mut server = Server::start(binary, None, &all)?;
+    let ready = server.wait_until_up(address).await?;
+    Ok((server, address, ready))
+}
+
+/// An address that nobody listened on a moment ago.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Sends a load, and says nothing meanwhile.
+pub(crate) async fn send(load: &Load) -> anyhow::Result<Measured> {
+    load.run(std::sync::Arc::default()).await
+}

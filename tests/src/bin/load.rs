@@ -1,0 +1,194 @@
+//! A crowd of installations that report to a running ingest-api → its throughput and how long requests wait, and whether
+//! it counted all of them.
+//!
+//! ```text
+//! cargo run --release --package e2e --bin load -- --url http://127.0.0.1:8280/_api/cloud --events 100000
+//! ```
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use e2e::load::{Crowd, Load, Measured};
+use ingest_api::store::Database;
+use ingest_api::window::{Window, WindowKind};
+use shared::clock::{Clock, SystemClock};
+
+/// How often it says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Sends reports of made-up installations to a running ingest-api, and says how many a second it acknowledges and how
+/// long a request waits.
+///
+/// They count like any others: use a service that holds nothing of value. With --database-url it then looks into the
+/// open windows, and ends with 1 unless each of them holds exactly the installations that were sent and those that it
+/// held before.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The service, with what stands before /v1/analytics
+    #[arg(long, default_value = "http://127.0.0.1:8280/_api/cloud")]
+    url: String,
+    /// How many events to send at most
+    #[arg(long, default_value_t = 100_000)]
+    events: u64,
+    /// For how many seconds at most
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many connections take turns
+    #[arg(long, default_value = "64")]
+    connections: NonZeroU32,
+    /// How many events a request carries (up to 1000); without it, each event goes alone
+    #[arg(long)]
+    batch: Option<NonZeroU32>,
+    /// Events a second; without it, as many as are answered
+    #[arg(long)]
+    rate: Option<NonZeroU32>,
+    /// How many installations take turns
+    #[arg(long, default_value = "20000")]
+    installations: NonZeroU64,
+    /// How many Pods they are in at most
+    #[arg(long, default_value = "800")]
+    pods: NonZeroU64,
+    /// Another number makes other installations; without it, they are new each time
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Check the counts in this database of the service afterwards
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread is enough for a generator, and leaves the other cores to the service.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("The load cannot be made: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the counts are right, as far as they are checked.
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let (address, base_path) = target(&arguments.url)?;
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    let load = Load {
+        address,
+        base_path,
+        crowd: Crowd::new(seed, arguments.installations, arguments.pods),
+        first: 0,
+        events: arguments.events,
+        time: Duration::from_secs(arguments.seconds),
+        connections: arguments.connections,
+        batch: arguments.batch,
+        rate: arguments.rate,
+    };
+    let counts = match &arguments.database_url {
+        Some(url) => Some(Counts::begin(url).await?),
+        None => None,
+    };
+    let progress = Arc::new(AtomicU64::new(0));
+    let told = tokio::spawn(tell(Arc::clone(&progress), load.events));
+    let measured = load.run(progress).await;
+    told.abort();
+    let measured = measured?;
+    say(&table(&measured));
+    match counts {
+        // Which turns fell to events that nobody acknowledged is not known; all were acknowledged unless time was up.
+        Some(counts) if measured.events == load.events => counts.check(&load).await,
+        Some(_) => {
+            say("The counts are not checked, since the time was over before all events were sent.");
+            Ok(false)
+        }
+        None => Ok(true),
+    }
+}
+
+/// The address and the base path of a URL. Load goes to the service itself: there is no TLS.
+fn target(url: &str) -> anyhow::Result<(SocketAddr, String)> {
+    let rest = url.strip_prefix("http://").context("the URL begins with http://")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let address = host.to_socket_addrs()?.next().context("the host has no address")?;
+    let path = path.trim_end_matches('/');
+    Ok((address, if path.is_empty() { String::new() } else { format!("/{path}") }))
+}
+
+async fn tell(progress: Arc<AtomicU64>, events: u64) {
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        say(&format!("{} of {events} events are acknowledged", progress.load(Ordering::Relaxed)));
+    }
+}
+
+fn table(measured: &Measured) -> String {
+    format!(
+        "{} events in {:.2} s: {:.0} a second; {} times an event was to come later\n\
+         a request waits: median {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, at most {:.2} ms",
+        measured.events,
+        measured.elapsed.as_secs_f64(),
+        measured.rate(),
+        measured.refused,
+        measured.wait_ms(0.5),
+        measured.wait_ms(0.9),
+        measured.wait_ms(0.99),
+        measured.wait_ms(0.999),
+        measured.wait_ms(1.0),
+    )
+}
+
+/// How many installations the open windows held before.
+struct Counts {
+    database: Database,
+    before: Vec<(Window, i64)>,
+}
+
+impl Counts {
+    async fn begin(url: &str) -> anyhow::Result<Self> {
+        let options = url.parse().map_err(|_| anyhow::anyhow!("the database URL is not one"))?;
+        let database = Database::new(options);
+        let before = count(&database).await?;
+        Ok(Self { database, before })
+    }
+
+    async fn check(self, load: &Load) -> anyhow::Result<bool> {
+        let sent = i64::try_from(load.events.min(load.crowd.installations()))?;
+        let after = count(&self.database).await?;
+        let mut right = true;
+        for (window, after) in after {
+            let before =
+                self.before.iter().find(|(known, _)| *known == window).map_or(0, |(_, count)| *count);
+            let found = after - before;
+            right &= found == sent;
+            let verdict = if found == sent { "right" } else { "WRONG" };
+            say(&format!("{window}: {found} new installations, {sent} were sent: {verdict}"));
+        }
+        self.database.close().await;
+        Ok(right)
+    }
+}
+
+async fn count(database: &Database) -> anyhow::Result<Vec<(Window, i64)>> {
+    let now = SystemClock.now();
+    let mut counts = Vec::new();
+    for kind in WindowKind::ALL {
+        if let Some(stored) = database.open_window(Window::containing(kind, now)).await? {
+            let (installations, _) = database.distinct_reporters(&stored).await?;
+            counts.push((stored.window, installations));
+        }
+    }
+    Ok(counts)
+}
+
+#[expect(clippy::print_stdout, reason = "what was measured is what this is for")]
+fn say(line: &str) {
+    println!("{line}");
+}

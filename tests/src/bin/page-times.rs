@@ -1,0 +1,142 @@
+//! A year of releases of all families → how long each page takes, as a table.
+//!
+//! ```text
+//! cargo run --release --package e2e --bin page-times
+//! ```
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use e2e::stack::{client, folder, vendor_config};
+use e2e::year;
+use ingest_api::access::Token;
+use ingest_api::app::{App, Schedule};
+use ingest_api::store::tokens::StoredToken;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use shared::clock::FixedClock;
+
+/// Measures how long each page takes with a year of daily releases of all families: from a request over loopback to its
+/// last byte, so with routing, login, database, answer and HTML.
+///
+/// The service runs in this process, on a Postgres of its own in a temporary folder. Prints a table in Markdown, and ends
+/// with 1 if a page takes longer than 20 ms, in the median.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How often each page is asked for
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Go on serving, and print a link to look at the pages
+    #[arg(long)]
+    serve: bool,
+}
+
+const GOAL: Duration = Duration::from_millis(20);
+
+/// The day after the last release.
+const TODAY: Date = Date::constant(2026, 11, 23);
+
+/// Each page as it comes, and with the most that it can show.
+const PAGES: [&str; 21] = [
+    "/",
+    "/?window=day&period=1y",
+    "/insights/pods",
+    "/insights/pods?window=day&period=1y",
+    "/insights/pod_versions",
+    "/insights/pod_versions?window=day&period=1y&below=0.5.0",
+    "/insights/pod_sizes",
+    "/insights/pod_sizes?window=day&period=1y",
+    "/insights/app_versions",
+    "/insights/app_versions?window=day&period=1y&below=1.2.0",
+    "/insights/app_versions?window=day&period=1y&population=direct",
+    "/insights/platforms",
+    "/insights/platforms?window=day&period=1y",
+    "/insights/languages",
+    "/insights/languages?window=day&period=1y&guide=10",
+    "/insights/languages?window=day&period=1y&population=direct",
+    "/insights/reach",
+    "/insights/reach?window=day&period=1y",
+    "/insights/domains",
+    "/methodology",
+    "/login",
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let measured = tokio::runtime::Runtime::new()
+        .context("the runtime cannot be started")
+        .and_then(|runtime| runtime.block_on(run(&arguments)));
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("It failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let folder = folder()?;
+    let now = TODAY.to_zoned(TimeZone::UTC)?.timestamp();
+    let clock = Arc::new(FixedClock::new(now));
+    let vendor = App::start(vendor_config(&folder.path().join("vendor")), clock, Schedule::OnCall).await?;
+    let measured = measure(&vendor, now, arguments).await;
+    vendor.shutdown().await;
+    measured
+}
+
+async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow::Result<bool> {
+    let numbers = year::write(vendor.database().url(), TODAY).await?;
+    let token = Token::generate();
+    let expires_at = ingest_api::access::expiry(now, Duration::from_secs(86_400));
+    let stored = StoredToken { name: "measurement".to_owned(), may_read_domains: true, expires_at };
+    vendor.database().database.insert_token(&stored, &token.digest()).await?;
+    let base = format!("http://{}", vendor.address());
+    say(&format!(
+        "{numbers} published numbers of a year of days, weeks and months. Each page {} times:\n\n\
+         | page | median, ms | 95th percentile, ms | KiB |\n| --- | ---: | ---: | ---: |",
+        arguments.rounds
+    ));
+    let http = client()?;
+    let mut is_good = true;
+    for page in PAGES {
+        let url = format!("{base}{page}");
+        let mut times = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..arguments.rounds {
+            let start = Instant::now();
+            let request = http.get(&url).header("accept", "text/html").bearer_auth(token.reveal());
+            let answer = request.send().await?;
+            let status = answer.status();
+            bytes = answer.bytes().await?.len();
+            times.push(start.elapsed());
+            ensure!(status.is_success(), "{page} answered {status}");
+        }
+        times.sort();
+        let at = |part: usize| times[(times.len() - 1) * part / 100];
+        is_good &= at(50) <= GOAL;
+        let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
+        say(&format!("| `{page}` | {:.1} | {:.1} | {} |", ms(at(50)), ms(at(95)), bytes / 1024));
+    }
+    say(&format!(
+        "\n{} 20 ms in the median.",
+        if is_good { "All pages take less than" } else { "NOT all pages take less than" }
+    ));
+    if arguments.serve {
+        say(&format!("{base}{}", ingest_api::login_path(&token)));
+        tokio::signal::ctrl_c().await?;
+    }
+    Ok(is_good)
+}
+
+/// Whoever closed the output does not want to read it.
+fn say(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
+    let _ = stdout().flush();
+}

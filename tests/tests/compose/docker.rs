@@ -1,0 +1,295 @@
+//! The commands of Docker and Compose → containers of this test: started, asked, and removed whatever becomes of it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+/// How long something may take until it is as it should be; machines that build at the same time are slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The image whose shell and tools look into the containers that have none.
+pub(crate) const POSTGRES: &str = "postgres:15-bookworm";
+
+/// The folder of this repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Runs a command to its end, and returns what it said on standard output.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{out}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(out)
+}
+
+/// `docker ARGUMENTS`.
+pub(crate) fn docker(arguments: &[&str]) -> anyhow::Result<String> {
+    run(Command::new("docker").args(arguments))
+}
+
+/// What keeps the tests from being run here, if anything does: no Docker Engine that answers, or no Compose.
+pub(crate) fn missing() -> Option<&'static str> {
+    let quiet = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !quiet("docker", &["info"]) {
+        return Some("no Docker Engine answers");
+    }
+    let compose = quiet("docker", &["compose", "version"]) || quiet("docker-compose", &["version"]);
+    (!compose).then_some("Docker Compose is not installed")
+}
+
+/// Removes what is left of tests that were killed before they could.
+pub(crate) fn remove_leftovers() -> anyhow::Result<()> {
+    let listed = docker(&["ps", "--all", "--format", "{{.Label \"com.docker.compose.project\"}}"])?;
+    let mut projects: Vec<_> = listed.lines().collect();
+    projects.sort_unstable();
+    projects.dedup();
+    for project in projects {
+        let Some((pid, _)) = project.strip_prefix("prose-test-").and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if Path::new("/proc").join(pid).exists() {
+            continue;
+        }
+        let filter = format!("label=com.docker.compose.project={project}");
+        for (list, remove) in [
+            (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
+            (&["network", "ls", "--quiet"], &["network", "rm"]),
+            (&["volume", "ls", "--quiet"], &["volume", "rm"]),
+        ] {
+            let ids = docker(&[list, &["--filter", &filter]].concat())?;
+            let ids: Vec<_> = ids.lines().collect();
+            if !ids.is_empty() {
+                docker(&[remove, &ids].concat())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until `done` finds what it looks for.
+pub(crate) fn until<T>(what: &str, mut done: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // Something that is being started may refuse to answer.
+        let tried = done();
+        if let Ok(Some(found)) = tried {
+            return Ok(found);
+        }
+        if Instant::now() > end {
+            return match tried {
+                Err(error) => Err(error.context(format!("{what}: not in time"))),
+                Ok(_) => bail!("{what}: not in time"),
+            };
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The containers, networks and volumes of one compose file, under a name that nothing else has. Removed at the end.
+#[derive(Debug)]
+pub(crate) struct Project {
+    name: String,
+    files: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+}
+
+impl Project {
+    /// What `file` describes, which lies below `deploy/`; nothing is started. Ports are any that are free.
+    pub(crate) fn new(name: &str, file: &str, tag: &str) -> Self {
+        let any = ["INGEST_API_PORT", "POD_PROXY_PORT", "PROMETHEUS_PORT"].map(|port| (port, "0"));
+        let environment = any.into_iter().chain([("PROSE_TAG", tag)]);
+        Self {
+            name: format!("prose-test-{}-{name}", std::process::id()),
+            files: vec![repository().join("deploy").join(file)],
+            environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    /// With another file over the first.
+    pub(crate) fn add_file(&mut self, file: &Path) {
+        self.files.push(file.to_owned());
+    }
+
+    /// With a variable in place of an operator's `.env`.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.environment.retain(|(old, _)| old != key);
+        self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// A compose command of this project.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let plugin = Command::new("docker").args(["compose", "version"]).output();
+        let mut command = if plugin.is_ok_and(|plugin| plugin.status.success()) {
+            let mut command = Command::new("docker");
+            command.arg("compose");
+            command
+        } else {
+            Command::new("docker-compose")
+        };
+        // What whoever runs the tests has answered in advance is none of the tests' business.
+        command.env_remove("PROSE_VENDOR_ANALYTICS__ENABLED").env_remove("PROSE_VENDOR_ANALYTICS__PRESET");
+        for file in &self.files {
+            command.arg("--file").arg(file);
+        }
+        command.args(["--project-name", &self.name]).args(arguments);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    /// Runs a compose command to its end.
+    pub(crate) fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        run(&mut self.command(arguments))
+    }
+
+    /// Runs a command in the container of a service.
+    pub(crate) fn exec(&self, service: &str, command: &[&str]) -> anyhow::Result<String> {
+        self.compose(&[&["exec", "-T", service], command].concat())
+    }
+
+    /// Brings services up, all if none is named, and waits until those that have a health check are healthy.
+    pub(crate) fn up(&self, services: &[&str]) -> anyhow::Result<()> {
+        self.compose(&[&["up", "--detach", "--no-build"], services].concat())?;
+        let waited_for = if services.is_empty() {
+            self.long_running()?
+        } else {
+            services.iter().map(ToString::to_string).collect()
+        };
+        for service in waited_for {
+            self.wait_until_healthy(&service)?;
+        }
+        Ok(())
+    }
+
+    /// The services that are to go on running.
+    fn long_running(&self) -> anyhow::Result<Vec<String>> {
+        let all = self.compose(&["config", "--services"])?;
+        Ok(all
+            .lines()
+            .filter(|service| !matches!(*service, "secrets" | "migrate"))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Waits until the health check of a service says that it is well.
+    pub(crate) fn wait_until_healthy(&self, service: &str) -> anyhow::Result<()> {
+        let healthy = until(&format!("{service} is healthy"), || {
+            let state = self.inspect(service)?["State"].clone();
+            // One without a check is as well as it runs.
+            let well = state["Health"]["Status"]
+                .as_str()
+                .map_or(state["Running"] == true, |status| status == "healthy");
+            Ok(well.then_some(()))
+        });
+        healthy.with_context(|| self.log(service).unwrap_or_default())
+    }
+
+    /// The container of a service.
+    pub(crate) fn container(&self, service: &str) -> anyhow::Result<String> {
+        let filter = |label: &str, value: &str| format!("label=com.docker.compose.{label}={value}");
+        let (project, service_filter) = (filter("project", &self.name), filter("service", service));
+        let ids = docker(&["ps", "--all", "--quiet", "--filter", &project, "--filter", &service_filter])?;
+        Ok(ids.lines().next().with_context(|| format!("there is no container of {service}"))?.to_owned())
+    }
+
+    /// All containers, with the names of their services.
+    pub(crate) fn containers(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let project = format!("label=com.docker.compose.project={}", self.name);
+        let format = "{{.ID}} {{.Label \"com.docker.compose.service\"}}";
+        let listed = docker(&["ps", "--all", "--filter", &project, "--format", format])?;
+        let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.map(|(id, service)| (service.to_owned(), id.to_owned())).collect())
+    }
+
+    /// Everything that Docker knows of the container of a service.
+    pub(crate) fn inspect(&self, service: &str) -> anyhow::Result<Value> {
+        let text = docker(&["inspect", &self.container(service)?])?;
+        let all: Value = serde_json::from_str(&text)?;
+        Ok(all[0].clone())
+    }
+
+    /// Everything that the container of a service has said.
+    pub(crate) fn log(&self, service: &str) -> anyhow::Result<String> {
+        let output = Command::new("docker").args(["logs", &self.container(service)?]).output()?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
+    /// The full name of a network or volume of this project.
+    pub(crate) fn full_name(&self, of: &str) -> String {
+        format!("{}_{of}", self.name)
+    }
+
+    /// Where a port of a service is published on this machine, as `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self, service: &str, port: u16) -> anyhow::Result<String> {
+        let published = self.inspect(service)?["NetworkSettings"]["Ports"][format!("{port}/tcp")].clone();
+        let port =
+            published[0]["HostPort"].as_str().with_context(|| format!("{service} publishes no {port}"))?;
+        Ok(format!("http://127.0.0.1:{port}"))
+    }
+
+    /// The addresses of a service, with the network that each is in.
+    pub(crate) fn addresses(&self, service: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let inspected = self.inspect(service)?;
+        let networks = inspected["NetworkSettings"]["Networks"].as_object().context("networks")?;
+        let short = |name: &str| name.trim_start_matches(&format!("{}_", self.name)).to_owned();
+        let address = |network: &Value| network["IPAddress"].as_str().unwrap_or_default().to_owned();
+        Ok(networks.iter().map(|(name, network)| (short(name), address(network))).collect())
+    }
+
+    /// Runs a script in the network namespace of a service, in a container that has a shell.
+    pub(crate) fn in_network_of(&self, service: &str, script: &str) -> anyhow::Result<String> {
+        let network = format!("container:{}", self.container(service)?);
+        let entrypoint = ["--entrypoint", "bash", POSTGRES, "-c", script];
+        docker(&[&["run", "--rm", "--network", &network], &entrypoint[..]].concat())
+    }
+
+    /// Asks the database, as its superuser.
+    pub(crate) fn sql(&self, sql: &str) -> anyhow::Result<String> {
+        let psql = [
+            "psql",
+            "-h",
+            "/run/postgresql",
+            "-U",
+            "postgres",
+            "-d",
+            "prose_ingest",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-Atqc",
+        ];
+        Ok(self.exec("postgres", &[&psql[..], &[sql]].concat())?.trim().to_owned())
+    }
+
+    /// The resident memory of each service, in MiB: of all processes of its container.
+    pub(crate) fn resident_memory(&self) -> anyhow::Result<Vec<(String, f64)>> {
+        let mut memory = Vec::new();
+        for (service, container) in self.containers()? {
+            // One that has ended has none.
+            let Ok(top) = docker(&["top", &container, "-eo", "pid,rss"]) else { continue };
+            let kib =
+                top.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+            memory.push((service, kib.sum::<f64>() / 1024.0));
+        }
+        memory.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(memory)
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        // Even if it was never started, or only half.
+        let _ = self.compose(&["down", "--volumes", "--remove-orphans", "--timeout", "1"]);
+    }
+}

@@ -1,0 +1,74 @@
+//! The OpenAPI document that is served, and what schemathesis finds when it asks everything that the document promises.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "what this needs is not in a folder of the system")]
+mod trial;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use e2e::fleet::{Fleet, FleetSize};
+use e2e::stack::{Stack, folder};
+use ingest_api::access::{Token, expiry};
+use ingest_api::store::tokens::StoredToken;
+use ingest_api::window::WindowKind;
+use jiff::civil::{Date, date};
+use libtest_mimic::{Arguments, run};
+use trial::trial;
+
+/// The last day of a week and of a month, so that a day makes a release of each kind; all of them newer than the dates
+/// that the document gives as examples.
+const FIRST_DAY: Date = date(2027, 1, 31);
+const TODAY: Date = date(2027, 2, 1);
+
+fn main() -> ExitCode {
+    let missing = schemathesis().is_none().then_some("schemathesis is not installed; tests/run does it");
+    let trials = vec![trial("schemathesis_finds_nothing", missing, finds_nothing)];
+    run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The program, where `tests/run` puts it.
+fn schemathesis() -> Option<PathBuf> {
+    let executable = std::env::current_exe().ok()?;
+    let program = executable.ancestors().nth(3)?.join("schemathesis/bin/schemathesis");
+    program.is_file().then_some(program)
+}
+
+fn finds_nothing() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let folder = folder()?;
+    let fleet = Fleet::new(7, FleetSize { days: 1, ..FleetSize::SMALL }, FIRST_DAY);
+    let (stack, token) = runtime.block_on(async {
+        let mut stack = Stack::start(&fleet, folder.path()).await?;
+        stack.play(&fleet, &fleet.day(0), 1).await?;
+        let token = Token::generate();
+        let now = TODAY.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
+        let expires_at = expiry(now, Duration::from_secs(7 * 86_400));
+        let stored = StoredToken { name: "schemathesis".to_owned(), may_read_domains: true, expires_at };
+        stack.vendor().database().database.insert_token(&stored, &token.digest()).await?;
+        anyhow::Ok((stack, token))
+    })?;
+    let mut command = Command::new(schemathesis().context("schemathesis")?);
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis");
+    command.current_dir(folder.path()).env("PYTHONPATH", &room).env("PYTHONDONTWRITEBYTECODE", "1");
+    for kind in WindowKind::ALL {
+        let newest = runtime.block_on(stack.vendor().database().database.newest_release(kind))?;
+        let start = newest.with_context(|| format!("no release of a {}", kind.as_str()))?.start();
+        command.env(format!("NEWEST_{}", kind.as_str().to_uppercase()), start.to_string());
+    }
+    command.arg("--config-file").arg(room.join("schemathesis.toml"));
+    command.args(["run", "--checks", "all", "--max-examples", "40", "--seed", "7", "--no-color"]);
+    command.args(["--header", &format!("Authorization: Bearer {}", token.reveal())]);
+    command.arg(format!("http://{}/openapi.json", stack.vendor().address()));
+    let output = command.output()?;
+    runtime.block_on(stack.shutdown());
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    ensure!(output.status.success(), "schemathesis:\n{said}");
+    // It ends well, too, if it has asked nothing.
+    ensure!(said.contains("No issues found"), "schemathesis:\n{said}");
+    Ok(())
+}
