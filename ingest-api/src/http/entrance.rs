@@ -1,12 +1,13 @@
 //! What is decided by configuration about who comes in, and how often they may try.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use shared::clock::Clock;
 
+use super::Error;
 use crate::config::{Config, PublicUrl};
 use crate::insight::Insight;
 use crate::limits::{Limiter, Rate, Source};
@@ -17,8 +18,16 @@ const ATTEMPTS: Rate = Rate::new(10, 120);
 /// Attempts to log in from anywhere.
 const ALL_ATTEMPTS: Rate = Rate::new(300, 36_000);
 
-/// How many tokens and sessions are known to have been valid: a megabyte. They are forgotten when there are more.
+/// Of how many tokens and sessions it is known what they are: a megabyte. They are forgotten when there are more.
 const MAX_KNOWN: usize = 10_000;
+
+/// What a token or a session turned out to be when it was last looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Valid,
+    /// For ever: each is a new random number.
+    Invalid,
+}
 
 /// The way in for readers.
 #[derive(Debug)]
@@ -32,8 +41,8 @@ pub(crate) struct Entrance {
     public_url: Option<PublicUrl>,
     attempts: Limiter<Source>,
     all_attempts: Limiter<()>,
-    /// Digests of tokens and sessions that were valid when they were last looked up.
-    known: Mutex<HashSet<[u8; 32]>>,
+    /// Tokens and sessions by their digests.
+    known: Mutex<HashMap<[u8; 32], Known>>,
 }
 
 impl Entrance {
@@ -62,42 +71,67 @@ impl Entrance {
     /// Lets somebody try to log in.
     ///
     /// # Errors
-    /// How long to wait before the next attempt.
-    pub(super) fn attempt(&self, source: Source) -> Result<(), Duration> {
-        self.attempts.take(&source, 1)?;
-        self.all_attempts.take(&(), 1)
+    /// 429 where there were too many.
+    pub(super) fn attempt(&self, source: Source) -> Result<(), Error> {
+        let taken = self.attempts.take(&source, 1).and_then(|()| self.all_attempts.take(&(), 1));
+        taken.map_err(Error::too_many_attempts)
     }
 
-    /// Lets a token or a session be looked up. It costs an attempt only if it turns out not to be valid, as
-    /// [`Self::looked_up`] is told; and what was valid before is looked up however many others are guessed from the same
+    /// Looks up a token or a session with `find`.
+    ///
+    /// It costs an attempt only if it turns out not to be valid, and only once: a browser may go on to send the cookie
+    /// of a session that has ended. What was valid before is looked up however many others are guessed from the same
     /// network, so that guesses keep out only those who have not been here since the start.
     ///
     /// # Errors
-    /// How long to wait before the next attempt.
-    pub(super) fn may_look_up(&self, source: Source, digest: &[u8; 32]) -> Result<(), Duration> {
-        if self.known().contains(digest) {
-            return Ok(());
-        }
-        self.attempts.peek(&source)?;
-        self.all_attempts.peek(&())
-    }
-
-    /// Notes what a token or a session has turned out to be.
-    pub(super) fn looked_up(&self, source: Source, digest: &[u8; 32], is_valid: bool) {
-        let mut known = self.known();
-        if is_valid {
-            if known.len() >= MAX_KNOWN {
-                known.clear();
+    /// 429 where there were too many attempts, and those of `find`.
+    pub(super) async fn look_up<T, E>(
+        &self,
+        source: Source,
+        digest: &[u8; 32],
+        find: impl Future<Output = Result<Option<T>, E>>,
+    ) -> Result<Option<T>, Error>
+    where
+        Error: From<E>,
+    {
+        let known = self.known().get(digest).copied();
+        match known {
+            Some(Known::Invalid) => return Ok(None),
+            Some(Known::Valid) => {}
+            None => {
+                let may_try = self.attempts.peek(&source).and_then(|()| self.all_attempts.peek(&()));
+                may_try.map_err(Error::too_many_attempts)?;
             }
-            known.insert(*digest);
+        }
+        let found = find.await?;
+        if found.is_some() {
+            self.note(digest, Known::Valid);
         } else {
-            known.remove(digest);
+            self.note(digest, Known::Invalid);
             // The answer is no already, whether there was an attempt left or not.
             let _ = self.attempt(source);
         }
+        Ok(found)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
+    /// Notes a session that was just opened.
+    pub(super) fn opened(&self, digest: &[u8; 32]) {
+        self.note(digest, Known::Valid);
+    }
+
+    fn note(&self, digest: &[u8; 32], what: Known) {
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            // Guesses do not push out who was in.
+            known.retain(|_, what| *what == Known::Valid);
+        }
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(*digest, what);
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -120,16 +120,14 @@ async fn log_in(
     token: &str,
 ) -> Result<Option<String>, Error> {
     let entrance = &services.entrance;
-    entrance
-        .attempt(source)
-        .map_err(|wait| Error::TooMany { wait, detail: "There were too many attempts." })?;
+    entrance.attempt(source)?;
     let now = services.clock.now();
     let until = expiry(now, entrance.session_lifetime).unwrap_or(now);
     let (token, opened) = (Token::presented(token.trim()), Session::generate());
     let Some(ends) = services.database.open_session(&token, &opened, now, until).await? else {
         return Ok(None);
     };
-    entrance.looked_up(source, &opened.digest(), true);
+    entrance.opened(&opened.digest());
     // What the browser was logged in with before.
     if let Some(before) = session(headers, services) {
         services.database.end_session(&before).await?;

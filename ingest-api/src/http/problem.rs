@@ -48,6 +48,11 @@ impl Error {
     pub(crate) fn problem(kind: ProblemType, detail: impl Into<String>) -> Self {
         Self::Problem(Problem::new(kind, Some(detail.into())))
     }
+
+    /// A token, a session or a login that is not even looked at.
+    pub(crate) fn too_many_attempts(wait: Duration) -> Self {
+        Self::TooMany { wait, detail: "There were too many attempts." }
+    }
 }
 
 impl From<Rejection> for Error {

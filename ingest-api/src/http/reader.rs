@@ -83,24 +83,18 @@ impl FromRequestParts<Services> for Visitor {
         let now = services.clock.now();
         let entrance = &services.entrance;
         let source = Source::from_request_parts(parts, services).await.unwrap_or_else(|never| match never {});
-        let may_look_up = |digest: &[u8; 32]| {
-            let too_many = |wait| Error::TooMany { wait, detail: "There were too many attempts." };
-            entrance.may_look_up(source, digest).map_err(too_many)
-        };
         let found = if let Some(token) = bearer(&parts.headers) {
             let digest = token.digest();
-            may_look_up(&digest)?;
-            let stored = services.database.valid_token(&digest, now).await?;
-            entrance.looked_up(source, &digest, stored.is_some());
+            let stored =
+                entrance.look_up(source, &digest, services.database.valid_token(&digest, now)).await?;
             let stored = stored.ok_or_else(|| {
                 Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
             })?;
             Some((digest, stored))
         } else if let Some(session) = session(&parts.headers, services) {
             let digest = session.digest();
-            may_look_up(&digest)?;
-            let stored = services.database.valid_session(&digest, now).await?;
-            entrance.looked_up(source, &digest, stored.is_some());
+            let stored =
+                entrance.look_up(source, &digest, services.database.valid_session(&digest, now)).await?;
             stored.map(|stored| (digest, stored))
         } else {
             None

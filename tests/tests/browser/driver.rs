@@ -9,7 +9,7 @@ use e2e::process::Process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::prelude::*;
-use thirtyfour::{ChromiumLikeCapabilities, LoggingPrefsLogLevel};
+use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities, LoggingPrefsLogLevel};
 
 /// How long something may take to show, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +28,18 @@ pub(crate) struct Browser {
     base: String,
     /// Profile and downloads; removed at the end.
     folder: TempDir,
+}
+
+/// Starts a browser. The first start on a machine that is busy can take longer than its driver waits.
+async fn start(port: u16, capabilities: &ChromeCapabilities) -> anyhow::Result<WebDriver> {
+    let url = format!("http://127.0.0.1:{port}");
+    let mut tried = WebDriver::new(&url, capabilities.clone()).await;
+    for _ in 0..2 {
+        if tried.is_err() {
+            tried = WebDriver::new(&url, capabilities.clone()).await;
+        }
+    }
+    tried.context("the browser did not start")
 }
 
 impl Browser {
@@ -58,7 +70,7 @@ impl Browser {
         capabilities.add_arg(&format!("--user-data-dir={}", folder.path().join("profile").display()))?;
         capabilities.set_logging_prefs("performance".to_owned(), LoggingPrefsLogLevel::All)?;
         pod_proxy::app::install_crypto();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await?;
+        let driver = start(port, &capabilities).await?;
         let browser = Self { driver: driver.clone(), base: base.to_owned(), folder };
         let worked = work(&browser).await;
         let shown = match &worked {

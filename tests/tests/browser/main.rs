@@ -244,6 +244,7 @@ async fn no_right_to_domains() -> anyhow::Result<()> {
         Browser::with(&format!("http://{}", vendor.address()), async |browser| {
             browser.go(&ingest_api::login_path(&token)).await?;
             // Nothing has been released: the page says so.
+            browser.wait_for("section.empty").await?;
             ensure!(browser.text("section.empty").await?.contains("Nothing has been released yet"));
             let menu = browser.attributes(".menu a", "href").await?;
             ensure!(menu.len() == 9 && !menu.iter().any(|path| path.ends_with("domains")), "{menu:?}");
