@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::Token;
+use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig};
 use crate::embedded::Embedded;
 use crate::http::{Entrance, Readiness, Services, metrics_router, router, serve};
@@ -231,6 +232,7 @@ async fn start_parts(
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
     let services = Services {
         database: database.clone(),
+        archive: Archive::new(database.clone()),
         keys,
         writer,
         entrance,

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod app;
+mod archive;
 pub mod commands;
 pub mod config;
 pub mod embedded;

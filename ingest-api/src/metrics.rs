@@ -179,9 +179,7 @@ impl Metrics {
             for (insight, family) in Insight::ALL.into_iter().filter_map(|of| Some((of, of.family()?))) {
                 for population in Population::ALL {
                     let of = [insight.as_str(), window, population.as_str()];
-                    let blocks = release.blocks.iter();
-                    let mut blocks: Vec<_> =
-                        blocks.filter(|b| b.population == population && b.family == family).collect();
+                    let mut blocks: Vec<_> = release.blocks_of(population, family).iter().collect();
                     blocks.sort_by_key(|block| std::cmp::Reverse(block.published));
                     for block in blocks.into_iter().take(MAX_VALUES) {
                         let published = i64::try_from(block.published).unwrap_or(i64::MAX);

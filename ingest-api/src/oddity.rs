@@ -113,7 +113,7 @@ pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
 pub fn unknown_shares(release: &Release, population: Population, family: Family) -> Option<(f64, f64)> {
     let total = total(release, population, family);
     let of = |unknown: fn(&str) -> bool| {
-        let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
+        let blocks = release.blocks_of(population, family).iter();
         blocks.filter(|block| unknown(&block.label)).map(|block| block.published).sum::<u64>() as f64
             / total as f64
     };
@@ -122,8 +122,7 @@ pub fn unknown_shares(release: &Release, population: Population, family: Family)
 }
 
 fn total(release: &Release, population: Population, family: Family) -> u64 {
-    let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
-    blocks.map(|block| block.published).sum()
+    release.blocks_of(population, family).iter().map(|block| block.published).sum()
 }
 
 fn median(mut values: Vec<u64>) -> u64 {
@@ -138,17 +137,15 @@ mod tests {
 
     fn history(totals: &[u64]) -> Vec<Release> {
         let start: jiff::civil::Date = "2026-11-01".parse().unwrap();
-        let release = |(n, published): (usize, &u64)| Release {
-            window: Window::of_day(
-                WindowKind::Day,
-                start.saturating_add(jiff::Span::new().days(7 * n as i64)),
-            ),
-            blocks: vec![ReleasedBlock {
+        let release = |(n, published): (usize, &u64)| {
+            let day = start.saturating_add(jiff::Span::new().days(7 * n as i64));
+            let block = ReleasedBlock {
                 population: Population::Direct,
                 family: Family::Installations,
                 label: "all".to_owned(),
                 published: *published,
-            }],
+            };
+            Release::new(Window::of_day(WindowKind::Day, day), vec![block])
         };
         totals.iter().enumerate().map(release).collect()
     }

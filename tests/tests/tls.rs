@@ -274,6 +274,10 @@ async fn both_services() -> anyhow::Result<()> {
     let insights = nginx.url(VENDOR, "/v1/insights");
     let with_session = client.get(&insights).header("cookie", session).send().await?;
     ensure!(with_session.status() == StatusCode::OK, "{with_session:?}");
+    // What the browser has already is not sent again.
+    let tag = with_session.headers().get("etag").context("no ETag")?.clone();
+    let again = client.get(&insights).header("cookie", session).header("if-none-match", tag).send().await?;
+    ensure!(again.status() == StatusCode::NOT_MODIFIED, "{again:?}");
     ensure!(client.get(&insights).bearer_auth(&token).send().await?.status() == StatusCode::OK);
     ensure!(client.get(&insights).send().await?.status() == StatusCode::UNAUTHORIZED);
     // Limits are for the network that the request came from, whatever it says of itself.

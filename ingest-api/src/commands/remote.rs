@@ -3,6 +3,7 @@
 //! They are answered from again here, by the code that the service has: what is printed is the same as next to the
 //! database.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,21 +123,14 @@ impl Service {
         query.extend(from.map(|day| ("from", day.to_string())));
         query.extend(to.map(|day| ("to", day.to_string())));
         let Answered { windows } = self.get(insight, &query).await?;
-        let mut releases: Vec<Release> = Vec::new();
+        let mut releases: BTreeMap<Window, Vec<ReleasedBlock>> = BTreeMap::new();
         for answered in windows {
-            let window = Window::of_day(kind, day(&answered.start)?);
-            let release = match releases.iter().position(|release| release.window == window) {
-                Some(at) => &mut releases[at],
-                None => {
-                    releases.push(Release { window, blocks: Vec::new() });
-                    releases.last_mut().context("pushed")?
-                }
-            };
+            let blocks = releases.entry(Window::of_day(kind, day(&answered.start)?)).or_default();
             for block in answered.blocks {
-                release.blocks.push(released(insight, family, answered.population.as_deref(), block)?);
+                blocks.push(released(insight, family, answered.population.as_deref(), block)?);
             }
         }
-        Ok(releases)
+        Ok(releases.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
     }
 
     /// The opt-in domains.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
 use shared::clock::Clock;
 
 use super::Error;
@@ -21,12 +22,15 @@ const ALL_ATTEMPTS: Rate = Rate::new(300, 36_000);
 /// Of how many tokens and sessions it is known what they are: a megabyte. They are forgotten when there are more.
 const MAX_KNOWN: usize = 10_000;
 
+/// For how long nobody looks again at what was not valid.
+const NOT_AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// What a token or a session turned out to be when it was last looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Valid,
-    /// For ever: each is a new random number.
-    Invalid,
+    /// At that time. It is so for ever, unless the clock was wrong.
+    Invalid(Timestamp),
 }
 
 /// The way in for readers.
@@ -79,8 +83,8 @@ impl Entrance {
 
     /// Looks up a token or a session with `find`.
     ///
-    /// It costs an attempt only if it turns out not to be valid, and only once: a browser may go on to send the cookie
-    /// of a session that has ended. What was valid before is looked up however many others are guessed from the same
+    /// It costs an attempt only if it turns out not to be valid, and at most one a minute: a browser may go on to send
+    /// the cookie of a session that has ended. What was valid before is looked up however many others are guessed from the same
     /// network, so that guesses keep out only those who have not been here since the start.
     ///
     /// # Errors
@@ -89,6 +93,7 @@ impl Entrance {
         &self,
         source: Source,
         digest: &[u8; 32],
+        now: Timestamp,
         find: impl Future<Output = Result<Option<T>, E>>,
     ) -> Result<Option<T>, Error>
     where
@@ -96,9 +101,9 @@ impl Entrance {
     {
         let known = self.known().get(digest).copied();
         match known {
-            Some(Known::Invalid) => return Ok(None),
+            Some(Known::Invalid(at)) if (at..at + NOT_AGAIN).contains(&now) => return Ok(None),
             Some(Known::Valid) => {}
-            None => {
+            _ => {
                 let may_try = self.attempts.peek(&source).and_then(|()| self.all_attempts.peek(&()));
                 may_try.map_err(Error::too_many_attempts)?;
             }
@@ -107,7 +112,7 @@ impl Entrance {
         if found.is_some() {
             self.note(digest, Known::Valid);
         } else {
-            self.note(digest, Known::Invalid);
+            self.note(digest, Known::Invalid(now));
             // The answer is no already, whether there was an attempt left or not.
             let _ = self.attempt(source);
         }

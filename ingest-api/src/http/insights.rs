@@ -70,11 +70,11 @@ pub(super) async fn get_insight(
             let csv = asked.as_csv.then(|| table::domains_csv(&answer));
             (Keep::Never, body(csv, &answer)?)
         }
-        Some(family) => {
+        Some(_) => {
             let newest = services.database.newest_release(asked.kind).await?.map(|window| window.start());
             let days = period(asked.from, asked.to, newest).map_err(|error| invalid(format!("{error}.")))?;
             let releases = match days {
-                Some((from, to)) => services.database.releases(asked.kind, from, to, &[family]).await?,
+                Some((from, to)) => services.archive.releases(asked.kind, from, to).await?,
                 None => Vec::new(),
             };
             let answer = answer(insight, asked.kind, &releases, asked.below);

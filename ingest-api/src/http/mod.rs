@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
+use crate::archive::Archive;
 use crate::intake::{IntakeLimits, Writer};
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
@@ -53,6 +54,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     pub(crate) database: Database,
+    pub(crate) archive: Archive,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
     pub(crate) entrance: Arc<Entrance>,

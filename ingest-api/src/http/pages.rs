@@ -16,7 +16,7 @@ use crate::pages::{
     Asked, Fresh, Guest, Overview, Page, Query as Chosen, View, asset, domains_page, insight_page,
     methodology_page, overview_page, problem_page,
 };
-use crate::release::{Family, Population};
+use crate::release::Population;
 use crate::store::StoreError;
 use crate::store::releases::Release;
 use crate::window::WindowKind;
@@ -63,13 +63,13 @@ pub(super) async fn get_insight_page(
     visitor.admit(insight)?;
     let view = view(Page::Insight(insight), query)?;
     let guest = guest(&visitor);
-    let Some(family) = insight.family() else {
+    if insight.family().is_none() {
         return get_domains(&services, &visitor, &guest, &view).await;
-    };
+    }
     let fresh = freshness(&services, view.kind).await?;
     let newest = fresh.newest.map(|window| window.start());
     let days = days(&view, newest)?;
-    let releases = releases(&services, view.kind, days, &[family]).await?;
+    let releases = releases(&services, view.kind, days).await?;
     let population = if insight == Insight::AppVersions { view.population } else { Population::Pod };
     let app = (insight == Insight::AppVersions).then_some(view.app);
     let cut = view.cut(newest_version(&releases, population, app));
@@ -163,10 +163,9 @@ async fn releases(
     services: &Services,
     kind: WindowKind,
     days: Option<(Date, Date)>,
-    families: &[Family],
 ) -> Result<Vec<Release>, StoreError> {
     match days {
-        Some((from, to)) => services.database.releases(kind, from, to, families).await,
+        Some((from, to)) => services.archive.releases(kind, from, to).await,
         None => Ok(Vec::new()),
     }
 }
@@ -178,8 +177,7 @@ async fn answers(
     days: Option<(Date, Date)>,
     insights: &[Insight],
 ) -> Result<Vec<(Insight, Answer)>, Error> {
-    let families: Vec<Family> = insights.iter().filter_map(|insight| insight.family()).collect();
-    let releases = releases(services, kind, days, &families).await?;
+    let releases = releases(services, kind, days).await?;
     Ok(insights.iter().map(|insight| (*insight, answer(*insight, kind, &releases, None))).collect())
 }
 

@@ -86,7 +86,7 @@ impl FromRequestParts<Services> for Visitor {
         let found = if let Some(token) = bearer(&parts.headers) {
             let digest = token.digest();
             let stored =
-                entrance.look_up(source, &digest, services.database.valid_token(&digest, now)).await?;
+                entrance.look_up(source, &digest, now, services.database.valid_token(&digest, now)).await?;
             let stored = stored.ok_or_else(|| {
                 Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
             })?;
@@ -94,7 +94,7 @@ impl FromRequestParts<Services> for Visitor {
         } else if let Some(session) = session(&parts.headers, services) {
             let digest = session.digest();
             let stored =
-                entrance.look_up(source, &digest, services.database.valid_session(&digest, now)).await?;
+                entrance.look_up(source, &digest, now, services.database.valid_session(&digest, now)).await?;
             stored.map(|stored| (digest, stored))
         } else {
             None

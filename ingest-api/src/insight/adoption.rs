@@ -57,7 +57,7 @@ pub struct Reached {
 pub fn newest_version(releases: &[Release], population: Population, app: Option<AppName>) -> Option<Version> {
     let family = if app.is_some() { Family::AppVersions } else { Family::PodVersions };
     releases.iter().rev().find_map(|release| {
-        let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
+        let blocks = release.blocks_of(population, family).iter();
         let versions = blocks.filter_map(|block| match place(&block.label, app) {
             Place::Exact(version) => Some(version),
             _ => None,
@@ -105,14 +105,11 @@ fn windows(releases: &[Release], population: Population, family: Family, apps: &
         let app = apps.iter().copied().find(|app| label.starts_with(app.as_str()));
         (app, place(label, app.or(apps.first().copied())))
     };
-    let of =
-        |release: &&Release| release.blocks.iter().any(|b| b.population == population && b.family == family);
-    releases
-        .iter()
-        .filter(of)
-        .map(|release| {
-            let blocks = release.blocks.iter().filter(|b| b.population == population && b.family == family);
-            let blocks = blocks.map(|block| {
+    let published = releases.iter().map(|release| (release, release.blocks_of(population, family)));
+    published
+        .filter(|(_, blocks)| !blocks.is_empty())
+        .map(|(release, blocks)| {
+            let blocks = blocks.iter().map(|block| {
                 let (app, place) = *known.entry(&block.label).or_insert_with(|| read(&block.label));
                 (app, (place, block.published))
             });
@@ -211,7 +208,7 @@ mod tests {
             label: (*label).to_owned(),
             published: *published,
         });
-        Release { window: Window::of_day(WindowKind::Day, day(n)), blocks: blocks.collect() }
+        Release::new(Window::of_day(WindowKind::Day, day(n)), blocks.collect())
     }
 
     fn versions(releases: &[Release]) -> Vec<Adoption> {
@@ -319,9 +316,9 @@ mod tests {
             let releases: Vec<_> = history.iter().enumerate().map(|(n, pods)| publish(n, pods)).collect();
             for adoption in versions(&releases) {
                 let version = VERSIONS.iter().position(|v| *v == adoption.version).unwrap();
-                let first = releases.iter().position(|r| r.blocks.iter().any(|b| b.label == adoption.version)).unwrap();
+                let first = releases.iter().position(|r| r.blocks().iter().any(|b| b.label == adoption.version)).unwrap();
                 // Where nothing was published, nothing can be told.
-                let told = |n: &usize| !releases[*n].blocks.is_empty();
+                let told = |n: &usize| !releases[*n].blocks().is_empty();
                 let share = |n: usize| {
                     let told = history[n].iter().flatten();
                     (told.clone().filter(|v| **v >= version).count() as f64, told.count() as f64)

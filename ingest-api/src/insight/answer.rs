@@ -129,12 +129,9 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
         .into_iter()
         .filter(|population| Family::of(*population).any(|of| of == family))
         .map(|population| {
-            let published: Vec<(&str, u64)> = release
-                .blocks
-                .iter()
-                .filter(|block| block.population == population && block.family == family)
-                .map(|block| (block.label.as_str(), block.published))
-                .collect();
+            let blocks = release.blocks_of(population, family).iter();
+            let published: Vec<(&str, u64)> =
+                blocks.map(|block| (block.label.as_str(), block.published)).collect();
             let mut window = window(release, &published);
             if insight == Insight::PodSizes {
                 window.blocks.sort_by_key(|block| least_of_bin(&block.label));
@@ -161,12 +158,10 @@ fn least_of_bin(label: &str) -> u32 {
 
 /// Pod and direct installations side by side, never added. Without one of the two, no share can be told.
 fn reach(release: &Release) -> AnsweredWindow {
-    let of = |population: Population| {
-        let mut blocks = release.blocks.iter();
-        blocks.find(|block| block.population == population && block.family == Family::Installations)
+    let named = |population: Population, label: &'static str| {
+        let block = release.blocks_of(population, Family::Installations).first();
+        block.map(|block| (label, block.published))
     };
-    let named =
-        |population: Population, label: &'static str| of(population).map(|block| (label, block.published));
     let published: Vec<_> = [named(Population::Pod, "proxied"), named(Population::Direct, "direct")]
         .into_iter()
         .flatten()
@@ -217,10 +212,7 @@ mod tests {
             label: (*label).to_owned(),
             published: *published,
         });
-        Release {
-            window: Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap()),
-            blocks: blocks.collect(),
-        }
+        Release::new(Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap()), blocks.collect())
     }
 
     fn versions(blocks: &[(&str, u64)], below: &str) -> Below {

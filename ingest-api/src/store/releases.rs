@@ -1,5 +1,8 @@
 //! `release.closed_window` and `release.block`: written once, read ever after.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, Row};
@@ -22,13 +25,34 @@ pub struct ReleasedBlock {
     pub published: u64,
 }
 
-/// What was published about one window.
+/// What was published about one window. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The window.
     pub window: Window,
-    /// Its blocks. A family without any had too few reporters.
-    pub blocks: Vec<ReleasedBlock>,
+    /// In their order.
+    blocks: Arc<[ReleasedBlock]>,
+}
+
+impl Release {
+    /// What was published about a window, in any order.
+    pub fn new(window: Window, mut blocks: Vec<ReleasedBlock>) -> Self {
+        blocks.sort_unstable();
+        Self { window, blocks: blocks.into() }
+    }
+
+    /// All blocks, by population, family and label.
+    pub fn blocks(&self) -> &[ReleasedBlock] {
+        &self.blocks
+    }
+
+    /// The blocks of one family, by label. A family without any had too few reporters.
+    pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
+        let place = |block: &ReleasedBlock| (block.population, block.family).cmp(&(population, family));
+        let start = self.blocks.partition_point(|block| place(block).is_lt());
+        let length = self.blocks[start..].partition_point(|block| place(block).is_eq());
+        &self.blocks[start..start + length]
+    }
 }
 
 /// What is held of one kind of window.
@@ -152,15 +176,14 @@ impl Database {
         Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest) }))
     }
 
-    /// The releases of the windows that start between the two days, both included; of some families.
-    pub async fn releases(
+    /// The windows of a kind that have been released, and start between the two days, both included; oldest first.
+    pub async fn released_windows(
         &self,
         kind: WindowKind,
         from: Date,
         to: Date,
-        families: &[Family],
-    ) -> Result<Vec<Release>, StoreError> {
-        let windows = sqlx::query(
+    ) -> Result<Vec<Window>, StoreError> {
+        let rows = sqlx::query(
             "SELECT starts_on FROM release.closed_window
              WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 ORDER BY starts_on",
         )
@@ -169,19 +192,31 @@ impl Database {
         .bind(to.to_sqlx())
         .fetch_all(&self.reader)
         .await?;
-        let mut releases = Vec::with_capacity(windows.len());
-        for row in windows {
+        let window = |row: sqlx::postgres::PgRow| {
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
-            releases.push(Release { window: Window::of_day(kind, starts_on.to_jiff()), blocks: Vec::new() });
-        }
+            Ok(Window::of_day(kind, starts_on.to_jiff()))
+        };
+        rows.into_iter().map(window).collect()
+    }
+
+    /// The releases of the windows that start between the two days, both included; of some families.
+    pub async fn releases(
+        &self,
+        kind: WindowKind,
+        from: Date,
+        to: Date,
+        families: &[Family],
+    ) -> Result<Vec<Release>, StoreError> {
+        let windows = self.released_windows(kind, from, to).await?;
+        let mut blocks: BTreeMap<Window, Vec<ReleasedBlock>> =
+            windows.into_iter().map(|window| (window, Vec::new())).collect();
         let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
         // One row a family and window: to hand over and read each block as a row of its own takes several times as long.
         let families_of_windows = sqlx::query(
             "SELECT starts_on, population, family, array_agg(label) AS labels, array_agg(published) AS published
              FROM release.block
              WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 AND family = ANY($4)
-             GROUP BY starts_on, population, family
-             ORDER BY starts_on, population DESC, family",
+             GROUP BY starts_on, population, family",
         )
         .bind(kind.as_str())
         .bind(from.to_sqlx())
@@ -191,11 +226,12 @@ impl Database {
         .await?;
         for row in families_of_windows {
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
-            let window = Window::of_day(kind, starts_on.to_jiff());
-            let Ok(at) = releases.binary_search_by_key(&window, |release| release.window) else { continue };
-            releases[at].blocks.extend(released_blocks(&row)?);
+            // One that was released since is told next time.
+            if let Some(blocks) = blocks.get_mut(&Window::of_day(kind, starts_on.to_jiff())) {
+                blocks.extend(released_blocks(&row)?);
+            }
         }
-        Ok(releases)
+        Ok(blocks.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
     }
 }
 
@@ -205,7 +241,7 @@ async fn publish(tally: Tally, threshold: Threshold) -> Result<Vec<(Family, Vec<
     Ok(tokio::task::spawn_blocking(move || tally.publish(&threshold)).await?)
 }
 
-/// The blocks of one family, by label.
+/// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
     let unknown = || sqlx::Error::Decode("a block of an unknown population or family".into());
     let population = Population::parse(row.try_get("population")?).ok_or_else(unknown)?;
@@ -217,7 +253,5 @@ fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, St
         label,
         published: u64::try_from(published).unwrap_or(0),
     };
-    let mut blocks: Vec<_> = labels.into_iter().zip(published).map(block).collect();
-    blocks.sort_by(|a, b| a.label.cmp(&b.label));
-    Ok(blocks)
+    Ok(labels.into_iter().zip(published).map(block).collect())
 }

@@ -234,10 +234,25 @@ async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
             .await
             .unwrap()
     };
+    // What has been read is kept by the service; what is purged is gone all the same.
+    let asked = async || {
+        let token = service.token().await;
+        let path = "/v1/insights/pods?window=day&from=2026-11-01&to=2026-11-30";
+        let answer = service.get(path, Some(&token)).await.json();
+        let windows = answer["windows"].as_array().unwrap().clone();
+        windows.iter().map(|window| (window["start"].clone(), window["total"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(asked().await, [("2026-11-22".into(), 10.into())]);
+    service.report(&ten_pods(5)).await;
+    service.set_clock("2026-11-24T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let both = [("2026-11-22".into(), 10.into()), ("2026-11-23".into(), 10.into())];
+    assert_eq!(asked().await, both, "the next one is there at once");
     assert_eq!(purge("2026-12-22T23:00:00Z").await, 0);
     assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 7);
     assert_eq!(purge("2026-12-23T00:00:00Z").await, 2, "the day and the week that ended with it");
     assert_eq!(service.released(WindowKind::Day, "2026-11-22").await.len(), 0);
+    assert_eq!(asked().await, both[1..]);
     assert!(
         service.query("DELETE FROM release.block RETURNING label").await.is_err(),
         "the owner cannot delete by hand"

@@ -154,8 +154,9 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             .await
             .unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");
-        let total = releases[0].blocks.iter().find(|block| block.family.as_str() == "installations").unwrap();
-        assert_eq!((releases[0].blocks.len(), total.published), (7, 40), "{step}: whole");
+        let total =
+            releases[0].blocks().iter().find(|block| block.family.as_str() == "installations").unwrap();
+        assert_eq!((releases[0].blocks().len(), total.published), (7, 40), "{step}: whole");
         let row = format!("SELECT kind FROM intake.open_window WHERE kind = 'day' AND starts_on = '{day}'");
         assert_eq!(victim.sql(&[&row]).await, [""; 0], "{step}: no window");
         let tables = victim

@@ -144,7 +144,7 @@ impl Service {
         self.app.issue_start_token().await.unwrap().reveal().to_owned()
     }
 
-    /// What was published about a window, as (population, family, label, number).
+    /// What was published about a window, as (population, family, label, number), in the order of the names.
     pub(crate) async fn released(
         &self,
         kind: WindowKind,
@@ -152,12 +152,14 @@ impl Service {
     ) -> Vec<(&'static str, &'static str, String, u64)> {
         let day: Date = start.parse().unwrap();
         let releases = self.database().releases(kind, day, day, &Family::ALL).await.unwrap();
-        let blocks = releases.into_iter().flat_map(|release| release.blocks);
-        blocks
+        let blocks = releases.iter().flat_map(|release| release.blocks());
+        let mut blocks: Vec<_> = blocks
             .map(|ReleasedBlock { population, family, label, published }| {
-                (population.as_str(), family.as_str(), label, published)
+                (population.as_str(), family.as_str(), label.clone(), *published)
             })
-            .collect()
+            .collect();
+        blocks.sort_by(|a, b| b.0.cmp(a.0).then_with(|| (a.1, &a.2).cmp(&(b.1, &b.2))));
+        blocks
     }
 
     /// Text and numbers that the database holds anywhere, as `psql` would show them.
