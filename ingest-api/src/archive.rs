@@ -3,7 +3,7 @@
 //! Which windows have been released is asked each time, so that a new release is there at once, and one that was purged
 //! is gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::civil::Date;
@@ -39,27 +39,38 @@ impl Archive {
         to: Date,
     ) -> Result<Vec<Release>, StoreError> {
         let windows = self.database.released_windows(kind, from, to).await?;
-        let missing: Vec<Date> = {
+        let mut found: BTreeMap<Window, Release> = {
             let mut kept = self.kept();
             kept.retain(|window, _| {
                 window.kind() != kind
                     || !(from..=to).contains(&window.start())
                     || windows.binary_search(window).is_ok()
             });
-            let is_missing = |window: &&Window| !kept.contains_key(window);
-            windows.iter().filter(is_missing).map(|window| window.start()).collect()
+            windows.iter().filter_map(|window| Some((*window, kept.get(window)?.clone()))).collect()
         };
-        let read = match (missing.first(), missing.last()) {
-            (Some(first), Some(last)) => self.database.releases(kind, *first, *last, &Family::ALL).await?,
-            _ => Vec::new(),
-        };
+        let mut missing =
+            windows.iter().filter(|window| !found.contains_key(window)).map(|window| window.start());
+        if let Some(first) = missing.next() {
+            let last = missing.next_back().unwrap_or(first);
+            let read = self.database.releases(kind, first, last, &Family::ALL).await?;
+            self.keep(&read);
+            found.extend(read.into_iter().map(|release| (release.window, release)));
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Keeps releases as far as there is room. If there is none left, all that was kept is forgotten.
+    fn keep(&self, read: &[Release]) {
+        let numbers = |release: &Release| release.blocks().len();
+        let new: usize = read.iter().map(numbers).sum();
+        if new > MAX_KEPT {
+            return;
+        }
         let mut kept = self.kept();
-        kept.extend(read.into_iter().map(|release| (release.window, release)));
-        let releases = windows.iter().filter_map(|window| kept.get(window).cloned()).collect();
-        if kept.values().map(|release| release.blocks().len()).sum::<usize>() > MAX_KEPT {
+        if kept.values().map(numbers).sum::<usize>() + new > MAX_KEPT {
             kept.clear();
         }
-        Ok(releases)
+        kept.extend(read.iter().map(|release| (release.window, release.clone())));
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<Window, Release>> {

@@ -36,16 +36,28 @@ impl Page {
         text(*found.first().unwrap_or_else(|| panic!("nothing is {css}")))
     }
 
-    /// The count and share of each row of the table of bars, by label. Sums of groups have no label of the API.
-    fn bars(&self) -> BTreeMap<String, (u64, f64)> {
+    /// The count and share of each row of the table of bars, by label and by whether it is part of the row above it.
+    fn rows(&self) -> BTreeMap<(bool, String), (u64, f64)> {
         let rows = self.all("table.bars tbody tr");
+        let count = rows.len();
         let mut bars = BTreeMap::new();
         for row in rows {
             let cell = |css: &str| text(row.select(&Selector::parse(css).unwrap()).next().unwrap());
-            let label = row.attr("data-label").unwrap().to_owned();
-            bars.insert(label, (number(&cell("[data-is=count]")), percent(&cell("[data-is=share]"))));
+            let is_part = row.value().classes().any(|class| class == "part");
+            let shown = (number(&cell("[data-is=count]")), percent(&cell("[data-is=share]")));
+            bars.insert((is_part, row.attr("data-label").unwrap().to_owned()), shown);
         }
+        assert_eq!(bars.len(), count, "no row is there twice");
         bars
+    }
+
+    /// The same of a table without parts.
+    fn bars(&self) -> BTreeMap<String, (u64, f64)> {
+        let whole = |((is_part, label), shown): ((bool, String), _)| {
+            assert!(!is_part, "{label}");
+            (label, shown)
+        };
+        self.rows().into_iter().map(whole).collect()
     }
 
     /// The numbers of the chart: window and column to what stands there.
@@ -131,7 +143,9 @@ async fn every_number_on_a_page_is_the_apis_and_the_apis_is_what_was_released() 
             for insight in ["platforms", "languages"] {
                 numbers += grouped(&reader, insight, window, population).await;
             }
-            numbers += versions(&reader, "app_versions", window, population, Some("prose-app-web")).await;
+            for app in ["prose-app-web", "prose-app-ios", "prose-app-linux"] {
+                numbers += versions(&reader, "app_versions", window, population, Some(app)).await;
+            }
         }
         numbers += versions(&reader, "pod_versions", window, "pod", None).await;
         numbers += sizes(&reader, window).await;
@@ -139,7 +153,7 @@ async fn every_number_on_a_page_is_the_apis_and_the_apis_is_what_was_released() 
         numbers += overview(&reader, window).await;
     }
     // So many are on the pages of this fleet that no page can have been empty.
-    assert!(numbers > 900, "{numbers}");
+    assert!(numbers > 1_100, "{numbers}");
     stack.shutdown().await;
 }
 
@@ -198,23 +212,39 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
     let windows = windows(&answer, Some(population));
     let newest = blocks(windows.last().unwrap());
     let total: u64 = newest.values().map(|(count, _)| count).sum();
-    let bars = page.bars();
-    for (label, (count, share)) in &newest {
-        let (shown, part) = bars[label];
-        // A group that is also a value, such as a language without a region, has the sum under its own label first.
-        if shown == *count {
-            same(part, share.unwrap(), label);
+    // What is alone in its group is a row of its own; else there is one for the group, and one for each of its parts.
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for label in newest.keys() {
+        groups.entry(group(label)).or_default().push(label);
+    }
+    let mut expected = BTreeMap::new();
+    for (group, labels) in &groups {
+        if let [only] = labels[..] {
+            expected.insert((false, only.to_owned()), newest[only].0);
+            continue;
         }
+        expected.insert((false, (*group).to_owned()), labels.iter().map(|label| newest[*label].0).sum());
+        expected.extend(labels.iter().map(|label| ((true, (*label).to_owned()), newest[*label].0)));
     }
-    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-    for (label, (count, _)) in &newest {
-        *sums.entry(group(label)).or_default() += count;
+    let rows = page.rows();
+    let counts: BTreeMap<_, _> = rows.iter().map(|(row, (count, _))| (row.clone(), *count)).collect();
+    assert_eq!(counts, expected, "{insight} {query} {population}");
+    for ((_, label), (count, share)) in &rows {
+        same(*share, *count as f64 / total as f64, label);
     }
-    let mut written = 0;
-    for (label, sum) in &sums {
-        if let Some((shown, part)) = bars.get(*label).filter(|(shown, _)| shown == sum) {
-            same(*part, *shown as f64 / total as f64, label);
-            written += 1;
+    for (label, (count, share)) in &newest {
+        same(share.unwrap() * 100.0, *count as f64 / total as f64, label);
+    }
+    if insight == "languages" {
+        let over = expected.iter().filter(|((is_part, label), count)| {
+            !is_part
+                && **count * 5 >= total
+                && !["not_reported", "unrecognised", "other"].contains(&label.as_str())
+        });
+        let told = page.text("section.verdict p");
+        assert_eq!(told.matches('(').count(), over.clone().count(), "{told}");
+        for ((_, label), _) in over {
+            assert!(told.contains(&format!("({:.1}", rows[&(false, label.clone())].1)), "{label}: {told}");
         }
     }
     let every: u64 = page
@@ -223,13 +253,25 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
         .map(|cell| number(&text(cell)))
         .sum();
     assert_eq!(every, total, "{insight} {query} {population}: the rows together are the total");
-    written + bars.len() + shares_over_time(&page, &windows, |label| Some(group(label).to_owned()))
+    every_chart_has_its_table(&page);
+    rows.len() * 2 + shares_over_time(&page, &windows, |label| Some(group(label).to_owned()))
+}
+
+/// Charts with lines and areas are followed by their numbers.
+#[track_caller]
+fn every_chart_has_its_table(page: &Page) {
+    let (charts, tables) = (page.all("figure.chart").len(), page.all("figure.chart ~ details.numbers").len());
+    assert_eq!(charts, tables);
 }
 
 /// Compares the numbers of a chart of shares; the columns without a label hold what is left.
 fn shares_over_time(page: &Page, windows: &[Value], key: impl Fn(&str) -> Option<String>) -> usize {
     let history = page.history();
     if windows.len() < 2 {
+        return 0;
+    }
+    if !windows.iter().flat_map(|window| blocks(window).into_keys()).any(|label| key(&label).is_some()) {
+        assert!(history.is_empty(), "{history:?}");
         return 0;
     }
     let mut written = 0;
@@ -274,7 +316,9 @@ async fn versions(
     let query = format!("window={window}&{PERIOD}&below=1.0.0");
     let of_app = app.map(|app| format!("&app={app}")).unwrap_or_default();
     let answer = json(reader, &format!("/v1/insights/{insight}?{query}{of_app}")).await;
-    let page = Page::get(reader, &format!("/insights/{insight}?{query}&population={population}")).await;
+    let short = of_app.replace("prose-app-", "");
+    let path = format!("/insights/{insight}?{query}&population={population}{short}");
+    let page = Page::get(reader, &path).await;
     let own = |label: &str| match app {
         None => Some(label.to_owned()),
         Some(app) => label.strip_prefix(app)?.strip_prefix([' ', '/']).map(str::to_owned),
@@ -290,6 +334,7 @@ async fn versions(
         assert_eq!(*count, blocks[label].0, "{label}");
         same(*part, *count as f64 / total as f64, label);
     }
+    every_chart_has_its_table(&page);
     let mut written = bars.len() + shares_over_time(&page, &windows, own);
 
     let below = &newest["below"];
@@ -367,6 +412,7 @@ async fn sizes(reader: &Reader, window: &str) -> usize {
         .map(|b| b["label"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(shown, told, "sizes are in their order");
+    every_chart_has_its_table(&page);
     bars.len() * 2 + shares_over_time(&page, &windows, |label| Some(label.to_owned()))
 }
 
@@ -390,6 +436,7 @@ async fn reach_and_pods(reader: &Reader, window: &str) -> usize {
                 }
             }
         }
+        every_chart_has_its_table(&page);
         let newest = windows.last().unwrap();
         if insight == "pods" {
             assert_eq!(number(&page.text("[data-is=at-least]")), newest["at_least"]);
@@ -418,12 +465,22 @@ async fn overview(reader: &Reader, window: &str) -> usize {
     same(percent(&page.text(".tiles [data-is=share-direct]")), blocks["direct"].1.unwrap(), "direct");
     let versions = json(reader, &format!("/v1/insights/pod_versions?window={window}")).await;
     let newest = &versions["adoption"][0];
-    let row = page.all("tr[data-label=pod] td");
-    assert_eq!(text(row[0]), newest["version"].as_str().unwrap());
-    let shown = text(row[1]);
-    let (least, most) = shown.split_once(" to ").unwrap_or((&shown, &shown));
-    outwards(least, most, &newest["newest"]);
-    let mut written = 6;
+    let apps = json(reader, &format!("/v1/insights/app_versions?window={window}")).await;
+    let mut of_apps: BTreeMap<&str, &Value> = BTreeMap::new();
+    for adoption in apps["adoption"].as_array().unwrap().iter().filter(|of| of["population"] == "pod") {
+        of_apps.entry(adoption["app"].as_str().unwrap()).or_insert(adoption);
+    }
+    assert!(!of_apps.is_empty(), "no app has a version");
+    let mut written = 4;
+    for (label, newest) in std::iter::once(("pod", newest)).chain(of_apps) {
+        let row = page.all(&format!("tr[data-label={label}] td"));
+        assert_eq!(text(row[0]), newest["version"].as_str().unwrap());
+        let shown = text(row[1]);
+        let (least, most) = shown.split_once(" to ").unwrap_or((&shown, &shown));
+        outwards(least, most, &newest["newest"]);
+        written += 2;
+    }
+    every_chart_has_its_table(&page);
     for insight in ["pod_versions", "pod_sizes", "app_versions", "platforms", "languages"] {
         let answer = json(reader, &format!("/v1/insights/{insight}?window={window}")).await;
         for window in answer["windows"].as_array().unwrap().iter().filter(|window| !window["total"].is_null())

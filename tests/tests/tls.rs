@@ -281,14 +281,14 @@ async fn both_services() -> anyhow::Result<()> {
     ensure!(client.get(&insights).bearer_auth(&token).send().await?.status() == StatusCode::OK);
     ensure!(client.get(&insights).send().await?.status() == StatusCode::UNAUTHORIZED);
     // Limits are for the network that the request came from, whatever it says of itself.
-    let attempt = nginx.url(VENDOR, "/login?token=canary-token");
+    let attempt = |n: usize| nginx.url(VENDOR, &format!("/login?token=canary-token-{n}"));
     let mut statuses = Vec::new();
     while statuses.len() < 40 && statuses.last() != Some(&StatusCode::TOO_MANY_REQUESTS) {
-        statuses.push(client.get(&attempt).send().await?.status());
+        statuses.push(client.get(attempt(statuses.len())).send().await?.status());
     }
     ensure!(statuses.last() == Some(&StatusCode::TOO_MANY_REQUESTS), "{statuses:?}");
     let elsewhere = nginx.client(Ipv4Addr::new(127, 99, 1, 1), AGENT)?;
-    ensure!(elsewhere.get(&attempt).send().await?.status() == StatusCode::UNAUTHORIZED);
+    ensure!(elsewhere.get(attempt(40)).send().await?.status() == StatusCode::UNAUTHORIZED);
 
     // What goes wrong is told to nobody either: too large, no TLS, no HTTP, given up in the middle, nobody there.
     let plain = Client::builder()

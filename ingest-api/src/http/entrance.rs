@@ -7,17 +7,20 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use shared::clock::Clock;
+use tokio::sync::Semaphore;
 
 use super::Error;
 use crate::config::{Config, PublicUrl};
 use crate::insight::Insight;
 use crate::limits::{Limiter, Rate, Source};
 
-/// Attempts to log in from one network. A token has 256 random bits, so that this is not what keeps it from being
-/// guessed; it keeps those who try from using up the database.
+/// Tokens and sessions from one network that turn out not to be valid. A token has 256 random bits, so that this is not
+/// what keeps it from being guessed; it keeps those who try from using up the database.
 const ATTEMPTS: Rate = Rate::new(10, 120);
-/// Attempts to log in from anywhere.
-const ALL_ATTEMPTS: Rate = Rate::new(300, 36_000);
+/// From anywhere.
+const ALL_ATTEMPTS: Rate = Rate::new(3_000, 360_000);
+/// How many that are not known are looked up at a time: so many more than the rates allow may be, when all come at once.
+const LOOKED_UP_AT_ONCE: usize = 2;
 
 /// Of how many tokens and sessions it is known what they are: a megabyte. They are forgotten when there are more.
 const MAX_KNOWN: usize = 10_000;
@@ -45,6 +48,7 @@ pub(crate) struct Entrance {
     public_url: Option<PublicUrl>,
     attempts: Limiter<Source>,
     all_attempts: Limiter<()>,
+    places: Semaphore,
     /// Tokens and sessions by their digests.
     known: Mutex<HashMap<[u8; 32], Known>>,
 }
@@ -58,6 +62,7 @@ impl Entrance {
             public_url: config.public_url.clone(),
             attempts: Limiter::new(ATTEMPTS, Arc::clone(clock)),
             all_attempts: Limiter::new(ALL_ATTEMPTS, Arc::clone(clock)),
+            places: Semaphore::new(LOOKED_UP_AT_ONCE),
             known: Mutex::default(),
         }
     }
@@ -70,15 +75,6 @@ impl Entrance {
     /// Whether that is where readers reach us.
     pub(super) fn is_at(&self, origin: &str) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.as_str() == origin)
-    }
-
-    /// Lets somebody try to log in.
-    ///
-    /// # Errors
-    /// 429 where there were too many.
-    pub(super) fn attempt(&self, source: Source) -> Result<(), Error> {
-        let taken = self.attempts.take(&source, 1).and_then(|()| self.all_attempts.take(&(), 1));
-        taken.map_err(Error::too_many_attempts)
     }
 
     /// Looks up a token or a session with `find`.
@@ -100,21 +96,23 @@ impl Entrance {
         Error: From<E>,
     {
         let known = self.known().get(digest).copied();
-        match known {
+        let _place = match known {
             Some(Known::Invalid(at)) if (at..at + NOT_AGAIN).contains(&now) => return Ok(None),
-            Some(Known::Valid) => {}
+            Some(Known::Valid) => None,
             _ => {
+                let place = self.places.acquire().await;
                 let may_try = self.attempts.peek(&source).and_then(|()| self.all_attempts.peek(&()));
                 may_try.map_err(Error::too_many_attempts)?;
+                Some(place)
             }
-        }
+        };
         let found = find.await?;
         if found.is_some() {
             self.note(digest, Known::Valid);
         } else {
             self.note(digest, Known::Invalid(now));
             // The answer is no already, whether there was an attempt left or not.
-            let _ = self.attempt(source);
+            let _ = self.attempts.take(&source, 1).and_then(|()| self.all_attempts.take(&(), 1));
         }
         Ok(found)
     }

@@ -120,11 +120,11 @@ async fn log_in(
     token: &str,
 ) -> Result<Option<String>, Error> {
     let entrance = &services.entrance;
-    entrance.attempt(source)?;
     let now = services.clock.now();
     let until = expiry(now, entrance.session_lifetime).unwrap_or(now);
     let (token, opened) = (Token::presented(token.trim()), Session::generate());
-    let Some(ends) = services.database.open_session(&token, &opened, now, until).await? else {
+    let open = services.database.open_session(&token, &opened, now, until);
+    let Some(ends) = entrance.look_up(source, &token.digest(), now, open).await? else {
         return Ok(None);
     };
     entrance.opened(&opened.digest());

@@ -31,6 +31,11 @@ pub(super) async fn get_overview(
     // Somebody to whom nothing is open has to log in.
     visitor.admit(guest.readable.first().copied().unwrap_or(Insight::Pods))?;
     let view = view(Page::Overview, query)?;
+    if view.has_days() {
+        return Err(invalid(
+            "The overview is about the newest release; ask the page of an insight about other days.",
+        ));
+    }
     let mut fresh = Vec::new();
     for kind in WindowKind::ALL {
         fresh.push(freshness(&services, kind).await?);

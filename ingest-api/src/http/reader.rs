@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use shared::problem::ProblemType;
 
-use super::{Error, Services, login};
+use super::{Error, Services, login, reports};
 use crate::access::{Reader, Session, Token};
 use crate::insight::Insight;
 use crate::limits::Source;
@@ -78,7 +78,7 @@ impl FromRequestParts<Services> for Visitor {
     type Rejection = Error;
 
     /// Rejects a token that is not valid, and takes a session that is not valid for none. Rejects both unseen where too
-    /// many were not valid.
+    /// many were not valid, and those without a name where they ask too often.
     async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Error> {
         let now = services.clock.now();
         let entrance = &services.entrance;
@@ -104,12 +104,17 @@ impl FromRequestParts<Services> for Visitor {
             digest,
             may_read_domains: stored.may_read_domains,
         });
+        let public = Arc::clone(&entrance.public_insights);
+        if reader.is_none() && !public.is_empty() {
+            // Whoever needs no token is held back as senders are.
+            reports::take_request(services, source)?;
+        }
         let is_page = matches!(parts.method, Method::GET | Method::HEAD) && prefers_page(&parts.headers);
         let way_in = match parts.uri.path_and_query() {
             Some(path) if is_page => WayIn::LoginPage(path.as_str().to_owned()),
             _ => WayIn::Token,
         };
-        Ok(Self { reader, public: Arc::clone(&services.entrance.public_insights), way_in })
+        Ok(Self { reader, public, way_in })
     }
 }
 

@@ -83,10 +83,19 @@ pub(super) async fn limit_requests(
     request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    if let Some(limits) = &services.limits {
-        limits.take_request(source).map_err(|much| limited(&services, much))?;
-    }
+    take_request(&services, source)?;
     Ok(next.run(request).await)
+}
+
+/// Takes one request of those that a network may make.
+///
+/// # Errors
+/// 429 if there were too many.
+pub(super) fn take_request(services: &Services, source: Source) -> Result<(), Error> {
+    match &services.limits {
+        Some(limits) => limits.take_request(source).map_err(|much| limited(services, much)),
+        None => Ok(()),
+    }
 }
 
 fn limited(services: &Services, TooMuch { limit, wait }: TooMuch) -> Error {

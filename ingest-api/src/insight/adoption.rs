@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::Serialize;
 use shared::app::AppName;
-use shared::version::Version;
+use shared::version::{Stage, Version};
 
 use super::below::{Bounds, Part, Placed, Sides, outwards};
 use super::place::{Place, place};
@@ -54,6 +54,7 @@ pub struct Reached {
 }
 
 /// The newest version that was published on its own in the newest release that has any: of the Pod Server, or of an app.
+/// One that was tried out before its release counts only where there is no other.
 pub fn newest_version(releases: &[Release], population: Population, app: Option<AppName>) -> Option<Version> {
     let family = if app.is_some() { Family::AppVersions } else { Family::PodVersions };
     releases.iter().rev().find_map(|release| {
@@ -62,7 +63,7 @@ pub fn newest_version(releases: &[Release], population: Population, app: Option<
             Place::Exact(version) => Some(version),
             _ => None,
         });
-        versions.max()
+        versions.max_by_key(|version| (version.stage() == Stage::Release, *version))
     })
 }
 

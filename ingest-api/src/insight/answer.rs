@@ -97,7 +97,7 @@ pub struct AnsweredBlock {
 }
 
 const NOTE: &str = "Distinct reporters within each window, rounded to the nearest 5 (three significant digits from \
-1,000 on). Groups too small to publish are folded into `other`. Never add numbers of several windows: whoever reports \
+1,000 on). Groups too small to publish are folded into \"other\". Never add numbers of several windows: whoever reports \
 in two of them is counted in both.";
 
 /// Answers a question from releases of its family. `below` is for versions: of Pods if it names no app, else of that app.

@@ -79,8 +79,8 @@ fn line(row: &Adoption, longest: i32) -> Markup {
 
 /// A dot at the day; where it is open, a bar from the first day that it may be to the last.
 fn mark(reached: &Reached, class: &str, longest: i32) -> Markup {
-    // A little less than the whole width, so that no dot is cut off.
-    let at = |days: i32| 2.0 + f64::from(days) / f64::from(longest) * 96.0;
+    // Less than the whole width, so that no dot is cut off on a narrow screen either.
+    let at = |days: i32| 7.0 + f64::from(days) / f64::from(longest) * 86.0;
     html! {
         @match (reached.days_at_least, reached.days_at_most) {
             (Some(least), Some(most)) if least < most => {

@@ -93,8 +93,14 @@ pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
         match <[Row; 1]>::try_from(parts) {
             Ok([only]) => rows.push(only),
             Err(parts) => {
+                let sum_label = sum.label.clone();
                 rows.push(sum);
-                rows.extend(parts.into_iter().map(|row| Row { level: Level::Part, ..row }));
+                // What says no more than its group.
+                let name = |row: &Row| match row.label == sum_label {
+                    true => format!("{}, unspecified", row.name),
+                    false => row.name.clone(),
+                };
+                rows.extend(parts.into_iter().map(|row| Row { name: name(&row), level: Level::Part, ..row }));
             }
         }
     }

@@ -63,13 +63,14 @@ impl History {
         }
     }
 
-    /// Puts all but the `most` columns of known values together in one, at the end. Those that have the greatest shares
-    /// now stay, in half of the room, and then those that have, or had, great ones.
+    /// Leaves at most so many columns of known values, by putting the smallest together in one at the end. Those that have
+    /// the greatest shares now stay, in half of the room, and then those that have, or had, great ones.
     pub(super) fn at_most(mut self, most: usize, name: &str) -> Self {
         let mut known: Vec<&Column> = self.known().collect();
-        if known.len() <= most + 1 {
+        if known.len() <= most {
             return self;
         }
+        let most = most.saturating_sub(1);
         known.sort_by(|a, b| b.newest().total_cmp(&a.newest()));
         let now = most.div_ceil(2);
         known[now..].sort_by(|a, b| b.weight().total_cmp(&a.weight()));
@@ -181,7 +182,7 @@ mod tests {
             starts: vec![Date::constant(2026, 9, 1), Date::constant(2026, 9, 2)],
             columns: shares.iter().map(|(key, share)| column(key, *share)).collect(),
         };
-        let history = history.at_most(2, "Others");
+        let history = history.at_most(3, "Others");
         let names: Vec<_> = history.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["b", "d", "not_reported", "Others"]);
         assert!(history.columns[3].shares[0].is_some_and(|share| (share - 0.15).abs() < 1e-9));
@@ -206,7 +207,7 @@ mod tests {
         let newer = column("1.4.0", [Some(0.0), Some(0.0), Some(0.25), None]);
         let columns = vec![old("1.0.0", 0), old("1.1.0", 1), old("1.2.0", 0), old("1.2.1", 1), new, newer];
         let starts = (1..=4).map(|day| Date::constant(2026, 9, day)).collect();
-        let history = History { kind: WindowKind::Day, starts, columns }.at_most(3, "Others");
+        let history = History { kind: WindowKind::Day, starts, columns }.at_most(4, "Others");
         let names: Vec<_> = history.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["1.0.0", "1.3.0", "1.4.0", "Others"]);
     }
@@ -222,7 +223,7 @@ mod tests {
         let columns = [("a", 0.1), ("b", 0.1), ("c", 0.1), ("d", 0.7)].map(|(key, share)| column(key, share));
         let starts = vec![Date::constant(2026, 9, 1)];
         let history =
-            History { kind: WindowKind::Day, starts, columns: columns.to_vec() }.at_most(2, "Others");
+            History { kind: WindowKind::Day, starts, columns: columns.to_vec() }.at_most(3, "Others");
         let names: Vec<_> = history.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["a", "d", "Others"]);
     }

@@ -165,7 +165,7 @@ pub(super) fn nothing_released(asked: &Asked<'_>) -> Markup {
     let kind = asked.view.kind;
     html! {
         section.empty {
-            h2 { "Nothing to show yet" }
+            h2 { (if asked.fresh.newest.is_some() { "Nothing in this period" } else { "Nothing to show yet" }) }
             @if let Some(newest) = asked.fresh.newest {
                 p {
                     "No " (kind.as_str()) " that starts in this period has been released. The newest release is about "
@@ -195,6 +195,10 @@ pub(super) fn too_few(within: &str) -> Markup {
     }
 }
 
+/// How exact a number is.
+pub(super) const ROUNDING: &str = "Each number is rounded by itself, to the nearest 5, and from 1,000 on to three digits; so \
+the sums of two tables about the same reporters may differ a little.";
+
 /// What the shares are parts of, and how much of it is not known.
 pub(super) fn denominator(window: &AnsweredWindow, unit: &str, about: &str) -> Markup {
     let unknown = window.unknown();
@@ -205,7 +209,7 @@ pub(super) fn denominator(window: &AnsweredWindow, unit: &str, about: &str) -> M
                 "Shares are parts of the " strong { (text::of_unit(total, unit)) } " that are published about " (about) ". "
                 "Folded into “everything else”, because the groups were too small: " strong { (text::percent(part(unknown.folded))) }
                 ". Not reported, or not recognised: " strong { (text::percent(part(unknown.untold))) } ". "
-                "Each number is rounded to the nearest 5, and from 1,000 on to three digits."
+                (ROUNDING)
             }
         }
     }

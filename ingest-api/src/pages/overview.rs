@@ -43,7 +43,7 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
             header.page {
                 h1 { "Overview" }
                 p.question {
-                    @if let Some(newest) = newest { "What was released about " (text::window(newest)) "." } @else { "Who runs what, in groups that are large enough." }
+                    @if let Some(newest) = newest { "What was released about " (text::window(newest)) ". Each heading leads to more, with the same data as CSV and JSON." } @else { "Who runs what, in groups that are large enough." }
                 }
             }
             (windows(overview.view))
@@ -105,7 +105,7 @@ fn tiles(overview: &Overview<'_>, newest: Window) -> Markup {
             }
             @for (page, software, adoption) in newest_of_all(overview).into_iter().take(2) {
                 @let figure = html! { (adoption.version) };
-                @let about = html! { "or newer is run by " span data-is="newest" { (text::percent_bounds(adoption.newest)) } " of those who told their version" };
+                @let about = html! { "or newer is run by " span data-is="newest" { (text::percent_bounds(adoption.newest)) } @if adoption.app.is_some() { " of installations through a Pod" } @else { " of Pods" } " that told their version" };
                 (tile(page, &format!("Newest {software}"), &figure, &about))
             }
         }
@@ -121,12 +121,14 @@ fn charts(overview: &Overview<'_>) -> Markup {
                 section aria-labelledby="pods" {
                     h2 id="pods" { a href=(Page::Insight(Insight::Pods).path()) { "Pods" } }
                     (pods::over_time(answer, kind))
+                    (pods::numbers(answer, kind))
                 }
             }
             @if let Some(answer) = overview.over_time(Insight::Reach).filter(enough) {
                 section aria-labelledby="installations" {
                     h2 id="installations" { a href=(Page::Insight(Insight::Reach).path()) { "Installations" } }
                     (reach::over_time(answer, kind))
+                    (reach::numbers(answer, kind))
                 }
             }
         }
@@ -160,7 +162,7 @@ fn newest_versions(overview: &Overview<'_>) -> Markup {
                 h2 id="versions" { "Newest versions" }
                 div.scroll role="region" tabindex="0" aria-label="Newest versions" {
                     table {
-                        caption { "The newest version of each software that was published on its own, and how many of those who told their version run it" }
+                        caption { "The newest version of each software that was published on its own, and how many Pods, or installations through a Pod, run it or a newer one, of those that told their version" }
                         thead { tr { th scope="col" { "Software" } th scope="col" { "Newest version" } th.number scope="col" { "Adopted by" } } }
                         tbody {
                             @for (page, software, adoption) in rows {

@@ -14,7 +14,7 @@ pub(super) fn content(asked: &Asked<'_>) -> Markup {
             (now(asked, newest))
             (layout::over_time("Over time", windows.len(), asked.view.kind, || html! {
                 (over_time(asked.answer, asked.view.kind))
-                (numbers(asked))
+                (numbers(asked.answer, asked.view.kind))
             }))
         }
     }
@@ -72,15 +72,16 @@ pub(super) fn over_time(answer: &Answer, kind: WindowKind) -> Markup {
     lines(&chart)
 }
 
-fn numbers(asked: &Asked<'_>) -> Markup {
+/// The numbers of the chart.
+pub(super) fn numbers(answer: &Answer, kind: WindowKind) -> Markup {
     let head = html! {
         th.number scope="col" data-label="all" { "Pods" }
         th.number scope="col" data-label="at_least" { "At least" }
     };
     let body = html! {
-        @for window in asked.answer.windows.iter().rev() {
+        @for window in answer.windows.iter().rev() {
             tr data-start=(window.start) {
-                th scope="row" { (text::start(asked.view.kind, text::start_of(window))) }
+                th scope="row" { (text::start(kind, text::start_of(window))) }
                 td.number { (window.total.map_or_else(|| "too few".to_owned(), text::count)) }
                 td.number { (window.at_least.map_or_else(|| "–".to_owned(), text::count)) }
             }

@@ -15,7 +15,7 @@ pub(super) fn content(asked: &Asked<'_>) -> Markup {
             (now(asked, newest))
             (layout::over_time("Over time", windows.len(), asked.view.kind, || html! {
                 (over_time(asked.answer, asked.view.kind))
-                (numbers(asked))
+                (numbers(asked.answer, asked.view.kind))
             }))
         }
     }
@@ -81,7 +81,8 @@ fn count_of(window: &AnsweredWindow, label: &str) -> Option<u64> {
     window.blocks.iter().find(|block| block.label == label).map(|block| block.count)
 }
 
-fn numbers(asked: &Asked<'_>) -> Markup {
+/// The numbers of the chart.
+pub(super) fn numbers(answer: &Answer, kind: WindowKind) -> Markup {
     let cell = |window: &AnsweredWindow, label: &str| {
         count_of(window, label).map_or_else(|| "too few".to_owned(), text::count)
     };
@@ -90,9 +91,9 @@ fn numbers(asked: &Asked<'_>) -> Markup {
         th.number scope="col" data-label="direct" { "Without a Pod" }
     };
     let body = html! {
-        @for window in asked.answer.windows.iter().rev() {
+        @for window in answer.windows.iter().rev() {
             tr data-start=(window.start) {
-                th scope="row" { (text::start(asked.view.kind, text::start_of(window))) }
+                th scope="row" { (text::start(kind, text::start_of(window))) }
                 td.number { (cell(window, "proxied")) }
                 td.number { (cell(window, "direct")) }
             }

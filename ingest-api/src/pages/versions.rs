@@ -125,7 +125,7 @@ fn of_app(window: &AnsweredWindow, total: u64, unit: &str) -> Markup {
         p.note {
             "Shares are parts of the " strong { (text::of_unit(total, unit)) } " that are published about this app. Besides, "
             strong { (text::count(count(OTHER))) } " are folded over all apps, because the groups were too small, and "
-            strong { (text::count(untold)) } " told no app that we know. Each number is rounded to the nearest 5."
+            strong { (text::count(untold)) } " told no app that we know. " (layout::ROUNDING)
         }
     }
 }

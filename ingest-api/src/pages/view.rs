@@ -133,9 +133,14 @@ impl View {
         })
     }
 
+    /// Whether its first or last day is said.
+    pub(crate) fn has_days(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
     /// The first and last day that the period is asked for with, seen from the newest release.
     pub(crate) fn days(&self, newest: Option<Date>) -> (Option<Date>, Option<Date>) {
-        if self.from.is_some() || self.to.is_some() {
+        if self.has_days() {
             return (self.from, self.to);
         }
         // Without this day, a month of months would be two.

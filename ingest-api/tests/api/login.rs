@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use ingest_api::access::Token;
 use ingest_api::config::PublicUrl;
 use ingest_api::insight::Insight;
+use ingest_api::limits::Rate;
 use ingest_api::store::tokens::StoredToken;
 
 use crate::support::*;
@@ -200,9 +201,15 @@ async fn nobody_tries_for_ever() {
     .await;
     let token = token(&service, "team", 48, false).await;
     let from = [("x-forwarded-for", "192.0.2.1")];
-    for _ in 0..10 {
-        assert_eq!(post_login(&service, "prose-reader-0", &from).await.status, 401);
+    for _ in 0..20 {
+        let cookie = cookie(&post_login(&service, &token, &from).await);
+        assert_eq!(status_with(&service, &cookie).await, 200, "who may log in is not held back");
     }
+    let unseen = self::token(&service, "unseen", 48, false).await;
+    for n in 0..10 {
+        assert_eq!(post_login(&service, &format!("prose-reader-{n}"), &from).await.status, 401);
+    }
+    let token = unseen;
     let answer = post_login(&service, &token, &from).await;
     assert_eq!(answer.status, 429);
     assert!(answer.body.contains("There were too many attempts"), "{}", answer.body);
@@ -215,6 +222,37 @@ async fn nobody_tries_for_ever() {
     assert_eq!(post_login(&service, &token, &elsewhere).await.status, 303);
     service.clock.advance(jiff::SignedDuration::from_secs(30));
     assert_eq!(post_login(&service, &token, &from).await.status, 303);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_that_come_all_at_once_are_held_back_too() {
+    let service = Service::start().await;
+    let guess = async |n: u32| {
+        let token = format!("prose-reader-{n}");
+        service.get("/v1/insights", Some(&token)).await.status
+    };
+    let statuses = futures_util::future::join_all((0..200).map(guess)).await;
+    let looked_up = statuses.iter().filter(|status| **status == 401).count();
+    assert!((10..=11).contains(&looked_up), "{looked_up} of 200 were looked up");
+    assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_without_a_token_does_not_read_without_end() {
+    let service = Service::start_with(|config| {
+        config.public_insights = BTreeSet::from([Insight::PodVersions]);
+        let rates = ingest_api::intake::IntakeRates { requests: Rate::new(5, 60), ..Default::default() };
+        config.limits = Some(rates);
+    })
+    .await;
+    let token = token(&service, "team", 48, false).await;
+    for _ in 0..5 {
+        assert_eq!(service.get("/v1/insights/pod_versions", None).await.status, 200);
+    }
+    assert_eq!(service.get("/v1/insights/pod_versions", None).await.status, 429);
+    assert_eq!(service.get("/v1/insights/pod_versions", Some(&token)).await.status, 200, "a reader may");
     service.app.shutdown().await;
 }
 
@@ -278,8 +316,7 @@ async fn guesses_at_the_api_end_too_and_keep_nobody_out_who_was_in() {
     for _ in 0..20 {
         assert_eq!(ask("authorization", &bearer(&known), "192.0.2.1").await.status, 200, "costs nothing");
     }
-    // The login was one attempt of ten.
-    for n in 0..9 {
+    for n in 0..10 {
         let (header, guess) = if n % 2 == 0 {
             ("authorization", format!("Bearer {n}"))
         } else {

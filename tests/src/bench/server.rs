@@ -162,7 +162,8 @@ pub fn release_binary(package: &str) -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let target =
         executable.ancestors().nth(2).context("a binary lies two folders below the target folder")?;
-    let mut cargo = Command::new(env!("CARGO"));
+    // By its name: the one that this was built with may be behind a choice of toolchains that has to be made again.
+    let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--locked", "--release", "--package", package, "--target-dir"]);
     let status = cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status()?;
     ensure!(status.success(), "{package} cannot be built");
