@@ -61,6 +61,13 @@ impl Thresholds {
     }
 }
 
+impl From<Threshold> for Thresholds {
+    /// The same for each kind of window.
+    fn from(threshold: Threshold) -> Self {
+        Self { day: threshold, week: threshold, month: threshold }
+    }
+}
+
 /// Where readers reach the service: scheme and host, with a port where it is not the usual one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);

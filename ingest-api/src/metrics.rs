@@ -10,7 +10,7 @@ use prometheus::{
 use crate::insight::Insight;
 use crate::intake::limits::Limit;
 use crate::jobs::close_windows::Closed;
-use crate::oddity::unknown_shares;
+use crate::oddity::{Oddity, unknown_shares};
 use crate::release::Population;
 use crate::store::releases::Release;
 use crate::window::Window;
@@ -31,6 +31,7 @@ pub struct Metrics {
     close_failures: IntCounter,
     newest_release: IntGaugeVec,
     close_healthy: IntGauge,
+    oddities: IntGaugeVec,
     reporters: IntGaugeVec,
     folded: GaugeVec,
     untold: GaugeVec,
@@ -69,6 +70,18 @@ impl Metrics {
                 .expect("a valid name");
         registry.register(Box::new(close_healthy.clone())).expect("registered once");
         close_healthy.set(1);
+        let oddities = IntGaugeVec::new(
+            Opts::new(
+                "ingest_oddities",
+                "What `ingest-api status` would say that somebody should look at, as of the last run of the close job.",
+            ),
+            &["kind"],
+        )
+        .expect("a valid name");
+        registry.register(Box::new(oddities.clone())).expect("registered once");
+        for kind in Oddity::KINDS {
+            oddities.with_label_values(&[kind]);
+        }
         let by_release = ["insight", "window", "population"];
         let reporters = IntGaugeVec::new(
             Opts::new(
@@ -124,6 +137,7 @@ impl Metrics {
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
             newest_release,
             close_healthy,
+            oddities,
             registry,
         }
     }
@@ -166,6 +180,14 @@ impl Metrics {
     pub fn newest_release(&self, window: Window) {
         let end = window.end().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |end| end.timestamp().as_second());
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
+    }
+
+    /// This is all that is odd.
+    pub fn oddities(&self, oddities: &[Oddity]) {
+        for kind in Oddity::KINDS {
+            let of_kind = oddities.iter().filter(|oddity| oddity.kind() == kind).count();
+            self.oddities.with_label_values(&[kind]).set(i64::try_from(of_kind).unwrap_or(i64::MAX));
+        }
     }
 
     /// These are the newest releases, of one kind of window each.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
@@ -12,7 +13,7 @@ use crate::store::releases::Release;
 use crate::window::{Window, WindowKind};
 
 /// How many windows before the newest make its history; of days, only the same day of other weeks.
-pub const HISTORY: usize = 15;
+const HISTORY: usize = 15;
 /// The fewest windows that are a history.
 const LEAST_HISTORY: usize = 5;
 /// How long after its end a window may take to be released.
@@ -40,6 +41,28 @@ pub enum Oddity {
     },
 }
 
+impl Oddity {
+    /// The name of every kind.
+    pub const KINDS: [&'static str; 3] = ["overdue", "unclosed", "jump"];
+
+    /// The name of its kind, one of [`KINDS`](Self::KINDS).
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Overdue(_) => "overdue",
+            Self::Unclosed(_) => "unclosed",
+            Self::Jump { .. } => "jump",
+        }
+    }
+
+    /// Whether numbers are missing; what jumped is there, and may be wrong.
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::Overdue(_) | Self::Unclosed(_) => true,
+            Self::Jump { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +81,12 @@ impl fmt::Display for Oddity {
             }
         }
     }
+}
+
+/// The first day of what [`jumps`] reads up to the release of `newest`.
+pub fn history_since(newest: Window) -> Date {
+    let days = if newest.kind() == WindowKind::Month { 31 } else { 7 };
+    newest.start().saturating_sub(jiff::Span::new().days(days * HISTORY as i64))
 }
 
 /// Whether the window after the newest released one is over, and should have been released by `now`.

@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));
-            ExitCode::FAILURE
+            error.downcast_ref::<status::Odd>().map_or(ExitCode::FAILURE, |odd| odd.exit_code().into())
         }
     }
 }

@@ -5,7 +5,8 @@ use comfy_table::{Table, presets};
 use shared::clock::{Clock, SystemClock};
 
 use super::say;
-use crate::oddity::{HISTORY, jumps, overdue, unclosed, unknown_shares};
+use crate::jobs::find_oddities::find_oddities;
+use crate::oddity::{Oddity, unknown_shares};
 use crate::release::{Family, Population};
 use crate::store::Database;
 use crate::window::WindowKind;
@@ -13,9 +14,23 @@ use crate::window::WindowKind;
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// End with 1 if a release is overdue or a number has jumped: for cron.
+    /// For cron: end with 3 if a release is overdue, else with 4 if a number has jumped.
     #[arg(long)]
     check: bool,
+}
+
+/// Why a check does not end with 0.
+#[derive(Debug, thiserror::Error)]
+#[error("somebody should look at this")]
+pub(super) struct Odd {
+    late: bool,
+}
+
+impl Odd {
+    /// Other codes than those of a command that failed and of a configuration with mistakes.
+    pub(super) fn exit_code(&self) -> u8 {
+        if self.late { 3 } else { 4 }
+    }
 }
 
 impl Status {
@@ -31,7 +46,6 @@ impl Status {
             "folded",
             "not told",
         ]);
-        let mut oddities = Vec::new();
         for kind in WindowKind::ALL {
             let Some(releases) = database.held_releases(kind).await? else {
                 held.add_row([
@@ -45,13 +59,8 @@ impl Status {
             let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
             let name = format!("releases of a {}", kind.as_str());
             held.add_row([name, releases.windows.to_string(), oldest.to_string(), newest.to_string()]);
-            oddities.extend(overdue(releases.newest, now));
-
-            let days = if kind == WindowKind::Month { 31 } else { 7 };
-            let from = newest.saturating_sub(jiff::Span::new().days(days * HISTORY as i64));
-            let history = database.releases(kind, from, newest, &Family::ALL).await?;
-            oddities.extend(jumps(&history));
-            let Some(release) = history.last() else { continue };
+            let release = database.releases(kind, newest, newest, &Family::ALL).await?;
+            let Some(release) = release.last() else { continue };
             for population in Population::ALL {
                 for family in
                     Family::of(population).filter(|f| !matches!(f, Family::Pods | Family::Installations))
@@ -70,7 +79,6 @@ impl Status {
             }
         }
         for stored in database.open_windows().await? {
-            oddities.extend(unclosed(stored.window, now));
             held.add_row([
                 format!("open window: {}", stored.window.kind().as_str()),
                 String::new(),
@@ -96,10 +104,11 @@ impl Status {
         if unknown.row_count() > 0 {
             say(&unknown.to_string());
         }
+        let oddities = find_oddities(database, now).await?;
         for oddity in &oddities {
             say(&format!("! {oddity}"));
         }
-        anyhow::ensure!(!self.check || oddities.is_empty(), "somebody should look at this");
-        Ok(())
+        let late = oddities.iter().any(Oddity::is_late);
+        if self.check && !oddities.is_empty() { Err(Odd { late }.into()) } else { Ok(()) }
     }
 }

@@ -1,6 +1,7 @@
 //! What is done on a schedule. Each job is safe to run twice, and to be killed at any step.
 
 pub mod close_windows;
+pub mod find_oddities;
 pub mod merge;
 pub mod purge;
 
@@ -97,6 +98,7 @@ impl Jobs {
             note(purge::purge_releases(database, now, retention).await.map(drop));
         }
         note(self.show_newest().await);
+        note(self.show_oddities(now).await);
         anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
         Ok(closed.released)
     }
@@ -111,6 +113,12 @@ impl Jobs {
             newest.extend(database.releases(kind, window.start(), window.start(), &Family::ALL).await?);
         }
         self.metrics.newest_releases(&newest);
+        Ok(())
+    }
+
+    /// Shows in the metrics what `ingest-api status` would say.
+    async fn show_oddities(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.metrics.oddities(&find_oddities::find_oddities(&self.close.database, now).await?);
         Ok(())
     }
 }

@@ -203,8 +203,7 @@ async fn the_database_refuses_to_change_a_release() {
 #[tokio::test(flavor = "multi_thread")]
 async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
     let service = Service::start().await;
-    let mut event = pod(3, "0.4.0");
-    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let event = pod_with_domain(3, "0.4.0");
     service.report(&[event]).await;
     assert_eq!(service.database().domains().await.unwrap(), [], "not in the wake of the report");
     service.app.run_jobs().await.unwrap();
@@ -370,8 +369,7 @@ async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_cannot_be_merged_holds_up_neither_other_windows_nor_domains() {
     let service = Service::start().await;
-    let mut opted_in = pod(3, "0.4.0");
-    opted_in["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let opted_in = pod_with_domain(3, "0.4.0");
     service.report(&[opted_in]).await;
     let twice = [ten_pods(5), ten_pods(5)].concat();
     service.report(&twice).await;
@@ -431,8 +429,7 @@ async fn a_window_that_is_released_while_it_is_looked_up_is_not_opened_again() {
 async fn a_stop_writes_no_domains_behind_the_last_reports() {
     let mut service = Service::start().await;
     let second = service.another().await;
-    let mut event = pod(3, "0.4.0");
-    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let event = pod_with_domain(3, "0.4.0");
     service.report(&[event]).await;
     std::mem::replace(&mut service.app, second).shutdown().await;
     assert_eq!(service.database().domains().await.unwrap(), []);

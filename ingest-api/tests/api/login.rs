@@ -259,8 +259,7 @@ async fn who_reads_without_a_token_does_not_read_without_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_has_the_rights_of_its_token() {
     let service = Service::start().await;
-    let mut event = pod(3, "0.4.0");
-    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let event = pod_with_domain(3, "0.4.0");
     service.report(&[event]).await;
     service.app.run_jobs().await.unwrap();
     for (name, may_read_domains) in [("sales", true), ("plain", false)] {

@@ -18,8 +18,7 @@ const REFUSED: &str = "42501";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_is_refused_what_is_not_its_task() {
     let service = Service::start().await;
-    let mut event = pod(3, "0.4.0");
-    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let event = pod_with_domain(3, "0.4.0");
     service.report(&[event, proxied(1, 1, "1.0.0", "web", "en")]).await;
     service.app.run_jobs().await.unwrap();
     service.token().await;
@@ -72,8 +71,7 @@ async fn a_role_is_refused_what_is_not_its_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_itself_keeps_domains_from_a_token_without_the_right() {
     let service = Service::start().await;
-    let mut event = pod(3, "0.4.0");
-    event["origin"]["pod"]["identifiable"] = serde_json::json!({ "domain": domain(3) });
+    let event = pod_with_domain(3, "0.4.0");
     service.report(&[event]).await;
     service.app.run_jobs().await.unwrap();
     let (database, now) = (service.database(), "2026-11-22T12:00:00Z".parse().unwrap());

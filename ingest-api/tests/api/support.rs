@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
-use ingest_api::embedded::Embedded;
+use ingest_api::embedded::{Embedded, find_binaries};
 use ingest_api::release::Family;
 use ingest_api::store::Database;
 use ingest_api::store::releases::ReleasedBlock;
@@ -183,6 +183,27 @@ pub(crate) async fn metrics(service: &Service) -> String {
     send_to(service.app.metrics_address(), "GET", "/metrics", &[], b"").await.body
 }
 
+/// Replaces a function of the service's database by what it is with some words replaced.
+pub(crate) async fn mutate(service: &Service, function: &str, replacements: &[(&str, &str)]) {
+    let definition = format!("SELECT pg_get_functiondef('{function}'::regproc)");
+    let mut definition = service.query(&definition).await.unwrap().remove(0);
+    for (from, to) in replacements {
+        assert!(definition.contains(from), "{from} in {definition}");
+        definition = definition.replace(from, to);
+    }
+    service.query(&definition).await.unwrap();
+}
+
+/// Runs a program of Postgres on a database.
+pub(crate) fn postgres_tool(program: &str, url: &str, arguments: &[&str]) {
+    let done = Command::new(find_binaries().unwrap().join(program))
+        .args(["-d", url])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// One HTTP/1.1 request over a connection of its own.
 async fn send_to(
     address: SocketAddr,
@@ -291,6 +312,13 @@ pub(crate) fn direct(server: u32, installation: u32, version: &str, platform: &s
 pub(crate) fn pod(pod: u32, version: &str) -> Value {
     json!({ "name": "pod:daily", "proxied": true,
             "origin": { "pod": { "domain_hash": PodId::of_domain(&domain(pod)), "version": version } } })
+}
+
+/// A Pod's own report whose operator opted in to telling its domain.
+pub(crate) fn pod_with_domain(number: u32, version: &str) -> Value {
+    let mut event = pod(number, version);
+    event["origin"]["pod"]["identifiable"] = json!({ "domain": domain(number) });
+    event
 }
 
 /// Ten Pods with `each` installations, alike.

@@ -1,7 +1,8 @@
 //! The attack: take a dump of the database while a window is open and, when it is closed, compute the subjects of all
 //! domains and identifiers that one knows, to see who reported.
 //!
-//! It is held off if none is found: without the key, which is gone, nobody can compute a subject.
+//! It is held off if none is found: without the key, which is gone, nobody can compute a subject. Without the defence,
+//! somebody copied the key directory while the windows were open.
 
 use ingest_api::keys::{KeyDirectory, WindowKey};
 use sha2::{Digest, Sha256};

@@ -4,19 +4,17 @@
 //! It is held off if none is found. The same search finds a key that was kept in a table and deleted there.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::Config;
-use ingest_api::embedded::find_binaries;
 use ingest_api::keys::KeyDirectory;
 use shared::clock::FixedClock;
 use shared::pseudonym::{PodId, UserHash};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::{domain, post_to, ten_pods};
+use crate::support::{domain, post_to, postgres_tool, ten_pods};
 
 /// A secret in the forms in which it might be written down.
 fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -56,15 +54,6 @@ fn search(folder: &Path, secrets: &[(String, Vec<u8>)]) -> Vec<(PathBuf, String)
         }
     }
     found
-}
-
-fn run(program: &str, url: &str, arguments: &[&str]) {
-    let done = Command::new(find_binaries().unwrap().join(program))
-        .args(["-d", url])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +99,7 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     // While the windows are open: neither identifiers nor keys in a dump, and a dump has what it should.
     let dumps = tempfile::tempdir().unwrap();
     let dump = |name: &str| dumps.path().join(name).to_str().unwrap().to_owned();
-    run("pg_dump", &url, &["-f", &dump("open.sql")]);
+    postgres_tool("pg_dump", &url, &["-f", &dump("open.sql")]);
     assert_eq!(search(dumps.path(), &identifiers), []);
     assert_eq!(search(dumps.path(), &keys), []);
     assert!(
@@ -123,9 +112,13 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     assert_eq!(app.run_jobs().await.unwrap().len(), 3);
     assert_eq!(directory_of_keys.windows().unwrap(), []);
     std::fs::remove_file(dump("open.sql")).unwrap();
-    run("pg_dump", &url, &["-f", &dump("closed.sql")]);
+    postgres_tool("pg_dump", &url, &["-f", &dump("closed.sql")]);
     assert_eq!(search(dumps.path(), &subjects), [], "no subject in a dump");
-    run("pg_basebackup", &url, &["-D", &dump("backup"), "--checkpoint=fast", "--wal-method=stream"]);
+    postgres_tool(
+        "pg_basebackup",
+        &url,
+        &["-D", &dump("backup"), "--checkpoint=fast", "--wal-method=stream"],
+    );
     for folder in [directory.path(), dumps.path()] {
         assert_eq!(
             search(folder, &keys),

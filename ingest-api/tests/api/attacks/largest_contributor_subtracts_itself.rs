@@ -1,39 +1,26 @@
 //! The attack: the largest company in a cell knows its own number, takes it out, and has that of the others.
 //!
-//! It is held off if at least ten others are left of every number that is published.
+//! It is held off if at least ten others are left of every number that is published. Without that condition, the
+//! threshold still asks for twenty installations of five Pods.
 
 use super::*;
 
-/// The largest has a hundred on Windows, and four others have one each.
-fn truth() -> Cells {
-    Cells::from([("macos", vec![8; 8]), ("windows", vec![100, 1, 1, 1, 1])])
-}
+const OWN: u64 = 100;
 
 /// How many others are left in the cell that is published as Windows, if there is one.
-async fn attack(defence: Defence) -> Option<u64> {
-    let own = 100;
-    let published = match defence {
-        Defence::On => {
-            let service = Service::start().await;
-            report(&service, &truth()).await;
-            let parts = published(&service, "platforms").await;
-            service.app.shutdown().await;
-            parts
-        }
-        // Enough installations of enough Pods, whoever has how many.
-        Defence::Off => {
-            without_folding(&truth(), |by_pod| by_pod.iter().sum::<u64>() >= 20 && by_pod.len() >= 5)
-        }
-    };
-    published.get("windows").map(|number| number - own)
+async fn attack(threshold: Threshold) -> Option<u64> {
+    // Four others have one each.
+    let truth = Cells::from([("macos", vec![8; 8]), ("windows", vec![OWN, 1, 1, 1, 1])]);
+    published_of("windows", &truth, threshold).await.map(|number| number - OWN)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_number_is_published_that_the_largest_is_nearly_all_of() {
-    assert_eq!(attack(Defence::On).await, None);
+    assert_eq!(attack(Threshold::default()).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_least_number_of_others_four_are_left() {
-    assert_eq!(attack(Defence::Off).await, Some(4));
+    let threshold = no_threshold().with_installations(20).unwrap().with_pods(5).unwrap();
+    assert_eq!(attack(threshold).await, Some(5), "which is four, rounded");
 }

@@ -1,9 +1,16 @@
 //! Each attack that we know of, in a file of its own that is named after it: what is tried, and when it is held off.
 //!
-//! Each is played twice: against the service as it is, and against what would be answered without the defence: by a
-//! plainer rule applied to what was sent, or as that rule's answer written down, for the service has no switch that
-//! turns a defence off. A test that the attack wins in the second case shows that the first could fail. Attacks on the
-//! Pod's side are played in `pod-proxy/tests/`.
+//! Each is played twice: against the service as it is, and against the service without the defence that the attack is
+//! about. A test that the attack wins in the second case shows that the first could fail. The service has no switch that
+//! turns a defence off, so the second case is the same code with
+//!
+//! - another [`Threshold`], which no configuration can say;
+//! - something in its database undone by SQL: a right granted, a constraint dropped, a function without its defence, or
+//!   a trigger that changes what is written ([`tamper`]);
+//! - a key directory that somebody has copied or written to.
+//!
+//! Where a defence is that something is not there at all, the file says so, and why what it plays is the same. Attacks
+//! on the Pod's side are played in `pod-proxy/tests/`.
 
 mod complement_subtraction;
 mod dump_after_close;
@@ -23,23 +30,48 @@ mod two_insights_together;
 
 use std::collections::BTreeMap;
 
-use crate::support::Service;
-use ingest_api::window::WindowKind;
+use ingest_api::release::{Threshold, bounds};
+use ingest_api::window::{Window, WindowKind};
 
-/// Whether the defence that an attack is about is there, or an answer as it would be without.
+use crate::support::{Service, mutate};
+
+/// Whether the defence that an attack is about is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defence {
     On,
     Off,
 }
 
-/// How many installations each Pod has in each cell of a family: the truth, which no reader has.
+/// Platforms, and how many installations each Pod has on each: the truth, which no reader has.
 type Cells = BTreeMap<&'static str, Vec<u64>>;
 
-/// The rule that suggests itself, in place of folding: the cells that `safe` lets pass, each with its exact number.
-fn without_folding(cells: &Cells, safe: impl Fn(&[u64]) -> bool) -> BTreeMap<String, u64> {
-    let passed = cells.iter().filter(|(_, by_pod)| safe(by_pod));
-    passed.map(|(label, by_pod)| ((*label).to_owned(), by_pod.iter().sum())).collect()
+/// A threshold that lets everything pass, to be given back those of its conditions that an attack is not about.
+#[expect(clippy::disallowed_methods, reason = "what an attack finds without a threshold")]
+fn no_threshold() -> Threshold {
+    Threshold::absent()
+}
+
+/// A service that publishes what a threshold lets pass.
+async fn service_with(threshold: Threshold) -> Service {
+    Service::start_with(|config| config.thresholds = threshold.into()).await
+}
+
+/// Has the database change or, by `RETURN NULL`, leave out what the service writes to a table, in PL/pgSQL.
+async fn tamper(service: &Service, event: &str, table: &str, change: &str) {
+    let function = format!(
+        "CREATE OR REPLACE FUNCTION public.tamper() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN {change}; RETURN NEW; END $$"
+    );
+    service.query(&function).await.unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER tamper BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION public.tamper()"
+    );
+    service.query(&trigger).await.unwrap();
+}
+
+/// The window of the day on which a service starts.
+fn first_day() -> Window {
+    Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())
 }
 
 /// What is published of a family of Pods' installations in the first day's window, when it has been closed.
@@ -52,6 +84,24 @@ async fn published(service: &Service, family: &str) -> BTreeMap<String, u64> {
         .filter(|(population, of, ..)| (*population, *of) == ("pod", family))
         .map(|(_, _, label, number)| (label, number))
         .collect()
+}
+
+/// The number of a label, of what is published of the platforms that `cells` has.
+async fn published_of(label: &str, cells: &Cells, threshold: Threshold) -> Option<u64> {
+    let service = service_with(threshold).await;
+    report(&service, cells).await;
+    let platforms = published(&service, "platforms").await;
+    let everybody = published(&service, "installations").await;
+    service.app.shutdown().await;
+    assert_eq!(certainly_left_over(&everybody, &platforms), 0, "nobody is left out: {platforms:?}");
+    platforms.get(label).copied()
+}
+
+/// How many of those in `whole` are certain to be in none of the `parts`, as far as rounding lets through.
+fn certainly_left_over(whole: &BTreeMap<String, u64>, parts: &BTreeMap<String, u64>) -> u64 {
+    let least: u64 = whole.values().map(|number| bounds(*number).0).sum();
+    let most: u64 = parts.values().map(|number| bounds(*number).1).sum();
+    least.saturating_sub(most)
 }
 
 /// Reports of installations on the platforms that `cells` has, through their Pods.

@@ -2,6 +2,10 @@
 //! it in whatever is answered, or see whether others do so.
 //!
 //! It is held off if the value is in no release and no answer, as it was written or in its normal form.
+//!
+//! Without a threshold, and without the constraint of the database that holds what a mistake lets through, a value has a
+//! label of its own. That a text is none cannot be switched off: a row has a number for each value and no place for a
+//! text. A release into which it is written by hand shows that it would be answered, and found.
 
 use super::*;
 use crate::support::{proxied, ten_pods};
@@ -10,9 +14,19 @@ use crate::support::{proxied, ten_pods};
 const RARE: [&str; 7] =
     ["7.31.4-rc.9", "7.31", "eo-AQ", "netbsd", "riscv64", "CANARY-host.example", "7.31.4-rc.9+alice.laptop"];
 
+/// What a label would be if the text that was sent were kept.
+const AS_IT_CAME: &str = "NEW.label := replace(NEW.label, 'unrecognised', 'CANARY-host.example');
+    NEW.label := replace(NEW.label, '7.31.4-rc.9', '7.31.4-rc.9+alice.laptop')";
+
 /// Which of them are found.
-async fn attack(defence: Defence) -> Vec<&'static str> {
-    let service = Service::start().await;
+async fn attack(threshold: Threshold, texts: Defence) -> Vec<&'static str> {
+    let service = service_with(threshold).await;
+    if threshold != Threshold::default() {
+        service.query("ALTER TABLE release.block DROP CONSTRAINT block_is_a_group").await.unwrap();
+    }
+    if texts == Defence::Off {
+        tamper(&service, "INSERT", "release.block", AS_IT_CAME).await;
+    }
     let mut events = ten_pods(6);
     events.extend((0..10).flat_map(|pod| (50..54).map(move |n| proxied(pod, n, "1.0.1", "windows", "fr"))));
     events.push(proxied(1, 100, "7.31.4-rc.9+alice.laptop", "netbsd-riscv64", "eo-AQ"));
@@ -20,11 +34,7 @@ async fn attack(defence: Defence) -> Vec<&'static str> {
     named["origin"]["app"]["name"] = "CANARY-host.example".into();
     events.push(named);
     service.report(&events).await;
-    let mut answers = match defence {
-        Defence::On => String::new(),
-        // Every value that was reported, as a release without folding has it.
-        Defence::Off => RARE.concat(),
-    };
+    let mut answers = String::new();
     service.set_clock("2026-12-02T08:00:00Z");
     service.app.run_jobs().await.unwrap();
     let token = service.token().await;
@@ -48,10 +58,15 @@ async fn attack(defence: Defence) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rare_value_is_found_nowhere() {
-    assert_eq!(attack(Defence::On).await, [""; 0]);
+    assert_eq!(attack(Threshold::default(), Defence::On).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_folding_it_is_found() {
-    assert_eq!(attack(Defence::Off).await, RARE);
+async fn without_a_threshold_it_is_found() {
+    assert_eq!(attack(no_threshold(), Defence::On).await, RARE[..5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_would_be_found_if_it_were_kept() {
+    assert_eq!(attack(no_threshold(), Defence::Off).await, RARE);
 }

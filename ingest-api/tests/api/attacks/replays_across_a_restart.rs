@@ -1,7 +1,8 @@
 //! The attack: record what a Pod sends and send it a hundred times, before and after a restart of the service, to make
 //! a small group look large.
 //!
-//! It is held off if what is published is what it would be without the replays.
+//! It is held off if what is published is what it would be without the replays. Without the defence, a merge hands every
+//! report on, and reports are counted instead of reporters.
 
 use super::*;
 use crate::support::ten_pods;
@@ -9,6 +10,14 @@ use crate::support::ten_pods;
 /// How many installations are counted: sixty reported.
 async fn attack(defence: Defence) -> u64 {
     let mut service = Service::start().await;
+    if defence == Defence::Off {
+        mutate(
+            &service,
+            "intake.finish_merging",
+            &[("max(", "("), ("GROUP BY subject, proxied ", ""), ("GROUP BY subject ", "")],
+        )
+        .await;
+    }
     let once = ten_pods(6);
     for turn in 0..100 {
         service.report(&once).await;
@@ -17,18 +26,9 @@ async fn attack(defence: Defence) -> u64 {
             std::mem::replace(&mut service.app, restarted).shutdown().await;
         }
     }
-    let rows = match defence {
-        Defence::On => None,
-        // Reports are counted, and not reporters.
-        Defence::Off => {
-            let window = service.database().open_windows().await.unwrap()[0];
-            let sql = format!("SELECT count(*)::text FROM intake.w{}_installation", window.id);
-            Some(service.query(&sql).await.unwrap()[0].parse().unwrap())
-        }
-    };
     let published = published(&service, "installations").await["all"];
     service.app.shutdown().await;
-    rows.unwrap_or(published)
+    published
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,5 +38,6 @@ async fn a_replay_counts_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_reports_are_counted_a_replay_counts() {
-    assert_eq!(attack(Defence::Off).await, 6_000);
+    // Of the 600 that each of the Pods seems to have, its allowance leaves the 100 of each of four installations.
+    assert_eq!(attack(Defence::Off).await, 4_000);
 }
