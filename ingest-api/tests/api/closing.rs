@@ -222,6 +222,38 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_domain_is_in_a_dump_until_two_weeks_have_closed_and_in_none_after_that() {
+    let service = Service::start().await;
+    service.report(&[pod_with_domain(3, "0.4.0"), pod_with_domain(4, "0.4.0")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    // Which of the two domains are in a dump of the whole database that is taken now.
+    let dumped = async || {
+        let file = folder.path().join("dump.sql").to_str().unwrap().to_owned();
+        let (url, to) = (service.app.database().url().to_owned(), file.clone());
+        tokio::task::spawn_blocking(move || postgres_tool("pg_dump", &url, &["-f", &to])).await.unwrap();
+        let dump = std::fs::read_to_string(file).unwrap();
+        assert!(dump.contains("CREATE TABLE optin.domain"), "it is a whole dump");
+        [3, 4].map(|number| dump.contains(&domain(number)))
+    };
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(dumped().await, [true, true], "so the search works");
+    // One of them is reported again in the week after.
+    service.set_clock("2026-11-24T12:00:00Z");
+    service.report(&[pod_with_domain(4, "0.4.0")]).await;
+    service.app.run_jobs().await.unwrap();
+    service.set_clock("2026-12-06T23:59:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(dumped().await, [true, true], "the second week is not closed");
+    service.set_clock("2026-12-07T00:02:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(dumped().await, [false, true]);
+    service.set_clock("2026-12-14T00:02:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(dumped().await, [false, false]);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
@@ -363,6 +395,35 @@ async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too
     let merged = subjects().await;
     assert_eq!(merged.len(), 61);
     assert!(merged.is_sorted());
+    service.app.shutdown().await;
+}
+
+/// The database counts a window as large from 64 MiB on; here from a page on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_window_is_merged_when_it_has_doubled_since_its_last_merge() {
+    let service = Service::start().await;
+    mutate(&service, "intake.begin_merging", &[("64 * 1024 * 1024", "8192")]).await;
+    let id = service.database().open_windows().await.unwrap()[0].id;
+    let rows = async || {
+        let sql = format!("SELECT count(*)::text FROM intake.w{id}_installation");
+        service.query(&sql).await.unwrap()[0].parse::<usize>().unwrap()
+    };
+    // 10 Pods and 200 installations, in several pages.
+    let events = ten_pods(20);
+    service.report(&[events.clone(), events.clone()].concat()).await;
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(rows().await, 200, "the first time, whatever its size");
+
+    let again: Vec<_> = (0..9).flat_map(|pod| events[pod * 21 + 1..][..20].to_vec()).collect();
+    service.report(&again).await;
+    assert_eq!(rows().await, 380);
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(rows().await, 380, "not doubled: a merge would write all of it again for little");
+
+    service.report(&events).await;
+    assert_eq!(rows().await, 580);
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(rows().await, 200, "doubled");
     service.app.shutdown().await;
 }
 

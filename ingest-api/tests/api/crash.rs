@@ -1,8 +1,8 @@
 //! A close that is killed at each of its steps: afterwards there is one release, and neither rows nor key.
 //!
 //! The steps are those that the database can be made to stop at: a trigger waits there, and meanwhile the backend is
-//! killed with a signal that nothing can catch, whereupon the server throws out everybody and recovers; or the service
-//! goes away.
+//! killed with a signal that nothing can catch, whereupon the server throws out everybody and recovers; or the
+//! postmaster is, and with it the whole server, which is started again; or the service goes away.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ const STEPS: [(&str, &str); 8] = [
 enum Killed {
     /// The process of Postgres that works for us; the server then throws out all others too.
     Backend,
+    /// The process that all others of Postgres belong to: there is no server until it is started again.
+    Postmaster,
     /// Our own process, as far as the database can tell: its connections are gone.
     Service,
 }
@@ -77,6 +79,12 @@ impl Victim {
         }
     }
 
+    /// The process that all others of Postgres belong to.
+    fn postmaster(&self) -> String {
+        let file = std::fs::read_to_string(self.config.data_dir.join("postgres/postmaster.pid")).unwrap();
+        file.lines().next().unwrap().to_owned()
+    }
+
     /// The process that waits at the step.
     async fn waiting(&self) -> String {
         loop {
@@ -89,7 +97,7 @@ impl Victim {
     }
 }
 
-/// Kills a backend; one that is seen for a moment longer is dead already.
+/// Kills a process of Postgres; one that is seen for a moment longer is dead already.
 fn kill(pid: &str) {
     Command::new("kill").args(["-KILL", pid]).stderr(std::process::Stdio::null()).status().unwrap();
 }
@@ -98,6 +106,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
     let mut victim = Victim::start().await;
     let mut day: jiff::civil::Date = "2026-11-22".parse().unwrap();
     for (step, place) in steps {
+        let postmaster = victim.postmaster();
         let answer = post_to(victim.app.address(), "/events", &ten_pods(4).into()).await;
         assert_eq!(answer.status, 200, "{step}: {}", answer.body);
         let kind = if place.contains("DEFERRABLE") { "CONSTRAINT TRIGGER" } else { "TRIGGER" };
@@ -122,11 +131,12 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
                     }
                     pid = victim.waiting() => stopped = Some(pid),
                 }
-                if killed == Killed::Service {
-                    break;
-                }
                 // Each window that is over: one that cannot be closed does not hold up the others.
-                kill(stopped.as_deref().unwrap_or_default());
+                match killed {
+                    Killed::Service => break,
+                    Killed::Backend => kill(stopped.as_deref().unwrap_or_default()),
+                    Killed::Postmaster => kill(&victim.postmaster()),
+                }
             }
             stopped.unwrap()
         };
@@ -172,6 +182,12 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             .await;
         assert_eq!(tables[0].parse::<usize>().unwrap(), 2 * open, "{step}: tables of open windows only");
         assert!(!victim.config.key_dir.join(format!("day-{day}.key")).exists(), "{step}: no key");
+        let started_again = killed != Killed::Backend;
+        assert_eq!(
+            victim.postmaster() != postmaster,
+            started_again,
+            "{step}: whether Postgres was started again"
+        );
         day = tomorrow;
     }
     victim.app.shutdown().await;
@@ -180,6 +196,11 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_whose_backend_is_killed_at_any_step_is_finished() {
     check(Killed::Backend, &STEPS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_whose_postmaster_is_killed_at_any_step_is_finished() {
+    check(Killed::Postmaster, &STEPS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

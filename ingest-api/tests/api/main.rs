@@ -16,4 +16,5 @@ mod metrics;
 mod pages;
 mod privacy_page;
 mod roles;
+mod status;
 mod support;

@@ -69,6 +69,27 @@ async fn a_role_is_refused_what_is_not_its_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn insights_and_pages_are_read_as_the_reader() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let token = service.token().await;
+    let statuses = async || {
+        let mut statuses = Vec::new();
+        for path in ["/v1/insights/pods?window=day", "/insights/pods?window=day"] {
+            statuses.push(service.get(path, Some(&token)).await.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses().await, [200, 200]);
+    let revoke = "REVOKE SELECT ON release.closed_window, release.block FROM prose_reader";
+    service.query(revoke).await.unwrap();
+    assert_eq!(statuses().await, [503, 503]);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_database_itself_keeps_domains_from_a_token_without_the_right() {
     let service = Service::start().await;
     let event = pod_with_domain(3, "0.4.0");

@@ -69,6 +69,11 @@ impl Service {
 
     /// Likewise, with something else configured.
     pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at("2026-11-22T12:00:00Z".parse().unwrap(), configure).await
+    }
+
+    /// Likewise, at another moment.
+    pub(crate) async fn start_at(now: Timestamp, configure: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::in_directory(directory.path());
         // Everybody sends from this machine.
@@ -80,7 +85,7 @@ impl Service {
         let open = OpenDatabase::open(&config, false).await.unwrap();
         open.database.migrate().await.unwrap();
         open.close().await;
-        let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
+        let clock = Arc::new(FixedClock::new(now));
         let app = App::start(config.clone(), clock.clone(), Schedule::OnCall).await.unwrap();
         Self { app, clock, config, _directory: directory }
     }

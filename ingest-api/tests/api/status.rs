@@ -1,0 +1,121 @@
+//! `ingest-api status --check`, with its exit codes for cron, and the metric that says the same.
+//!
+//! The command takes the time from the machine. So a run ends today, whenever that is, and what is expected of it does not
+//! change if the next day begins meanwhile: a release is overdue an hour later.
+
+use std::process::Command;
+
+use ingest_api::window::WindowKind;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use shared::clock::{Clock, SystemClock};
+
+use crate::support::*;
+
+fn today() -> Date {
+    SystemClock.now().to_zoned(TimeZone::UTC).date()
+}
+
+fn noon(day: Date) -> Timestamp {
+    day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp()
+}
+
+/// A service that has got 60 installations on the same day of each of eight weeks, and `last` on that of the last week,
+/// `until`; everything is released that was over on the day after.
+async fn eight_weeks(until: Date, last: u32) -> Service {
+    let days = (0..8).rev().map(|weeks| until.saturating_sub(weeks.weeks()));
+    let service = Service::start_at(noon(days.clone().next().unwrap()), |_| {}).await;
+    for day in days {
+        service.clock.set(noon(day));
+        service.app.run_jobs().await.unwrap();
+        service.report(&ten_pods(if day == until { last / 10 } else { 6 })).await;
+    }
+    service.clock.set(noon(until.tomorrow().unwrap()));
+    service.app.run_jobs().await.unwrap();
+    service
+}
+
+/// What is odd: releases that are overdue, windows that are not closed, numbers that jumped.
+type Odd = [usize; 3];
+
+/// The exit code of a check, and what it says is odd; fails unless the metrics say the same.
+async fn check(service: &Service) -> (i32, Odd) {
+    let (code, said) = status(service.app.database().url(), &["--check"]).await;
+    let marks = ["nothing has been released since", "is over and has not been released", "was usually"];
+    let oddities: Vec<&str> = said.lines().filter(|line| line.starts_with("! ")).collect();
+    let odd = marks.map(|mark| oddities.iter().filter(|line| line.contains(mark)).count());
+    assert_eq!(odd.iter().sum::<usize>(), oddities.len(), "each is of one kind: {said}");
+    let metrics = metrics(service).await;
+    for (kind, number) in ["overdue", "unclosed", "jump"].into_iter().zip(odd) {
+        let line = format!("ingest_oddities{{kind=\"{kind}\"}} {number}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}, and {said}");
+    }
+    let (without_check, _) = status(service.app.database().url(), &[]).await;
+    assert_eq!(without_check, 0, "only a check fails");
+    (code, odd)
+}
+
+async fn status(url: &str, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ingest-api"));
+    command.env_clear().env("HOME", "/nonexistent").args(["--database-url", url, "status"]).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_which_all_is_well_ends_with_0() {
+    let today = today();
+    let service = eight_weeks(today.yesterday().unwrap(), 60).await;
+    assert_eq!(check(&service).await, (0, [0, 0, 0]));
+    let released = today.to_zoned(TimeZone::UTC).unwrap().timestamp().as_second();
+    let fresh = format!("ingest_newest_release_end_seconds{{window=\"day\"}} {released}\n");
+    assert!(metrics(&service).await.contains(&fresh), "{fresh}");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_jumped_ends_with_4() {
+    let today = today();
+    let service = eight_weeks(today.yesterday().unwrap(), 120).await;
+    // The week is released with its Sunday.
+    let weeks = usize::from(today.weekday() == Weekday::Monday);
+    assert_eq!(check(&service).await, (4, [0, 0, 1 + weeks]));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_are_overdue_end_with_3() {
+    let today = today();
+    // Nothing has been reported for a hundred days, which are more than two months; and before that, a number jumped.
+    let service = eight_weeks(today.saturating_sub(100.days()), 120).await;
+    service.clock.set(noon(today));
+    service.app.run_jobs().await.unwrap();
+    let (code, [overdue, unclosed, jumped]) = check(&service).await;
+    assert_eq!((code, overdue, unclosed), (3, WindowKind::ALL.len(), 0));
+    assert!(jumped > 0, "which is said too, and weighs less");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_cannot_be_closed_ends_with_3() {
+    let today = today();
+    let day = today.saturating_sub(3.days());
+    let service = Service::start_at(noon(day), |_| {}).await;
+    service.report(&ten_pods(6)).await;
+    // Somebody has written a release for that day by hand.
+    let next = day.tomorrow().unwrap();
+    let by_hand =
+        format!("INSERT INTO release.closed_window VALUES ('day', '{day}', '{next}') RETURNING kind");
+    service.query(&by_hand).await.unwrap();
+    service.clock.set(noon(today));
+    assert!(service.app.run_jobs().await.is_err());
+    assert_eq!(check(&service).await, (3, [1, 1, 0]));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_cannot_be_made_ends_with_another_code() {
+    let (code, said) = status("postgres://nobody@127.0.0.1:9/nothing", &["--check"]).await;
+    assert_eq!((code, said.as_str()), (1, ""));
+}
