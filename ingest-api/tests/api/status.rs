@@ -115,6 +115,38 @@ async fn a_window_that_cannot_be_closed_ends_with_3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_folded_and_not_told_is_said() {
+    let service = Service::start().await;
+    let mut events = ten_pods(6);
+    events.push(pod(99, "9.9.9"));
+    for event in events.iter_mut().filter(|event| event["origin"]["app"].is_object()).take(30) {
+        event["origin"]["app"].as_object_mut().unwrap().remove("user_preferred_locales");
+    }
+    service.report(&events).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let (_, said) = status(service.app.database().url(), &[]).await;
+    let has = |row: &[&str]| {
+        let of_line = |line: &str| {
+            line.split(['│', '┆'])
+                .map(|cell| cell.trim().to_owned())
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        };
+        let rows = said.lines().map(of_line).collect::<Vec<Vec<String>>>();
+        assert!(rows.iter().any(|found| found == row), "{row:?} in {said}");
+    };
+    let day = "day 2026-11-22";
+    has(&["releases of a day", "1", "2026-11-22", "2026-11-22"]);
+    has(&["releases of a month", "0"]);
+    has(&["open window: month", "2026-11-01"]);
+    has(&[day, "pod_versions", "pod", "100.0 %", "0.0 %"]);
+    has(&[day, "languages", "pod", "0.0 %", "50.0 %"]);
+    has(&[day, "platforms", "pod", "0.0 %", "0.0 %"]);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_cannot_be_made_ends_with_another_code() {
     let (code, said) = status("postgres://nobody@127.0.0.1:9/nothing", &["--check"]).await;
     assert_eq!((code, said.as_str()), (1, ""));

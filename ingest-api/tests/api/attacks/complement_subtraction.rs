@@ -14,15 +14,7 @@ fn truth() -> Cells {
 
 /// How many are certain to be left over.
 async fn attack(defence: Defence) -> u64 {
-    let service = match defence {
-        Defence::On => Service::start().await,
-        Defence::Off => {
-            let service = service_with(no_threshold()).await;
-            let hide = "IF NEW.published < 20 THEN RETURN NULL; END IF";
-            tamper(&service, "INSERT", "release.block", hide).await;
-            service
-        }
-    };
+    let service = service_that_folds(defence, "NEW.published < 20").await;
     report(&service, &truth()).await;
     let parts = published(&service, "platforms").await;
     let whole = published(&service, "installations").await;

@@ -26,15 +26,7 @@ fn events() -> Vec<Value> {
 
 /// How many installations are certain to be missing from the platforms.
 async fn attack(defence: Defence) -> u64 {
-    let service = match defence {
-        Defence::On => Service::start().await,
-        Defence::Off => {
-            let service = service_with(no_threshold()).await;
-            let only_those_who_told = "IF NEW.label = 'not_reported' THEN RETURN NULL; END IF";
-            tamper(&service, "INSERT", "release.block", only_those_who_told).await;
-            service
-        }
-    };
+    let service = service_that_folds(defence, "NEW.label = 'not_reported'").await;
     service.report(&events()).await;
     let platforms = published(&service, "platforms").await;
     let installations = published(&service, "installations").await;

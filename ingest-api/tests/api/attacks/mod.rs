@@ -74,6 +74,19 @@ fn first_day() -> Window {
     Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())
 }
 
+/// A service that folds; or one that folds nothing and hides the blocks for which a condition in SQL is true.
+async fn service_that_folds(defence: Defence, or_hides: &str) -> Service {
+    match defence {
+        Defence::On => Service::start().await,
+        Defence::Off => {
+            let service = service_with(no_threshold()).await;
+            let hide = format!("IF {or_hides} THEN RETURN NULL; END IF");
+            tamper(&service, "INSERT", "release.block", &hide).await;
+            service
+        }
+    }
+}
+
 /// What is published of a family of Pods' installations in the first day's window, when it has been closed.
 async fn published(service: &Service, family: &str) -> BTreeMap<String, u64> {
     service.set_clock("2026-11-23T08:00:00Z");
