@@ -31,6 +31,7 @@ async fn attack(defence: Defence) -> u64 {
     let platforms = published(&service, "platforms").await;
     let installations = published(&service, "installations").await;
     service.app.shutdown().await;
+    assert_eq!(installations["all"], 60);
     certainly_left_over(&installations, &platforms)
 }
 

@@ -7,7 +7,7 @@
 use super::*;
 use crate::support::{proxied, ten_pods};
 
-/// The total, and how often the value is published.
+/// The total, and the number of the value if it has one.
 async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) {
     let service = service_with(threshold).await;
     service.report(&ten_pods(6)).await;

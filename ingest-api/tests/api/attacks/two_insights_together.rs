@@ -49,6 +49,7 @@ async fn attack(defence: Defence) -> u64 {
     };
     let mut platforms = told_without(not_with_platforms, "platforms").await;
     let mut apps = told_without(not_with_apps, "app_versions").await;
+    assert!(!platforms.is_empty() && !apps.is_empty(), "both are published");
     platforms.retain(|label, _| label.starts_with("ios"));
     apps.retain(|label, _| label.starts_with("prose-app-ios"));
     // An app of which nothing is said tells nothing of the others.
