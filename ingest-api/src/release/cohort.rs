@@ -12,7 +12,8 @@ pub struct Cohort {
 impl Cohort {
     /// The cohort with these reporters. A Pod may occur more than once.
     pub fn new(mut by_pod: Vec<(i64, u64)>) -> Self {
-        by_pod.sort_unstable();
+        // Stable, because that makes use of what is sorted already: mostly a few cohorts, one after the other.
+        by_pod.sort_by_key(|(pod, _)| *pod);
         by_pod.dedup_by(|(pod, n), (kept, sum)| {
             let same = pod == kept;
             *sum += if same { *n } else { 0 };
