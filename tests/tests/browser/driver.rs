@@ -215,7 +215,13 @@ impl Browser {
         Ok(self.driver.screenshot_as_png().await?)
     }
 
-    async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
+    /// Presses the key that leads from one control to the next.
+    pub(crate) async fn press_tab(&self) -> anyhow::Result<()> {
+        Ok(self.driver.action_chain().send_keys(Key::Tab).perform().await?)
+    }
+
+    /// Gives the screen another size.
+    pub(crate) async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.driver.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics).await?;

@@ -55,6 +55,9 @@ fn main() -> ExitCode {
         trial("pages_load_nothing_from_elsewhere_and_run_no_script", no_browser, || {
             wait(nothing_from_elsewhere())
         }),
+        trial("everything_is_reached_with_the_keyboard_and_shows_where_it_is", no_browser, || {
+            wait(keyboard())
+        }),
         trial("an_accessibility_check_finds_nothing_serious", no_axe, || wait(accessible())),
         trial("pictures_of_every_page_are_taken", no_browser, || wait(pictures())),
     ];
@@ -296,12 +299,41 @@ async fn nothing_from_elsewhere() -> anyhow::Result<()> {
     .await
 }
 
+async fn keyboard() -> anyhow::Result<()> {
+    with_a_year(async |browser| {
+        for (name, path) in PAGES {
+            browser.go(path).await?;
+            let look = "const all = 'a[href], button, input:not([type=hidden]), select, summary, [tabindex=\"0\"]';
+                window.reached = new Set();
+                window.unmarked = [];
+                document.addEventListener('focusin', (event) => {
+                    window.reached.add(event.target);
+                    if (getComputedStyle(event.target).outlineStyle === 'none') window.unmarked.push(event.target.outerHTML);
+                });
+                return [...document.querySelectorAll(all)].filter((control) => control.checkVisibility()).length;";
+            let controls = browser.script(look).await?.as_u64().context("a number")?;
+            ensure!(controls > 2, "{name} has {controls} controls");
+            // A field for a date takes several steps.
+            for _ in 0..controls + 10 {
+                browser.press_tab().await?;
+            }
+            let reached = browser.script("return window.reached.size").await?;
+            ensure!(reached.as_u64() == Some(controls), "{name}: {reached} of {controls} controls");
+            let unmarked = browser.script("return window.unmarked").await?;
+            ensure!(unmarked.as_array().is_some_and(Vec::is_empty), "{name}: {unmarked}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 async fn accessible() -> anyhow::Result<()> {
     let axe = std::fs::read_to_string(axe()?)?;
     with_a_year(async |browser| {
         let mut serious = Vec::new();
-        for theme in [Theme::Light, Theme::Dark] {
+        for (theme, width) in [(Theme::Light, 1280), (Theme::Dark, 1280), (Theme::Light, 390)] {
             browser.use_theme(theme).await?;
+            browser.resize(width, 900).await?;
             for (name, path) in PAGES.into_iter().chain([("login", "/login")]) {
                 browser.go(path).await?;
                 // What is folded away is looked at too.
@@ -321,7 +353,7 @@ async fn accessible() -> anyhow::Result<()> {
                     let impact = violation["impact"].as_str().unwrap_or_default();
                     let node = &violation["nodes"][0];
                     let line = format!(
-                        "{name} ({theme:?}): {impact}: {}: {} {}",
+                        "{name} ({theme:?}, {width}): {impact}: {}: {} {}",
                         violation["help"], node["html"], node["failureSummary"]
                     );
                     if matches!(impact, "serious" | "critical") {
@@ -360,8 +392,18 @@ async fn pictures() -> anyhow::Result<()> {
             }
         }
         browser.driver().delete_all_cookies().await?;
-        browser.go("/login").await?;
-        std::fs::write(folder.join("login-390-dark.png"), browser.picture(390).await?)?;
+        for theme in [Theme::Light, Theme::Dark] {
+            browser.use_theme(theme).await?;
+            for width in [1280, 390] {
+                browser.go("/login").await?;
+                let theme = format!("{theme:?}").to_lowercase();
+                std::fs::write(
+                    folder.join(format!("login-{width}-{theme}.png")),
+                    browser.picture(width).await?,
+                )?;
+                taken += 1;
+            }
+        }
         Ok(taken)
     })
     .await?;
