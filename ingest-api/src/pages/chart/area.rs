@@ -5,7 +5,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::super::text;
-use super::{Chart, Frame, figure, labels};
+use super::{Chart, Frame, LINE, Series, figure, labels, number};
 
 /// Draws the series from the bottom up. A window in which nothing was published is passed over.
 pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
@@ -33,8 +33,36 @@ pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
                 path class=(format!("band {}", series.tone)) d=(outline(chart, frame, &there, &edges[n], &edges[n + 1])) {}
             }
             (labels(frame, wanted))
+            @for (n, series) in chart.series.iter().enumerate() {
+                (name_inside(chart, frame, &there, series, &edges[n], &edges[n + 1]))
+            }
         }
     })
+}
+
+/// The name of an area that has ended, where it was largest and if there is room.
+fn name_inside(
+    chart: &Chart<'_>,
+    frame: &Frame,
+    there: &[usize],
+    series: &Series,
+    lower: &[f64],
+    upper: &[f64],
+) -> Markup {
+    let share = |n: usize| upper[n] - lower[n];
+    let has_ended = there.len().checked_sub(1).is_some_and(|last| share(last) <= 0.0);
+    let largest = (0..there.len()).max_by(|a, b| share(*a).total_cmp(&share(*b)));
+    let room = |n: &usize| frame.y(lower[*n]) - frame.y(upper[*n]) >= LINE + 4.0;
+    html! {
+        @if let Some(n) = largest.filter(room).filter(|_| has_ended) {
+            // Half of its width, by letters of a usual one.
+            @let half = series.label.chars().count() as f64 * 3.8;
+            @let x = frame.x(chart, there[n]).clamp(frame.left + half, frame.end() - half);
+            text.inside x=(number(x)) y=(number(frame.y((lower[n] + upper[n]) / 2.0))) dy="0.35em" text-anchor="middle" {
+                (series.label)
+            }
+        }
+    }
 }
 
 /// Along the upper edge, and back along the lower one.

@@ -2,7 +2,8 @@
 //! that can be read.
 //!
 //! Colours are classes of the style sheet, since they differ between light and dark and no attribute may hold a style.
-//! Lines and areas that reach the newest window are named there, so that few colours have to be told from another.
+//! Lines and areas are named where they end, and an area that ended before, where it was largest; so few colours have to be
+//! told from another.
 
 mod area;
 mod lines;
