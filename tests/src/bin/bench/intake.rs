@@ -49,14 +49,10 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
     let service = Service::start(binary).await?;
     tokio::time::sleep(SETTLE).await;
     let idle = service.server.resident_mb()?;
-    let second = [
-        "--data-dir".into(),
-        service.data_dir().join("second").into(),
-        "--database-url".into(),
-        url(&service).into(),
-    ];
-    let keys = [second.as_slice(), &["--key-dir".into(), service.data_dir().join("keys").into()]].concat();
-    let (_, _, ready) = serve(binary, &keys).await?;
+    // A second instance, with the keys and the database of the first.
+    let second =
+        ["--data-dir".into(), service.data_dir().into(), "--database-url".into(), url(&service).into()];
+    let (_, _, ready) = serve(binary, &second).await?;
     let address = free_address()?;
     let bare = std::env::current_exe()?;
     let mut bare = Server::start(&bare, None, &["--bare".into(), address.to_string().into()])?;
