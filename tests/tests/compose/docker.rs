@@ -50,6 +50,25 @@ pub(crate) fn missing() -> Option<&'static str> {
     (!compose).then_some("Docker Compose is not installed")
 }
 
+/// Compose, as a plugin of Docker or as a program of its own.
+fn compose() -> Command {
+    let plugin = Command::new("docker").args(["compose", "version"]).output();
+    if !plugin.is_ok_and(|plugin| plugin.status.success()) {
+        return Command::new("docker-compose");
+    }
+    let mut command = Command::new("docker");
+    command.arg("compose");
+    command
+}
+
+/// Copies what Git keeps of this repository, as it is just now, and nothing else: what a clone of it would hold.
+pub(crate) fn clone_into(folder: &Path) -> anyhow::Result<()> {
+    // Git may be asked by another user than the one whose files these are.
+    let script = "set -o pipefail; git -c safe.directory='*' -C \"$0\" ls-files -z |
+        tar -C \"$0\" --null --files-from=- -c | tar -C \"$1\" -x";
+    run(Command::new("bash").args(["-c", script]).arg(repository()).arg(folder)).map(drop)
+}
+
 /// Removes what is left of tests that were killed before they could.
 pub(crate) fn remove_leftovers() -> anyhow::Result<()> {
     let listed = docker(&["ps", "--all", "--format", "{{.Label \"com.docker.compose.project\"}}"])?;
@@ -109,11 +128,16 @@ pub(crate) struct Project {
 impl Project {
     /// What `file` describes, which lies below `deploy/`; nothing is started. Ports are any that are free.
     pub(crate) fn new(name: &str, file: &str, tag: &str) -> Self {
+        Self::of(&repository(), name, file, tag)
+    }
+
+    /// The same, of a copy of this repository.
+    pub(crate) fn of(repository: &Path, name: &str, file: &str, tag: &str) -> Self {
         let any = ["INGEST_API_PORT", "POD_PROXY_PORT", "PROMETHEUS_PORT"].map(|port| (port, "0"));
         let environment = any.into_iter().chain([("PROSE_TAG", tag)]);
         Self {
             name: format!("prose-test-{}-{name}", std::process::id()),
-            files: vec![repository().join("deploy").join(file)],
+            files: vec![repository.join("deploy").join(file)],
             environment: environment.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         }
     }
@@ -131,14 +155,7 @@ impl Project {
 
     /// A compose command of this project.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let plugin = Command::new("docker").args(["compose", "version"]).output();
-        let mut command = if plugin.is_ok_and(|plugin| plugin.status.success()) {
-            let mut command = Command::new("docker");
-            command.arg("compose");
-            command
-        } else {
-            Command::new("docker-compose")
-        };
+        let mut command = compose();
         // What whoever runs the tests has answered in advance is none of the tests' business.
         command.env_remove("PROSE_VENDOR_ANALYTICS__ENABLED").env_remove("PROSE_VENDOR_ANALYTICS__PRESET");
         for file in &self.files {
@@ -147,6 +164,19 @@ impl Project {
         command.args(["--project-name", &self.name]).args(arguments);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command
+    }
+
+    /// `docker compose -f FILE ARGUMENTS` as somebody types it in `folder`.
+    pub(crate) fn typed(&self, folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = compose();
+        command.args(arguments).current_dir(folder).env("COMPOSE_PROJECT_NAME", &self.name);
+        for (key, value) in self.command(&[]).get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        run(&mut command)
     }
 
     /// Runs a compose command to its end.
@@ -162,15 +192,15 @@ impl Project {
     /// Brings services up, all if none is named, and waits until those that have a health check are healthy.
     pub(crate) fn up(&self, services: &[&str]) -> anyhow::Result<()> {
         self.compose(&[&["up", "--detach", "--no-build"], services].concat())?;
-        let waited_for = if services.is_empty() {
-            self.long_running()?
-        } else {
-            services.iter().map(ToString::to_string).collect()
-        };
-        for service in waited_for {
-            self.wait_until_healthy(&service)?;
+        if services.is_empty() {
+            return self.wait_until_all_healthy();
         }
-        Ok(())
+        services.iter().try_for_each(|service| self.wait_until_healthy(service))
+    }
+
+    /// Waits until all services that are to go on running are well.
+    pub(crate) fn wait_until_all_healthy(&self) -> anyhow::Result<()> {
+        self.long_running()?.iter().try_for_each(|service| self.wait_until_healthy(service))
     }
 
     /// The services that are to go on running.
@@ -255,24 +285,26 @@ impl Project {
         docker(&[&["run", "--rm", "--network", &network], &entrypoint[..]].concat())
     }
 
-    /// Asks the database, as its superuser.
-    pub(crate) fn sql(&self, sql: &str) -> anyhow::Result<String> {
-        let psql = [
-            "psql",
-            "-h",
-            "/run/postgresql",
-            "-U",
-            "postgres",
-            "-d",
-            "prose_ingest",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-Atqc",
+    /// Runs a script in a volume of this project, as root, in a container that has a shell.
+    pub(crate) fn in_volume(&self, volume: &str, script: &str) -> anyhow::Result<String> {
+        let volume = format!("{}:/volume", self.full_name(volume));
+        let run = [
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--user",
+            "0:0",
+            "--volume",
+            &volume,
+            "--workdir",
+            "/volume",
         ];
-        Ok(self.exec("postgres", &[&psql[..], &[sql]].concat())?.trim().to_owned())
+        docker(&[&run[..], &["--entrypoint", "bash", POSTGRES, "-euc", script]].concat())
     }
 
-    /// The resident memory of each service, in MiB: of all processes of its container.
+    /// The resident memory of each service, in MiB: of all processes of its container, so that what Postgres shares between
+    /// its processes counts in each.
     pub(crate) fn resident_memory(&self) -> anyhow::Result<Vec<(String, f64)>> {
         let mut memory = Vec::new();
         for (service, container) in self.containers()? {

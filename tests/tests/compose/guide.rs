@@ -28,12 +28,22 @@ impl Block {
         Ok(Self { text, compose })
     }
 
+    /// Without a command that makes no sense in a test.
+    pub(crate) fn without(mut self, command: &str) -> anyhow::Result<Self> {
+        let line = format!("{command}\n");
+        ensure!(self.text.contains(&line), "the guide does not say {command}");
+        self.text = self.text.replacen(&line, "", 1);
+        Ok(self)
+    }
+
     /// Runs the commands in `folder`, on the containers of `project`; returns what they said.
     pub(crate) fn run(&self, project: &Project, folder: &Path) -> anyhow::Result<String> {
         let command = project.command(&[]);
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let words = words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         let mut script = self.text.replace(&self.compose, &words);
+        // As Compose calls it, after the folder of the file.
+        script = script.replace(" vendor_database", &format!(" {}", project.full_name("database")));
         if script.contains("http://127.0.0.1:8280") {
             script = script.replace("http://127.0.0.1:8280", &project.url("ingest-api", 8280)?);
         }

@@ -1,5 +1,6 @@
 //! The Dockerfile → the two images that the other tests start, built once; and what is in them.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -14,6 +15,8 @@ pub(crate) const PROMETHEUS: &str = "prom/prometheus:v2.53.4";
 pub(crate) const NGINX: &str = "nginx:1.28-bookworm";
 /// Ours.
 const OURS: [&str; 2] = ["prose-ingest-api", "prose-pod-proxy"];
+/// What is added to the tag of what is built from a clone.
+const CLONE: &str = "-clone";
 /// Keeps the layer of the dependencies for the next time, when the rest is removed.
 const DEPENDENCIES: &str = "prose-analytics-dependencies:test";
 /// The largest that an image may be, in bytes.
@@ -31,18 +34,47 @@ pub(crate) fn tag() -> anyhow::Result<String> {
     BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
+/// The tag of those that are built from a clone of the repository, of layers that are there.
+pub(crate) fn tag_of_clone() -> anyhow::Result<String> {
+    Ok(tag()? + CLONE)
+}
+
 /// Sees to it that the public images are there.
 pub(crate) fn make_stand_ins() -> anyhow::Result<()> {
-    run(Command::new(repository().join("tests/stand-ins/make")).args(PUBLIC)).map(drop)
+    stand_ins(&PUBLIC)
+}
+
+fn stand_ins(images: &[&str]) -> anyhow::Result<()> {
+    run(Command::new(repository().join("tests/stand-ins/make")).args(images)).map(drop)
+}
+
+/// Removes the images of tests that were killed before they could.
+fn remove_left_images() -> anyhow::Result<()> {
+    for image in OURS {
+        for tag in docker(&["image", "ls", "--format", "{{.Tag}}", image])?.lines() {
+            let pid = tag.strip_prefix("test-").map(|rest| rest.trim_end_matches(CLONE));
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                docker(&["image", "rm", &format!("{image}:{tag}")])?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn build() -> anyhow::Result<String> {
     remove_leftovers()?;
-    make_stand_ins()?;
+    remove_left_images()?;
+    stand_ins(&PUBLIC[..1])?;
     let dockerfile = repository().join("deploy/Dockerfile");
     let mut dependencies = Command::new("docker");
     dependencies.args(["build", "--quiet", "--target", "dependencies", "--tag", DEPENDENCIES, "--file"]);
-    run(dependencies.arg(dockerfile).arg(repository()))?;
+    dependencies.arg(dockerfile).arg(repository());
+    // Others wait for packages while this one computes.
+    std::thread::scope(|scope| {
+        let others = scope.spawn(make_stand_ins);
+        let built = run(&mut dependencies);
+        others.join().expect("it does not panic").and(built)
+    })?;
     let tag = format!("test-{}", std::process::id());
     let project = Project::new("build", "compose.yaml", &tag);
     run(&mut project.command(&["build", "--quiet"]))?;
@@ -53,8 +85,10 @@ fn build() -> anyhow::Result<String> {
 pub(crate) fn remove() {
     let tag = format!("test-{}", std::process::id());
     for image in OURS {
-        // It may not have come so far.
-        let _ = docker(&["image", "rm", &format!("{image}:{tag}")]);
+        for tag in [tag.clone(), format!("{tag}{CLONE}")] {
+            // It may not have come so far.
+            let _ = docker(&["image", "rm", &format!("{image}:{tag}")]);
+        }
     }
     let _ = docker(&["image", "prune", "--force", "--filter", "label=org.prose.analytics.stage=build"]);
 }
