@@ -132,7 +132,8 @@ pub(crate) fn passwords_that_are_lost_are_drawn_anew() -> anyhow::Result<()> {
     with(|Vendor { project, folder }| {
         let read = || project.in_volume("database-secrets", "cat ingest_password");
         let old = read()?;
-        project.compose(&["down"])?;
+        // With the volumes that have no name, and no other.
+        project.compose(&["rm", "--stop", "--force", "-v"])?;
         for volume in ["database-secrets", "ingest-secrets"] {
             docker(&["volume", "rm", &project.full_name(volume)])?;
         }
