@@ -70,8 +70,8 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
 
 /// Connections to the database: a few for each of its roles, and one for its owner.
 ///
-/// Each method uses the role that its task needs. The roles are what a mistake in a query, or whoever makes us run one,
-/// comes up against; whoever holds the owner's password is not held back by them.
+/// Each method uses the role that its task needs. The roles are what a mistake in a query comes up against. They do not
+/// hold back whoever can make us run any statement, or holds the owner's password: a role that was taken can be left.
 #[derive(Clone, Debug)]
 pub struct Database {
     owner: PgPool,

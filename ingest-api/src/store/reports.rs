@@ -1,5 +1,7 @@
 //! The tables of open windows: appended to while they are open, counted when they are closed.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt;
 use shared::size::SizeBin;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -79,26 +81,32 @@ pub(super) async fn cap(connection: &mut PgConnection, window: &StoredWindow) ->
         .bind(i64::try_from(least).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
-    let cut = format!(
-        "DELETE FROM {prefix}_installation WHERE pod = $1 AND proxied = $2 AND subject >= (
-             SELECT subject FROM {prefix}_installation WHERE pod = $1 AND proxied = $2
-             ORDER BY subject OFFSET $3 LIMIT 1)"
-    );
-    let mut pods = 0;
+    let mut most = BTreeMap::new();
     for row in rows {
         let (installations, size): (i64, i32) = (row.try_get("installations")?, row.try_get("size")?);
         let allowed = i64::try_from(allowance(code::to_size(size))).unwrap_or(i64::MAX);
         if installations > allowed {
-            sqlx::query(AssertSqlSafe(cut.clone()))
-                .bind(row.try_get::<i64, _>("pod")?)
-                .bind(row.try_get::<bool, _>("proxied")?)
-                .bind(allowed)
-                .execute(&mut *connection)
-                .await?;
-            pods += 1;
+            most.insert((row.try_get::<i64, _>("pod")?, row.try_get::<bool, _>("proxied")?), allowed);
         }
     }
-    Ok(pods)
+    if !most.is_empty() {
+        // One statement for all, as somebody may invent thousands of them.
+        let cut = format!(
+            "DELETE FROM {prefix}_installation i
+             USING (SELECT i.ctid, row_number() OVER (PARTITION BY pod, proxied ORDER BY subject) AS n, o.allowed
+                    FROM {prefix}_installation i
+                    JOIN unnest($1::bigint[], $2::boolean[], $3::bigint[]) AS o (pod, proxied, allowed)
+                    USING (pod, proxied)) ranked
+             WHERE i.ctid = ranked.ctid AND ranked.n > ranked.allowed"
+        );
+        sqlx::query(AssertSqlSafe(cut))
+            .bind(most.keys().map(|(pod, _)| *pod).collect::<Vec<_>>())
+            .bind(most.keys().map(|(_, proxied)| *proxied).collect::<Vec<_>>())
+            .bind(most.values().copied().collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(most.len())
 }
 
 /// Counts the reporters of a population, of one unit, in a window whose rows have been merged to be closed.

@@ -118,11 +118,11 @@ impl State {
             while let Err(error) = self.try_once(&body).await {
                 ensure!(Instant::now() < end, "a batch was never taken: {error:#}");
                 self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
             self.acknowledged.fetch_add(BATCH, Ordering::Relaxed);
-            // A load, and less than what one network may send.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // All lanes together make fewer requests than one network may, for as long as it takes.
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok(())
     }

@@ -113,10 +113,27 @@ fn timed(name: &'static str, ignored: Option<&'static str>, test: fn() -> anyhow
     Trial::test(named, run).with_ignored_flag(ignored.is_some())
 }
 
+/// Waits until midnight (UTC) has passed, if a test would have it in its middle, and the windows that end then are closed.
+#[expect(clippy::print_stdout, reason = "for whoever reads the log of the tests")]
+fn wait_out_midnight() {
+    let is_near = || {
+        let now = SystemClock.now().to_zoned(TimeZone::UTC);
+        let minute = i32::from(now.hour()) * 60 + i32::from(now.minute());
+        !(4..24 * 60 - 2).contains(&minute)
+    };
+    if is_near() {
+        println!("compose: waiting until midnight has passed");
+    }
+    while is_near() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Runs a test. At midnight (UTC) windows end under it, which may be why it failed; then it is tried again on containers of
 /// the new day.
 #[expect(clippy::print_stdout, reason = "for whoever reads the log of the tests")]
 fn on_one_day(test: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    wait_out_midnight();
     let day = today();
     let outcome = test();
     match outcome {
