@@ -24,12 +24,13 @@ use crate::facts::accounts::Accounts;
 use crate::filter::{self, Dropped, PodReport, Report, filter};
 use crate::forward::schedule;
 use crate::forward::sent_log::SentLog;
-use crate::forward::{Ended, FlushReport, Forwarder};
+use crate::forward::told_to_wait::ToldToWait;
+use crate::forward::{Ended, FlushReport, Forwarder, Which};
 use crate::http;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::salt;
-use crate::spool::{Held, KeepError, Spool};
+use crate::spool::{Held, KeepError, Kept, Spool};
 
 /// What differs between a service and a simulation.
 #[derive(Clone, Debug)]
@@ -53,9 +54,11 @@ pub struct App(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     live: watch::Sender<Arc<Live>>,
+    reloading: tokio::sync::Mutex<()>,
     salt: Salt,
     spool: Arc<Spool>,
     forwarder: Forwarder,
+    told_to_wait: ToldToWait,
     metrics: Arc<Metrics>,
     not_kept: Complaint<KeepError>,
     clock: Arc<dyn Clock>,
@@ -114,7 +117,7 @@ impl App {
         install_crypto();
         let metrics = Arc::new(Metrics::new()?);
         let accounts = new_accounts(&config, &clock, &metrics)?;
-        let live = Arc::new(Live::new(config, accounts)?);
+        let live = Arc::new(Live::new(config, accounts, 0)?);
         let config = &live.config;
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -133,7 +136,9 @@ impl App {
             forwarder: Forwarder::new(Arc::clone(&spool), Arc::clone(&metrics), Arc::clone(&clock), sent_log),
             local_addr: listener.local_addr()?,
             metrics_addr: metrics_listener.as_ref().and_then(|listener| listener.local_addr().ok()),
+            told_to_wait: ToldToWait::new(&config.data_dir),
             live: watch::Sender::new(Arc::clone(&live)),
+            reloading: Default::default(),
             salt,
             spool,
             metrics,
@@ -201,22 +206,26 @@ impl App {
     }
 
     async fn keep(&self, report: Report) -> Result<Option<Dropped>, KeepError> {
-        let mut live = self.live();
-        let mut facts = live.facts_for_keeping().await;
-        // Asking for the number of accounts takes a while; another policy may have come into force meanwhile.
-        while !Arc::ptr_eq(&live, &self.live()) {
-            live = self.live();
-            facts = live.facts_for_keeping().await;
-        }
-        match filter(&live.config.policy, &facts, report) {
-            Ok(event) => {
-                self.0.spool.keep(event, schedule::day(self.0.clock.now())).await?;
-                self.0.metrics.kept.inc();
-                Ok(None)
+        loop {
+            let live = self.live();
+            let facts = live.facts_for_keeping().await;
+            // Asking for the number of accounts takes a while; another policy may have come into force meanwhile.
+            if !Arc::ptr_eq(&live, &self.live()) {
+                continue;
             }
-            Err(reason) => {
-                self.0.metrics.dropped(reason);
-                Ok(Some(reason))
+            match filter(&live.config.policy, &facts, report.clone()) {
+                Ok(event) => {
+                    let day = schedule::day(self.0.clock.now());
+                    // So does waiting for the spool.
+                    if self.0.spool.keep(event, day, live.generation).await? == Kept::OnDisk {
+                        self.0.metrics.kept.inc();
+                        return Ok(None);
+                    }
+                }
+                Err(reason) => {
+                    self.0.metrics.dropped(reason);
+                    return Ok(Some(reason));
+                }
             }
         }
     }
@@ -224,7 +233,11 @@ impl App {
     /// Sends everything that waits now, as the loop does when it is due. It does not look at when that is, nor at
     /// how long the vendor asked to wait.
     pub async fn flush(&self) -> FlushReport {
-        let report = self.0.forwarder.flush(self.0.live.subscribe()).await;
+        self.send(Which::WaitsNow).await
+    }
+
+    async fn send(&self, which: Which) -> FlushReport {
+        let report = self.0.forwarder.flush(which, self.0.live.subscribe()).await;
         let vendor = match report.ended {
             Ended::VendorAway { .. } => 2,
             Ended::Done if report.sent + report.rejected > 0 => 1,
@@ -246,6 +259,7 @@ impl App {
     }
 
     async fn put_in_force(&self, config: Config) -> anyhow::Result<()> {
+        let _reloading = self.0.reloading.lock().await;
         let old = self.live();
         let accounts = if old.accounts.is_from(&config.accounts, config.accounts_lifetime) {
             Arc::clone(&old.accounts)
@@ -265,10 +279,13 @@ impl App {
                 tracing::warn!("`pod_proxy.{key}` has changed; the change is in force after a restart");
             }
         }
-        let live = Arc::new(Live::new(config, accounts)?);
+        let generation = old.generation + 1;
+        let live = Arc::new(Live::new(config, accounts, generation)?);
         self.0.spool.set_bounds(live.config.quota).await;
         let enabled = live.config.policy.enabled;
         self.0.live.send_replace(live);
+        // In this order: what the policy before let through is either written before this, and wiped, or not at all.
+        self.0.spool.overtake(generation);
         if !enabled {
             self.0.forwarder.discard_all().await;
         }

@@ -16,13 +16,15 @@ pub(crate) struct Live {
     pub(crate) client: Client,
     domain: Domain,
     pub(crate) accounts: Arc<Accounts>,
+    /// How many configurations were in force before this one.
+    pub(crate) generation: u64,
 }
 
 impl Live {
-    pub(crate) fn new(config: Config, accounts: Arc<Accounts>) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: Config, accounts: Arc<Accounts>, generation: u64) -> anyhow::Result<Self> {
         let domain = config.require_domain()?;
         let client = Client::new(&config)?;
-        Ok(Self { config, client, domain, accounts })
+        Ok(Self { config, client, domain, accounts, generation })
     }
 
     /// What decides what leaves. The number of accounts is asked for if it decides something.

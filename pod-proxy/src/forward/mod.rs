@@ -4,6 +4,7 @@ pub mod client;
 pub mod retry;
 pub mod schedule;
 pub mod sent_log;
+pub(crate) mod told_to_wait;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -60,6 +61,15 @@ pub enum Ended {
     SpoolFault,
 }
 
+/// What an attempt sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// What waits at its beginning.
+    WaitsNow,
+    /// What is left of what the last attempt was to send, as it was then, and nothing that came since.
+    WaitedThen,
+}
+
 /// Sends what waits. One attempt at a time.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -114,10 +124,24 @@ impl Forwarder {
         }
     }
 
-    /// Sends everything that waits. A policy acts at once: `live` is asked before each request, and a request that is on
-    /// its way when it changes is broken off.
-    pub(crate) async fn flush(&self, live: watch::Receiver<Arc<Live>>) -> FlushReport {
+    /// Lets what waits now leave with the next attempt, and nothing that comes later.
+    pub(crate) async fn seal(&self) {
         let _sending = self.sending.lock().await;
+        self.seal_spool().await;
+    }
+
+    async fn seal_spool(&self) {
+        // The store has said what is wrong; what could be sealed is.
+        let _ = self.spool.seal().await;
+    }
+
+    /// Sends what waits. What comes while it does stays for another time. A policy acts at once: `live` is asked before
+    /// each request, and a request that is on its way when it changes is broken off.
+    pub(crate) async fn flush(&self, which: Which, live: watch::Receiver<Arc<Live>>) -> FlushReport {
+        let _sending = self.sending.lock().await;
+        if which == Which::WaitsNow {
+            self.seal_spool().await;
+        }
         let mut report = FlushReport::default();
         report.ended = match self.flush_into(&mut report, live).await {
             Ok(()) => Ended::Done,

@@ -59,6 +59,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// How many failures there were in a row.
+    pub fn failures(self) -> u32 {
+        self.failures
+    }
+
     /// How long to wait after one more failure. `jitter` is between 0 and 1; `asked` is what the vendor asked for
     /// and is waited for in any case; `longest` bounds the rest.
     pub fn next(&mut self, longest: Duration, jitter: f64, asked: Option<Duration>) -> Duration {

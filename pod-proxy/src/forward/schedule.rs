@@ -24,6 +24,14 @@ impl Phase {
         Self::of(salt, "report")
     }
 
+    /// What is drawn for the wait after so many failures in a row, between 0 and 1. The salt draws it and not the
+    /// moment, so that when the proxy tries again depends on the vendor's answers and on nothing else.
+    pub fn of_wait(salt: &Salt, failures: u32) -> f64 {
+        let Self(drawn) = Self::of(salt, &format!("wait {failures}"));
+        // 32 bits are all that a fraction of an hour needs.
+        f64::from(u32::try_from(drawn >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
     fn of(salt: &Salt, purpose: &str) -> Self {
         // No full JID has an empty username, so this is nobody's pseudonym.
         let digest = salt.apply(UserHash::of_device("", purpose, ""));
@@ -100,6 +108,10 @@ mod tests {
         assert_eq!(Phase::of_flush(&salt(1)), Phase::of_flush(&salt(1)));
         assert_ne!(Phase::of_flush(&salt(1)), Phase::of_flush(&salt(2)));
         assert_ne!(Phase::of_flush(&salt(1)), Phase::of_report(&salt(1)));
+        let waits = |byte| [0, 1, 2].map(|failures| Phase::of_wait(&salt(byte), failures));
+        assert_eq!(waits(1), waits(1));
+        assert!(waits(1).iter().all(|wait| !waits(2).contains(wait) && (0.0..=1.0).contains(wait)));
+        assert!(waits(1)[0] != waits(1)[1] && waits(1)[1] != waits(1)[2]);
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! A report is acknowledged after it is on disk. One thread owns the store; it takes whatever has gathered while
 //! the last transaction was written, writes it as one, and then answers everybody.
+//!
+//! Only what is [sealed](Spool::seal) can be read, and it stays as it was then: what comes meanwhile, also for the same
+//! installation, is not in what is sent before the next seal. So what is sent again after a failure tells nothing of
+//! what came since.
 
 mod entry;
 mod quota;
@@ -47,6 +51,15 @@ impl From<StoreError> for KeepError {
     }
 }
 
+/// What became of a report that is to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is on disk.
+    OnDisk,
+    /// Nothing of it is: another configuration has come into force since it was filtered.
+    Overtaken,
+}
+
 /// The spool of one proxy.
 #[derive(Debug)]
 pub struct Spool {
@@ -55,10 +68,13 @@ pub struct Spool {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What is known on both sides of the queue.
 #[derive(Debug, Default)]
 struct HeldNow {
     entries: AtomicU64,
     bytes: AtomicU64,
+    /// The generation of the configuration in force. What an earlier one let through is not written any more.
+    generation: AtomicU64,
 }
 
 impl HeldNow {
@@ -71,6 +87,7 @@ impl HeldNow {
 enum Job {
     Change(Change, oneshot::Sender<Result<Changed, StoreError>>),
     Wipe(oneshot::Sender<Result<usize, StoreError>>),
+    Seal(oneshot::Sender<Result<(), StoreError>>),
     Read(Option<EntryId>, usize, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
     SetBounds(SpoolBounds),
     Close,
@@ -98,19 +115,38 @@ impl Spool {
         Ok(Self { jobs, held, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Keeps what may be kept of a filtered event. When this returns, it is on disk. `day` is counted since 1970.
+    /// Keeps what may be kept of a filtered event. When this returns, it is on disk. `day` is counted since 1970;
+    /// `under` is the generation of the configuration that filtered it.
     ///
     /// # Errors
     /// If it is not on disk; what was held before still is.
-    pub async fn keep(&self, event: FilteredEvent, day: u32) -> Result<(), KeepError> {
+    pub async fn keep(&self, event: FilteredEvent, day: u32, under: u64) -> Result<Kept, KeepError> {
         let (key, value) = entry::encode(&event.into_report()).map_err(|_| KeepError::Fault)?;
-        match self.change(Change::Keep { key, day, value }).await? {
-            Changed::Kept | Changed::Removed(_) => Ok(()),
+        match self.change(Change::Keep { key, day, value, under }).await? {
+            Changed::Kept | Changed::Removed(_) => Ok(Kept::OnDisk),
+            Changed::Overtaken => Ok(Kept::Overtaken),
             Changed::NoRoom => Err(KeepError::Full),
         }
     }
 
-    /// The first `limit` entries after `after`, in the order of their keys.
+    /// From now on nothing is written that a configuration of an earlier generation let through, however long it has
+    /// waited for the thread. What was written before can be wiped.
+    pub fn overtake(&self, generation: u64) {
+        self.held.generation.fetch_max(generation, Ordering::SeqCst);
+    }
+
+    /// Seals what is held: until the next seal [`Spool::read`] has this and nothing else. After opening, it has nothing.
+    ///
+    /// # Errors
+    /// If what came for an installation whose entry was sealed cannot be merged into it; it goes on waiting, and the
+    /// rest is sealed.
+    pub async fn seal(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Seal(answer)).await.map_err(|_| StoreError::Fault)?;
+        answered.await.map_err(|_| StoreError::Fault)?
+    }
+
+    /// The first `limit` sealed entries after `after`, in the order of their keys.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -120,7 +156,8 @@ impl Spool {
         answered.await.map_err(|_| StoreError::Fault)?
     }
 
-    /// Removes these entries, but for those whose place has been taken by another since they were read.
+    /// Removes these entries, but for those whose place has been taken by another since they were read. What came for
+    /// their installations since they were sealed stays.
     ///
     /// # Errors
     /// If the store cannot be written; the entries are then sent once more, which changes nothing.
@@ -148,7 +185,7 @@ impl Spool {
     pub async fn remove_before(&self, day: u32) -> Result<usize, StoreError> {
         match self.change(Change::RemoveBefore(day)).await? {
             Changed::Removed(n) => Ok(n),
-            Changed::Kept | Changed::NoRoom => Ok(0),
+            Changed::Kept | Changed::NoRoom | Changed::Overtaken => Ok(0),
         }
     }
 
@@ -170,7 +207,7 @@ impl Spool {
 
     /// What is held now.
     pub fn held(&self) -> Held {
-        let HeldNow { entries, bytes } = &*self.held;
+        let HeldNow { entries, bytes, generation: _ } = &*self.held;
         Held { entries: entries.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
     }
 
@@ -210,14 +247,20 @@ fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
         let mut answers = Vec::new();
         let mut reads = Vec::new();
         let mut wipes = Vec::new();
+        let mut seals = Vec::new();
+        let in_force = held.generation.load(Ordering::SeqCst);
         for job in group.drain(..) {
             match job {
+                Job::Change(Change::Keep { under, .. }, answer) if under < in_force => {
+                    let _ = answer.send(Ok(Changed::Overtaken));
+                }
                 Job::Change(change, answer) => {
                     changes.push(change);
                     answers.push(answer);
                 }
                 Job::Read(after, limit, answer) => reads.push((after, limit, answer)),
                 Job::Wipe(answer) => wipes.push(answer),
+                Job::Seal(answer) => seals.push(answer),
                 Job::SetBounds(bounds) => store.set_bounds(bounds),
                 Job::Close => open = false,
             }
@@ -236,6 +279,11 @@ fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
                     let _ = answer.send(Err(error));
                 }),
             }
+        }
+        for answer in seals {
+            let outcome = store.seal();
+            held.set(store.held());
+            let _ = answer.send(outcome);
         }
         for answer in wipes {
             let outcome = store.wipe();

@@ -18,6 +18,11 @@ impl Held {
         Self { entries: held.entries + 1, bytes: held.bytes + bytes }
     }
 
+    /// With so many bytes beside an entry that is there, in place of `replaced` bytes there.
+    pub(super) fn with_beside(self, bytes: u64, replaced: Option<u64>) -> Self {
+        Self { bytes: (self.bytes + bytes).saturating_sub(replaced.unwrap_or(0)), ..self }
+    }
+
     /// Without an entry of so many bytes.
     pub(super) fn without(self, bytes: u64) -> Self {
         Self { entries: self.entries.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use super::entry::{Entry, EntryId, Key, decode, merge};
 use super::quota::Held;
@@ -16,7 +16,11 @@ use crate::complaint::Complaint;
 use crate::config::SpoolBounds;
 
 /// Key → (number of the entry, day of arrival since 1970, value).
-const ENTRIES: TableDefinition<'_, &[u8], (u64, u32, &[u8])> = TableDefinition::new("entries.v1");
+type Entries = TableDefinition<'static, &'static [u8], (u64, u32, &'static [u8])>;
+const ENTRIES: Entries = TableDefinition::new("entries.v1");
+/// What came for a key while its entry was sealed. Each of its keys has an entry; when that is removed, this takes its
+/// place, and at the next seal it is merged into it.
+const BESIDE: Entries = TableDefinition::new("beside.v1");
 
 /// Enough for the pages of a group of commits.
 const CACHE_BYTES: usize = 1 << 20;
@@ -53,8 +57,9 @@ pub enum StoreError {
 /// One change, applied together with others.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    /// Keeps a value, merged with the one of the same key.
-    Keep { key: Key, day: u32, value: Vec<u8> },
+    /// Keeps a value, merged with the one of the same key. `under` is the generation of the configuration that let it
+    /// through.
+    Keep { key: Key, day: u32, value: Vec<u8>, under: u64 },
     /// Removes an entry, unless another has taken its place.
     Remove(EntryId),
     /// Removes what arrived before that day.
@@ -67,6 +72,8 @@ pub(super) enum Changed {
     Kept,
     /// There was no room for it.
     NoRoom,
+    /// The configuration that let it through is not in force any more.
+    Overtaken,
     Removed(usize),
 }
 
@@ -78,6 +85,8 @@ pub(super) struct Store {
     bounds: SpoolBounds,
     held: Held,
     next_number: u64,
+    /// Entries with a smaller number are sealed. Not on disk: after a start none is, until the next seal.
+    sealed: u64,
     failed: Complaint<StoreError>,
 }
 
@@ -103,7 +112,8 @@ impl Store {
         };
         let (database, held, next_number) = opened;
         let (path, failed) = (path.to_owned(), Complaint::default());
-        Ok((Self { path, database: Some(database), bounds, held, next_number, failed }, aside))
+        let database = Some(database);
+        Ok((Self { path, database, bounds, held, next_number, sealed: 0, failed }, aside))
     }
 
     pub(super) fn held(&self) -> Held {
@@ -123,19 +133,26 @@ impl Store {
             let transaction = database.begin_write()?;
             {
                 let mut table = transaction.open_table(ENTRIES)?;
+                let mut beside = transaction.open_table(BESIDE)?;
                 for change in changes {
                     outcomes.push(match change {
-                        Change::Keep { key, day, value } => {
-                            let (value, replaced) = match table.get(key.as_slice())? {
-                                Some(old) => {
-                                    let old = old.value().2;
-                                    (merge(key, old, value), Some(size(key, old)))
-                                }
-                                None => (value.clone(), None),
+                        Change::Keep { key, day, value, under: _ } => {
+                            let first = stored(&table, key)?;
+                            let second = if first.is_some() { stored(&beside, key)? } else { None };
+                            // What is sealed leaves as it is; what comes meanwhile waits beside it.
+                            let goes_beside = second.is_some()
+                                || first.as_ref().is_some_and(|first| first.number < store.sealed);
+                            let old = if goes_beside { second } else { first };
+                            let replaced = old.as_ref().map(|old| size(key, &old.value));
+                            let value =
+                                old.map_or_else(|| value.clone(), |old| merge(key, &old.value, value));
+                            let next = match goes_beside {
+                                true => held.with_beside(size(key, &value), replaced),
+                                false => held.with(size(key, &value), replaced),
                             };
-                            let next = held.with(size(key, &value), replaced);
                             if held.may_become(next, store.bounds) {
-                                table.insert(key.as_slice(), (next_number, *day, value.as_slice()))?;
+                                let place = if goes_beside { &mut beside } else { &mut table };
+                                place.insert(key.as_slice(), (next_number, *day, value.as_slice()))?;
                                 next_number += 1;
                                 held = next;
                                 Changed::Kept
@@ -143,21 +160,27 @@ impl Store {
                                 Changed::NoRoom
                             }
                         }
-                        Change::Remove(EntryId { key, number }) => {
-                            let found = table.get(key.as_slice())?.map(|entry| {
-                                let (found, _, value) = entry.value();
-                                (found, size(key, value))
-                            });
-                            match found {
-                                Some((found, size)) if found == *number => {
-                                    table.remove(key.as_slice())?;
-                                    held = held.without(size);
-                                    Changed::Removed(1)
+                        Change::Remove(EntryId { key, number }) => match stored(&table, key)? {
+                            Some(found) if found.number == *number => {
+                                table.remove(key.as_slice())?;
+                                held = held.without(size(key, &found.value));
+                                if let Some(next) = stored(&beside, key)? {
+                                    beside.remove(key.as_slice())?;
+                                    table.insert(key.as_slice(), next.as_value())?;
+                                    held.entries += 1;
                                 }
-                                _ => Changed::Removed(0),
+                                Changed::Removed(1)
                             }
-                        }
+                            _ => Changed::Removed(0),
+                        },
                         Change::RemoveBefore(first_day) => {
+                            beside.retain(|key, (_, day, value)| {
+                                let stays = day >= *first_day;
+                                if !stays {
+                                    held.bytes = held.bytes.saturating_sub(size(key, value));
+                                }
+                                stays
+                            })?;
                             let mut removed = 0;
                             table.retain(|key, (_, day, value)| {
                                 let stays = day >= *first_day;
@@ -167,6 +190,16 @@ impl Store {
                                 }
                                 stays
                             })?;
+                            for key in keys(&beside)? {
+                                if table.get(key.as_slice())?.is_none()
+                                    && let Some(next) = stored(&beside, &key)?
+                                {
+                                    beside.remove(key.as_slice())?;
+                                    table.insert(key.as_slice(), next.as_value())?;
+                                    held.entries += 1;
+                                    removed -= 1;
+                                }
+                            }
                             Changed::Removed(removed)
                         }
                     });
@@ -186,6 +219,43 @@ impl Store {
         })
     }
 
+    /// Seals what is there: until the next seal [`Store::read`] has this and nothing else, whatever comes meanwhile.
+    ///
+    /// What waits beside an entry is merged into it. If that cannot be written, it goes on waiting, and the rest is
+    /// sealed all the same: where the disk is full, it is sending that makes room.
+    pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+        let merged = self.guarded(|store, database| {
+            if keys(&database.begin_read()?.open_table(BESIDE)?)?.is_empty() {
+                return Ok(());
+            }
+            let mut held = store.held;
+            let mut next_number = store.next_number;
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(ENTRIES)?;
+                let mut beside = transaction.open_table(BESIDE)?;
+                for key in keys(&beside)? {
+                    let Some(new) = stored(&beside, &key)? else { continue };
+                    let old = stored(&table, &key)?;
+                    let value = old
+                        .as_ref()
+                        .map_or_else(|| new.value.clone(), |old| merge(&key, &old.value, &new.value));
+                    beside.remove(key.as_slice())?;
+                    table.insert(key.as_slice(), (next_number, new.day, value.as_slice()))?;
+                    next_number += 1;
+                    held.bytes = held.bytes.saturating_sub(size(&key, &new.value));
+                    held = held.with(size(&key, &value), old.map(|old| size(&key, &old.value)));
+                }
+            }
+            transaction.commit()?;
+            store.held = held;
+            store.next_number = next_number;
+            Ok(())
+        });
+        self.sealed = self.next_number;
+        merged
+    }
+
     /// Removes everything by removing the file, so that not even unused pages tell what was there, and whatever was set
     /// aside. Returns how many entries there were.
     pub(super) fn wipe(&mut self) -> Result<usize, StoreError> {
@@ -198,15 +268,21 @@ impl Store {
         Ok(usize::try_from(removed).unwrap_or(usize::MAX))
     }
 
-    /// The first `limit` entries after `after`, in the order of their keys.
+    /// The first `limit` sealed entries after `after`, in the order of their keys.
     pub(super) fn read(&mut self, after: Option<&EntryId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.guarded(|_, database| {
+        self.guarded(|store, database| {
             let table = database.begin_read()?.open_table(ENTRIES)?;
             let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.key.as_slice()));
             let mut entries = Vec::new();
-            for entry in table.range::<&[u8]>((start, Bound::Unbounded))?.take(limit) {
+            for entry in table.range::<&[u8]>((start, Bound::Unbounded))? {
+                if entries.len() == limit {
+                    break;
+                }
                 let (key, value) = entry?;
                 let (number, _, value) = value.value();
+                if number >= store.sealed {
+                    continue;
+                }
                 let id = EntryId { key: key.value().to_vec(), number };
                 entries.push(Entry { report: decode(key.value(), value), id });
             }
@@ -243,6 +319,35 @@ impl Store {
             Err(_) => Err(StoreError::Fault),
         }
     }
+}
+
+/// A row of a table, read.
+struct Stored {
+    number: u64,
+    day: u32,
+    value: Vec<u8>,
+}
+
+impl Stored {
+    fn as_value(&self) -> (u64, u32, &[u8]) {
+        (self.number, self.day, &self.value)
+    }
+}
+
+fn stored(
+    table: &impl ReadableTable<&'static [u8], (u64, u32, &'static [u8])>,
+    key: &[u8],
+) -> Result<Option<Stored>, StorageError> {
+    Ok(table.get(key)?.map(|row| {
+        let (number, day, value) = row.value();
+        Stored { number, day, value: value.to_vec() }
+    }))
+}
+
+fn keys(
+    table: &impl ReadableTable<&'static [u8], (u64, u32, &'static [u8])>,
+) -> Result<Vec<Key>, StorageError> {
+    table.iter()?.map(|row| row.map(|(key, _)| key.value().to_vec())).collect()
 }
 
 /// The bytes that an entry is counted with.
@@ -285,7 +390,7 @@ fn open(path: &Path) -> Result<(Database, Held, u64), Opening> {
     }
 }
 
-/// Counts what is there, and makes the table if it is not.
+/// Counts what is there, and makes the tables if they are not.
 fn take_stock(database: &Database) -> Result<(Held, u64), redb::Error> {
     let mut held = Held::default();
     let mut next_number = 0;
@@ -296,6 +401,13 @@ fn take_stock(database: &Database) -> Result<(Held, u64), redb::Error> {
             let (key, value) = entry?;
             let (number, _, value) = value.value();
             held = held.with(size(key.value(), value), None);
+            next_number = next_number.max(number + 1);
+        }
+        let beside = transaction.open_table(BESIDE)?;
+        for row in beside.iter()? {
+            let (key, value) = row?;
+            let (number, _, value) = value.value();
+            held = held.with_beside(size(key.value(), value), None);
             next_number = next_number.max(number + 1);
         }
     }

@@ -25,8 +25,18 @@ fn event(installation: u64, version: &str) -> FilteredEvent {
     outgoing(&Policy::default(), &facts(), &Salt::from_bytes(&[1; 256]).unwrap(), event).unwrap()
 }
 
+async fn keep(spool: &Spool, event: FilteredEvent, day: u32) -> Result<Kept, KeepError> {
+    spool.keep(event, day, 0).await
+}
+
 /// The events that are held, in the order in which they would be sent.
 async fn held(spool: &Spool) -> Vec<FilteredEvent> {
+    spool.seal().await.unwrap();
+    sealed(spool).await
+}
+
+/// The events that are sealed.
+async fn sealed(spool: &Spool) -> Vec<FilteredEvent> {
     let entries = spool.read(None, usize::MAX).await.unwrap();
     let sent = |entry: Entry| filter(&Policy::default(), &facts(), entry.report.unwrap()).unwrap();
     entries.into_iter().map(sent).collect()
@@ -36,14 +46,14 @@ async fn held(spool: &Spool) -> Vec<FilteredEvent> {
 async fn what_was_kept_is_there_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
     let own = filter(&Policy::default(), &facts(), Report::Pod(PodReport::Daily)).unwrap();
-    spool.keep(own.clone(), 1).await.unwrap();
+    keep(&spool, own.clone(), 1).await.unwrap();
     let before = spool.held();
     let mode = fs::metadata(folder.path().join(FILE_NAME)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     spool.close().await;
-    assert_eq!(spool.keep(event(2, "1.0.0"), 1).await, Err(KeepError::Fault));
+    assert_eq!(keep(&spool, event(2, "1.0.0"), 1).await, Err(KeepError::Fault));
 
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     assert_eq!(held(&spool).await, [own, event(1, "1.0.0")]);
@@ -55,7 +65,7 @@ async fn there_is_one_entry_for_an_installation_in_which_its_reports_merge() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for version in ["1.0.0", "1.0.2", "1.0.1"] {
-        spool.keep(event(1, version), 1).await.unwrap();
+        keep(&spool, event(1, version), 1).await.unwrap();
     }
     assert_eq!(held(&spool).await, [event(1, "1.0.2")]);
     assert_eq!(spool.held().entries, 1);
@@ -67,7 +77,7 @@ async fn the_order_says_nothing_about_arrival() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), BOUNDS).unwrap();
         for installation in installations {
-            spool.keep(event(*installation, "1.0.0"), 1).await.unwrap();
+            keep(&spool, event(*installation, "1.0.0"), 1).await.unwrap();
         }
         held(&spool).await
     };
@@ -78,11 +88,13 @@ async fn the_order_says_nothing_about_arrival() {
 async fn an_entry_that_was_replaced_while_it_was_sent_stays() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
-    spool.keep(event(2, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(2, "1.0.0"), 1).await.unwrap();
+    spool.seal().await.unwrap();
     let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
-    spool.keep(event(1, "1.0.1"), 1).await.unwrap();
-    assert_eq!(spool.remove(read).await, Ok(1));
+    keep(&spool, event(1, "1.0.1"), 1).await.unwrap();
+    assert_eq!(spool.remove(read).await, Ok(2));
+    assert_eq!(spool.held().entries, 1);
     assert_eq!(held(&spool).await, [event(1, "1.0.1")]);
 }
 
@@ -90,12 +102,77 @@ async fn an_entry_that_was_replaced_while_it_was_sent_stays() {
 async fn a_replaced_entry_is_told_from_the_new_one_also_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
     spool.close().await;
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    spool.seal().await.unwrap();
     let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
-    spool.keep(event(1, "1.0.1"), 1).await.unwrap();
+    assert_eq!(read.len(), 1);
+    keep(&spool, event(1, "1.0.1"), 1).await.unwrap();
+    spool.seal().await.unwrap();
     assert_eq!(spool.remove(read).await, Ok(0));
+    assert_eq!(held(&spool).await, [event(1, "1.0.1")]);
+}
+
+#[tokio::test]
+async fn what_is_sealed_stays_as_it_is_and_what_comes_meanwhile_is_there_at_the_next_seal() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    for installation in [1, 2] {
+        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+    }
+    assert_eq!(sealed(&spool).await, []);
+    let before = held(&spool).await;
+    for (installation, version) in [(1, "1.0.2"), (1, "1.0.1"), (3, "1.0.0")] {
+        keep(&spool, event(installation, version), 1).await.unwrap();
+    }
+    assert_eq!(sealed(&spool).await, before);
+    assert_eq!(spool.held().entries, 3);
+    let bytes = spool.held().bytes;
+    // Nor does opening it again let anything leave, or forget anything.
+    spool.close().await;
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    assert_eq!((spool.held().entries, spool.held().bytes), (3, bytes));
+    assert_eq!(sealed(&spool).await, []);
+    let mut after: Vec<_> = [event(1, "1.0.2"), event(2, "1.0.0"), event(3, "1.0.0")].into();
+    after.sort_by_key(|event| entry::encode(&event.clone().into_report()).unwrap());
+    assert_eq!(held(&spool).await, after);
+    let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
+    assert_eq!(spool.remove(read).await, Ok(3));
+    assert_eq!(spool.held(), Held::default());
+}
+
+#[tokio::test]
+async fn of_an_installation_whose_sealed_entry_is_too_old_what_came_since_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    for installation in [1, 2, 3] {
+        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+    }
+    spool.seal().await.unwrap();
+    keep(&spool, event(1, "1.0.1"), 2).await.unwrap();
+    keep(&spool, event(2, "1.0.1"), 5).await.unwrap();
+    assert_eq!(spool.remove_before(3).await, Ok(2));
+    assert_eq!(spool.held().entries, 1);
+    assert_eq!(sealed(&spool).await, []);
+    assert_eq!(held(&spool).await, [event(2, "1.0.1")]);
+    assert_eq!(spool.remove_before(6).await, Ok(1));
+    assert_eq!(spool.held(), Held::default());
+}
+
+#[tokio::test]
+async fn what_a_configuration_let_through_that_is_not_in_force_any_more_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), BOUNDS).unwrap();
+    assert_eq!(spool.keep(event(1, "442.1.1"), 1, 0).await, Ok(Kept::OnDisk));
+    spool.overtake(1);
+    spool.wipe().await.unwrap();
+    // It was let through before, and waited for its turn until now.
+    assert_eq!(spool.keep(event(2, "442.1.1"), 1, 0).await, Ok(Kept::Overtaken));
+    assert_eq!(spool.held(), Held::default());
+    let bytes = fs::read(folder.path().join(FILE_NAME)).unwrap();
+    assert!(!bytes.windows(7).any(|window| window == b"442.1.1"));
+    assert_eq!(spool.keep(event(3, "1.0.0"), 1, 1).await, Ok(Kept::OnDisk));
 }
 
 #[tokio::test]
@@ -103,8 +180,9 @@ async fn entries_are_read_in_batches() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in 0..10 {
-        spool.keep(event(installation, "1.0.0"), 1).await.unwrap();
+        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
     }
+    spool.seal().await.unwrap();
     let mut read = Vec::new();
     while let batch = spool.read(read.last().map(|entry: &Entry| entry.id.clone()), 3).await.unwrap()
         && !batch.is_empty()
@@ -119,13 +197,13 @@ async fn a_full_spool_takes_what_replaces_and_refuses_what_is_new() {
     let folder = tempfile::tempdir().unwrap();
     let bounds = SpoolBounds { max_entries: 2, ..BOUNDS };
     let spool = Spool::open(folder.path(), bounds).unwrap();
-    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
-    spool.keep(event(2, "1.0.0"), 1).await.unwrap();
-    assert_eq!(spool.keep(event(3, "1.0.0"), 1).await, Err(KeepError::Full));
-    spool.keep(event(2, "1.0.1"), 1).await.unwrap();
+    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(2, "1.0.0"), 1).await.unwrap();
+    assert_eq!(keep(&spool, event(3, "1.0.0"), 1).await, Err(KeepError::Full));
+    keep(&spool, event(2, "1.0.1"), 1).await.unwrap();
     assert_eq!(spool.held().entries, 2);
     spool.set_bounds(BOUNDS).await;
-    spool.keep(event(3, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(3, "1.0.0"), 1).await.unwrap();
 }
 
 #[tokio::test]
@@ -133,7 +211,7 @@ async fn what_waited_too_long_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for day in 1..=5 {
-        spool.keep(event(u64::from(day), "1.0.0"), day).await.unwrap();
+        keep(&spool, event(u64::from(day), "1.0.0"), day).await.unwrap();
     }
     assert_eq!(spool.remove_before(3).await, Ok(2));
     assert_eq!(spool.held().entries, 3);
@@ -144,7 +222,7 @@ async fn what_is_wiped_leaves_no_byte_behind() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in 0..50 {
-        spool.keep(event(installation, "442.1.1"), 1).await.unwrap();
+        keep(&spool, event(installation, "442.1.1"), 1).await.unwrap();
     }
     let found = |text: &str| {
         let bytes = fs::read(folder.path().join(FILE_NAME)).unwrap();
@@ -154,7 +232,7 @@ async fn what_is_wiped_leaves_no_byte_behind() {
     assert_eq!(spool.wipe().await, Ok(50));
     assert!(!found("442.1.1"));
     assert_eq!(spool.held(), Held::default());
-    spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
     assert_eq!(held(&spool).await, [event(1, "1.0.0")]);
 }
 
@@ -178,7 +256,7 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), BOUNDS).unwrap();
         for installation in 0..100 {
-            spool.keep(event(installation, "1.0.0"), 1).await.unwrap();
+            keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
         }
         spool.close().await;
         let path = folder.path().join(FILE_NAME);
@@ -188,7 +266,7 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
 
         let spool = Spool::open(folder.path(), BOUNDS).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(spool.held(), Held::default(), "{name}");
-        spool.keep(event(1, "1.0.0"), 1).await.unwrap();
+        keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
         let aside = folder.path().join("spool.redb.damaged-1");
         assert_eq!(fs::read(aside).unwrap(), bytes, "{name}");
     }
