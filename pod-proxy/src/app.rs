@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use shared::clock::{Clock, SystemClock};
 use shared::config::Mistakes;
 use shared::event::Event;
@@ -66,6 +67,7 @@ struct Parts {
     metrics_addr: Option<SocketAddr>,
     configuration_refused: AtomicBool,
     vendor: AtomicU8,
+    rests_until: Mutex<Option<Timestamp>>,
     stop: watch::Sender<bool>,
     dead: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -146,6 +148,7 @@ impl App {
             clock,
             configuration_refused: AtomicBool::new(false),
             vendor: AtomicU8::new(0),
+            rests_until: Mutex::default(),
             stop: watch::Sender::new(false),
             dead: watch::Sender::new(false),
             tasks: Mutex::default(),
@@ -330,6 +333,12 @@ impl App {
     /// What the last attempt to reach the vendor showed.
     pub fn vendor_state(&self) -> VendorState {
         VendorState::of(self.0.vendor.load(Ordering::Relaxed))
+    }
+
+    /// Until when the loop that sends rests; `None` while it works, and where it does not run. So a simulation knows
+    /// that it may move the clock.
+    pub fn rests_until(&self) -> Option<Timestamp> {
+        *self.0.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What waits for the vendor.

@@ -20,6 +20,11 @@ impl Alarm {
         Self { from: now }
     }
 
+    /// When what is due after the moment is due.
+    pub(super) fn due(&self, due: impl FnOnce(Timestamp) -> Timestamp) -> Timestamp {
+        due(self.from)
+    }
+
     /// How long to sleep until the next look at the clock; `None` if what is due after the moment is due `now`. A
     /// clock that was set back is waited for from where it is now.
     pub(super) fn nap(

@@ -1,5 +1,6 @@
 //! The clock → [`App::flush`] and [`App::report`]: the two loops of a service.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -46,7 +47,9 @@ impl App {
         let mut wait = self.told_to_wait_before();
         let mut was_told_to_wait = wait.is_some();
         loop {
-            let Some(due) = self.next_due(phase, &mut point, wait.as_mut()).await else { return };
+            let due = self.next_due(phase, &mut point, wait.as_mut()).await;
+            self.rest_until(None);
+            let Some(due) = due else { return };
             let which = match due {
                 Due::Again => Which::WaitedThen,
                 Due::Point if wait.is_none() => Which::WaitsNow,
@@ -119,12 +122,20 @@ impl App {
                 (Some(to_point), None) => to_point,
                 (Some(to_point), Some(Some(to_attempt))) => to_point.min(to_attempt),
             };
+            let due = point.due(|from| schedule::next_flush(from, interval, phase));
+            let again =
+                wait.as_ref().map(|Wait { alarm, length }| alarm.due(|from| schedule::after(from, *length)));
+            self.rest_until(Some(again.map_or(due, |again| again.min(due))));
             tokio::select! {
                 () = tokio::time::sleep(nap) => {}
                 _ = reloads.changed() => {}
                 () = self.stopped() => return None,
             }
         }
+    }
+
+    fn rest_until(&self, due: Option<Timestamp>) {
+        *self.0.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = due;
     }
 
     /// The wait that the vendor asked for before the proxy was started.

@@ -43,6 +43,8 @@ pub enum Does {
     Hangs,
     /// Closes the connection in the middle of the answer.
     Resets,
+    /// Takes everything, once it is told to.
+    TakesWhen(Arc<Notify>),
 }
 
 impl Does {
@@ -92,6 +94,8 @@ struct State {
     next: VecDeque<Does>,
     otherwise: Option<Does>,
     takes_many: bool,
+    at_once: usize,
+    most_at_once: usize,
 }
 
 impl Vendor {
@@ -136,6 +140,11 @@ impl Vendor {
         self.state.lock().unwrap().requests.iter().map(|(at, _)| *at).collect()
     }
 
+    /// The most requests that were there at the same time, without an answer to any of them.
+    pub fn most_at_once(&self) -> usize {
+        self.state.lock().unwrap().most_at_once
+    }
+
     /// Every byte that reached the socket.
     pub fn bytes(&self) -> Vec<u8> {
         self.state.lock().unwrap().bytes.clone()
@@ -174,6 +183,8 @@ impl Vendor {
                 let mut state = self.state.lock().unwrap();
                 let is_batch = request.path().ends_with("/events");
                 state.requests.push((tokio::time::Instant::now(), request));
+                state.at_once += 1;
+                state.most_at_once = state.most_at_once.max(state.at_once);
                 if is_batch && !state.takes_many {
                     Does::answer(404)
                 } else {
@@ -181,7 +192,17 @@ impl Vendor {
                     state.next.pop_front().or(otherwise).unwrap_or_else(Does::take)
                 }
             };
+            let does = match does {
+                Does::TakesWhen(told) => {
+                    self.arrived.notify_waiters();
+                    told.notified().await;
+                    Does::take()
+                }
+                does => does,
+            };
+            self.state.lock().unwrap().at_once -= 1;
             match does {
+                Does::TakesWhen(_) => unreachable!("it has become an answer"),
                 Does::Answers(status, headers, body) => {
                     let answer = format!(
                         "HTTP/1.1 {status} X\r\nset-cookie: vendor=canary\r\n{headers}content-length: {}\r\n\r\n{body}",
