@@ -33,14 +33,12 @@ impl Live {
         self.facts(if needed { self.accounts.fresh().await } else { None })
     }
 
-    /// What decides what is kept. An app waits for the number of accounts only where the one that was last told, or
-    /// that none was, would drop what it sent: at most once in a lifetime, so that a Pod that has grown is heard.
+    /// What decides what is kept, and what apps are told. An app does not wait for the number of accounts: it is asked
+    /// for in the background, and only if it decides whether anything is kept.
     pub(crate) async fn facts_for_keeping(&self) -> PodFacts {
         let policy = &self.config.policy;
-        let min = policy.min_cohort_size.filter(|_| policy.enabled).unwrap_or(0);
-        let known = self.accounts.last_told();
-        let drops = min > 0 && known.is_none_or(|accounts| accounts < min);
-        self.facts(if drops { self.accounts.fresh().await } else { known })
+        let decides = policy.enabled && policy.min_cohort_size.is_some_and(|min| min > 0);
+        self.facts(if decides { self.accounts.without_delay().await } else { self.accounts.last_told() })
     }
 
     fn facts(&self, accounts: Option<u32>) -> PodFacts {

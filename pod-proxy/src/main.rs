@@ -154,6 +154,6 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 fn log_to_stderr(level: Level) {
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false))
-        .with(Targets::new().with_target("pod_proxy", level))
+        .with(Targets::new().with_target("pod_proxy", level).with_target(commands::run::ALWAYS, Level::INFO))
         .init();
 }

@@ -193,6 +193,50 @@ async fn the_pod_reports_at_the_start_and_then_daily_at_a_time_of_its_own() {
     app.shutdown().await;
 }
 
+#[tokio::test]
+async fn what_is_shared_and_how_to_turn_it_off_is_logged_at_every_level() {
+    for level in ["error", "warn", "info"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prose.toml");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = |analytics: &str| {
+            let settings = format!("flush_interval = 'P7D'\nlog_level = '{level}'");
+            let text = toml("http://127.0.0.1:1/x", folder.path(), analytics, &settings);
+            text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))
+        };
+        std::fs::write(&path, text("")).unwrap();
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_pod-proxy"))
+            .args(["run", "--config"])
+            .arg(&path)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = rustix::process::Pid::from_child(&child);
+        let http = http_client();
+        let health = format!("http://127.0.0.1:{port}/healthz");
+        let is = async |analytics: &str| match http.get(&health).send().await {
+            Ok(answer) => answer.text().await.unwrap().contains(&format!(r#""analytics":"{analytics}""#)),
+            Err(_) => false,
+        };
+        until("it to run", async || is("on").await).await;
+        std::fs::write(&path, text("enabled = false")).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+        until("the file to be in force", async || is("off").await).await;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let log =
+            tokio::task::spawn_blocking(move || child.wait_with_output().unwrap().stderr).await.unwrap();
+        let log = String::from_utf8(log).unwrap();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("To turn all of it off:")).collect();
+        assert_eq!(lines.len(), 1, "{level}: {log}");
+        assert!(
+            lines[0].contains("Shared with the vendor") && lines[0].contains("listening="),
+            "{level}: {log}"
+        );
+        assert!(log.contains("Analytics are off"), "{level}: {log}");
+        assert_eq!(log.contains("stopped"), level == "info", "{level}: {log}");
+    }
+}
+
 /// The Pod Server's local API; `answer` is its body, and an empty one a failure. Returns its URL, and how often it
 /// was asked.
 async fn pod_server(answer: Arc<std::sync::Mutex<&'static str>>) -> (String, Arc<AtomicUsize>) {

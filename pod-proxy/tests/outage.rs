@@ -14,6 +14,7 @@ use pod_proxy::config::Config;
 use pod_proxy::forward::{Ended, sent_log};
 use serde_json::json;
 use shared::clock::FixedClock;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use stand_in::*;
@@ -133,7 +134,19 @@ async fn more_than_a_batch_is_sent_in_batches_of_bounded_size_one_at_a_time() {
     while let Some(taken) = takes.join_next().await {
         taken.unwrap().unwrap();
     }
-    assert_eq!(app.flush().await.sent, 1_201);
+    // Each answer takes a while, so that who sends more than one at a time is seen to.
+    let slow = Arc::new(Notify::new());
+    vendor.next((0..3).map(|_| Does::TakesWhen(Arc::clone(&slow))));
+    let answers = async {
+        for batch in 1..=3 {
+            vendor.wait_for(|requests| requests.len() >= batch).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            slow.notify_one();
+        }
+    };
+    let (report, ()) = tokio::join!(app.flush(), answers);
+    assert_eq!(report.sent, 1_201);
+    assert_eq!(vendor.most_at_once(), 1);
     let sizes: Vec<_> = vendor.requests().iter().map(|request| request.events().len()).collect();
     assert_eq!(sizes, [500, 500, 201]);
 }
@@ -145,6 +158,34 @@ async fn an_address_that_nobody_listens_on_is_a_vendor_who_is_away() {
     assert_eq!(post(&app, SAMPLE).await.status, 204);
     let report = app.flush().await;
     assert_eq!(report.ended, Ended::VendorAway { reason: "unreachable", asked: None });
+    // Nothing left, so nothing is in the log of what left.
+    assert!(sent_log::read(folder.path(), 10).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn connecting_takes_no_longer_than_the_connect_timeout() {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+
+    // Who listens takes nobody in: the queue is full, and the system answers nothing to who comes then.
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&listener, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listen(&listener, 0).unwrap();
+    let address: std::net::SocketAddr = getsockname(&listener).unwrap().try_into().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        queue.push(stream);
+        assert!(queue.len() < 100, "the queue has no end");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "connect_timeout = 'PT1S'\nrequest_timeout = 'PT1M'";
+    let app = proxy(&toml(&format!("http://{address}/x"), folder.path(), "", settings)).await;
+    assert_eq!(post(&app, SAMPLE).await.status, 204);
+    let before = Instant::now();
+    let report = app.flush().await;
+    assert_eq!((report.ended, report.left), (Ended::VendorAway { reason: "timeout", asked: None }, 1));
+    let waited = before.elapsed();
+    assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(15), "{waited:?}");
     // Nothing left, so nothing is in the log of what left.
     assert!(sent_log::read(folder.path(), 10).unwrap().is_empty());
 }

@@ -10,6 +10,9 @@ use crate::commands::CommandError;
 use crate::commands::check::summary;
 use crate::config::Config;
 
+/// The target of what is logged whatever `log_level` says: what is shared from now on, and how to turn it off.
+pub const ALWAYS: &str = "pod_proxy::always";
+
 /// Runs until `SIGTERM` or `SIGINT`. `SIGHUP` reads the file again.
 ///
 /// # Errors
@@ -21,7 +24,7 @@ pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     let app = App::start(config, Options::default()).await?;
-    tracing::info!(listening = %app.local_addr(), metrics = ?app.metrics_addr(), "{summary}");
+    tracing::info!(target: ALWAYS, listening = %app.local_addr(), metrics = ?app.metrics_addr(), "{summary}");
     let ended = loop {
         tokio::select! {
             _ = terminated.recv() => break Ok(()),
@@ -37,7 +40,7 @@ pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
 
 async fn reload(app: &App, path: &Path) {
     match app.reload_file(path.to_owned()).await {
-        Ok(()) => tracing::info!("read again. {}", summary(&app.config())),
+        Ok(()) => tracing::info!(target: ALWAYS, "read again. {}", summary(&app.config())),
         Err(error) => {
             tracing::error!("the configuration is not in force, and the one before it still is: {error:#}");
         }

@@ -1,7 +1,8 @@
 //! A source of the number of enabled accounts → the number, remembered for its lifetime.
 //!
-//! Nobody waits for the source twice: one request at a time, an answer is taken for true as long as the operator
-//! says, and a source that fails is left alone for a minute.
+//! One question at a time; an answer is taken for true as long as the operator says, also while the source fails, and
+//! a source that fails is left alone for a minute. From half of its lifetime on, an answer is asked for anew in the
+//! background. An app waits for the source only while it has neither answered nor failed yet, and then for a second.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +10,19 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Url};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use shared::clock::Clock;
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
 
 use crate::config::AccountSource;
 use crate::metrics::Metrics;
 
 /// How long a source may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an app waits for a source that was never heard of.
+const PATIENCE_OF_APPS: Duration = Duration::from_secs(1);
 /// How long a source that failed is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// The longest answer that is read, in bytes.
@@ -30,14 +36,17 @@ pub struct Accounts {
     http: Client,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    answer: Mutex<Option<Answer>>,
-    asking: tokio::sync::Mutex<()>,
+    heard: Mutex<Heard>,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Answer {
-    accounts: Option<u32>,
-    at: Timestamp,
+/// What was heard of the source.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// What it last told, and when.
+    told: Option<(u32, Timestamp)>,
+    /// When it failed, if it has not told since.
+    failed: Option<Timestamp>,
 }
 
 /// Why the source did not tell.
@@ -72,15 +81,7 @@ impl Accounts {
             .timeout(PATIENCE)
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self {
-            source,
-            lifetime,
-            http,
-            clock,
-            metrics,
-            answer: Mutex::new(None),
-            asking: Default::default(),
-        })
+        Ok(Self { source, lifetime, http, clock, metrics, heard: Mutex::default(), asking: Arc::default() })
     }
 
     /// Whether this is the same source with the same lifetime, so that what it answered stays true.
@@ -98,25 +99,36 @@ impl Accounts {
         if let Some(known) = self.known() {
             return known;
         }
-        let accounts = match self.ask().await {
-            Ok(accounts) => accounts,
-            Err(reason) => {
-                tracing::warn!(%reason, "the number of accounts is not known");
-                None
+        self.ask_and_remember().await;
+        self.known().flatten()
+    }
+
+    /// The number of enabled accounts for an app that waits for an answer. If it is time to ask, somebody else does;
+    /// until then what was last told is taken for true, and where nothing was ever heard the app waits for a second.
+    pub async fn without_delay(self: &Arc<Self>) -> Option<u32> {
+        if self.is_due() {
+            self.ask_in_background();
+        }
+        if self.is_unheard_of() {
+            // Who asks holds this until there is an answer.
+            let _ = tokio::time::timeout(PATIENCE_OF_APPS, self.asking.lock()).await;
+        }
+        let heard = self.heard();
+        match self.source {
+            AccountSource::Unknown => None,
+            AccountSource::Fixed(accounts) => Some(accounts),
+            AccountSource::Url(_) | AccountSource::Command(_) => {
+                let (accounts, at) = heard.told?;
+                (self.is_younger(at, self.lifetime) || heard.failed.is_none()).then_some(accounts)
             }
-        };
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Answer { accounts, at: self.clock.now() });
-        accounts
+        }
     }
 
     /// The number of enabled accounts as it was last told. Never asks.
     pub fn last_told(&self) -> Option<u32> {
         match self.source {
             AccountSource::Fixed(accounts) => Some(accounts),
-            _ => {
-                self.answer.lock().unwrap_or_else(PoisonError::into_inner).and_then(|answer| answer.accounts)
-            }
+            _ => self.heard().told.map(|(accounts, _)| accounts),
         }
     }
 
@@ -127,15 +139,54 @@ impl Accounts {
             AccountSource::Fixed(accounts) => return Some(Some(accounts)),
             AccountSource::Url(_) | AccountSource::Command(_) => {}
         }
-        let answer = (*self.answer.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let lifetime =
-            if answer.accounts.is_some() { self.lifetime } else { AFTER_FAILURE.min(self.lifetime) };
-        let age = self.clock.now().duration_since(answer.at);
-        let fresh = age >= SignedDuration::ZERO && age.unsigned_abs() < lifetime;
-        fresh.then_some(answer.accounts)
+        let Heard { told, failed } = self.heard();
+        if let Some((accounts, at)) = told
+            && self.is_younger(at, self.lifetime)
+        {
+            return Some(Some(accounts));
+        }
+        failed.filter(|at| self.is_younger(*at, AFTER_FAILURE.min(self.lifetime))).map(|_| None)
     }
 
-    async fn ask(&self) -> Result<Option<u32>, NoAnswer> {
+    /// Whether to ask, though what was told may still be true.
+    fn is_due(&self) -> bool {
+        let Heard { told, failed } = self.heard();
+        self.can_be_asked()
+            && !told.is_some_and(|(_, at)| self.is_younger(at, self.lifetime / 2))
+            && !failed.is_some_and(|at| self.is_younger(at, AFTER_FAILURE.min(self.lifetime)))
+    }
+
+    fn is_unheard_of(&self) -> bool {
+        let Heard { told, failed } = self.heard();
+        self.can_be_asked() && told.is_none() && failed.is_none()
+    }
+
+    fn can_be_asked(&self) -> bool {
+        matches!(self.source, AccountSource::Url(_) | AccountSource::Command(_))
+    }
+
+    fn heard(&self) -> Heard {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether less than that has passed since. A clock that was set back tells nothing.
+    fn is_younger(&self, at: Timestamp, than: Duration) -> bool {
+        let age = self.clock.now().duration_since(at);
+        age >= SignedDuration::ZERO && age.unsigned_abs() < than
+    }
+
+    /// Asks, if nobody does already.
+    fn ask_in_background(self: &Arc<Self>) {
+        let Ok(asking) = Arc::clone(&self.asking).try_lock_owned() else { return };
+        let accounts = Arc::clone(self);
+        tokio::spawn(async move {
+            accounts.ask_and_remember().await;
+            drop(asking);
+        });
+    }
+
+    /// Asks. What was told before a failure is not forgotten.
+    async fn ask_and_remember(&self) {
         let asked = async {
             match &self.source {
                 AccountSource::Unknown => Ok(None),
@@ -146,7 +197,17 @@ impl Accounts {
         };
         let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(NoAnswer::TooSlow));
         self.metrics.asked_for_accounts(if answer.is_ok() { "told" } else { "failed" });
-        answer
+        let now = self.clock.now();
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok(accounts) => {
+                *heard = Heard { told: accounts.map(|accounts| (accounts, now)), failed: None };
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "the number of accounts is not told");
+                heard.failed = Some(now);
+            }
+        }
     }
 }
 
@@ -167,18 +228,43 @@ async fn ask_url(http: &Client, url: &Url) -> Result<u32, NoAnswer> {
 
 async fn ask_command(words: &[String]) -> Result<u32, NoAnswer> {
     let [program, arguments @ ..] = words else { return Err(NoAnswer::NotANumber) };
-    let output = tokio::process::Command::new(program)
+    let child = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
-        .output()
-        .await
+        .spawn()
         .map_err(NoAnswer::NotRun)?;
-    if !output.status.success() {
-        return Err(NoAnswer::Failed(output.status));
+    let mut group = Group(child);
+    let mut answer = Vec::new();
+    if let Some(stdout) = group.0.stdout.take() {
+        let one_too_many = MAX_ANSWER_BYTES as u64 + 1;
+        stdout.take(one_too_many).read_to_end(&mut answer).await.map_err(NoAnswer::NotRun)?;
     }
-    read_count(&output.stdout).ok_or(NoAnswer::NotANumber)
+    if answer.len() > MAX_ANSWER_BYTES {
+        return Err(NoAnswer::NotANumber);
+    }
+    let status = group.0.wait().await.map_err(NoAnswer::NotRun)?;
+    if !status.success() {
+        return Err(NoAnswer::Failed(status));
+    }
+    read_count(&answer).ok_or(NoAnswer::NotANumber)
+}
+
+/// A command and whatever it has started, killed together if nobody waits for its end any more.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Once its end is known there is no id, which might be somebody else's by then.
+        let leader = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(leader) = leader {
+            // It may just have ended.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
 }
 
 /// `12`, or `{"count": 12}` as the Pod Server answers.
@@ -198,11 +284,12 @@ mod tests {
 
     use super::*;
 
-    fn accounts(command: &str, clock: Arc<FixedClock>) -> Accounts {
+    fn accounts(command: &str, clock: Arc<FixedClock>) -> Arc<Accounts> {
         crate::app::install_crypto();
         let words = ["sh", "-c", command].map(str::to_owned).to_vec();
         let metrics = Arc::new(Metrics::new().unwrap());
-        Accounts::new(AccountSource::Command(words), Duration::from_secs(3_600), clock, metrics).unwrap()
+        let source = AccountSource::Command(words);
+        Arc::new(Accounts::new(source, Duration::from_secs(3_600), clock, metrics).unwrap())
     }
 
     fn clock() -> Arc<FixedClock> {
@@ -237,6 +324,99 @@ mod tests {
         clock.advance(SignedDuration::from_mins(61));
         assert_eq!((accounts.last_told(), times()), (Some(12), 1));
         assert_eq!((accounts.fresh().await, times()), (Some(12), 2));
+    }
+
+    /// Until whoever asks in the background has heard.
+    async fn heard(accounts: &Accounts) {
+        drop(accounts.asking.lock().await);
+    }
+
+    #[tokio::test]
+    async fn an_app_waits_for_a_source_that_hangs_for_a_second_and_only_until_it_has_failed_once() {
+        let clock = clock();
+        let accounts = accounts("sleep 600", clock.clone());
+        let started = tokio::time::Instant::now();
+        let apps = (0..50).map(|_| {
+            let accounts = Arc::clone(&accounts);
+            tokio::spawn(async move { accounts.without_delay().await })
+        });
+        for app in apps.collect::<Vec<_>>() {
+            assert_eq!(app.await.unwrap(), None);
+        }
+        assert!(started.elapsed() < PATIENCE_OF_APPS * 3, "{:?}", started.elapsed());
+        heard(&accounts).await;
+        for minutes in 0..3 {
+            clock.advance(SignedDuration::from_mins(minutes));
+            let started = tokio::time::Instant::now();
+            assert_eq!(accounts.without_delay().await, None);
+            assert!(started.elapsed() < PATIENCE_OF_APPS, "{:?}", started.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_true_for_its_lifetime_while_the_source_fails_and_no_app_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let answer = folder.path().join("answer");
+        std::fs::write(&answer, "echo 12").unwrap();
+        let clock = clock();
+        let accounts = accounts(&format!(". {}", answer.display()), clock.clone());
+        assert_eq!(accounts.without_delay().await, Some(12));
+
+        // In the second half of its lifetime it is asked for in the background.
+        std::fs::write(&answer, "echo 13").unwrap();
+        clock.advance(SignedDuration::from_mins(29));
+        assert_eq!(accounts.without_delay().await, Some(12));
+        heard(&accounts).await;
+        assert_eq!(accounts.last_told(), Some(12));
+        clock.advance(SignedDuration::from_mins(2));
+        assert_eq!(accounts.without_delay().await, Some(12));
+        heard(&accounts).await;
+        assert_eq!(accounts.without_delay().await, Some(13));
+
+        // It fails: what was told stays true until its lifetime is over.
+        std::fs::write(&answer, "exit 3").unwrap();
+        for _ in 0..2 {
+            clock.advance(SignedDuration::from_mins(29));
+            assert_eq!(accounts.without_delay().await, Some(13));
+            heard(&accounts).await;
+            assert_eq!(accounts.without_delay().await, Some(13));
+            assert_eq!(accounts.fresh().await, Some(13));
+        }
+        clock.advance(SignedDuration::from_mins(2));
+        assert_eq!(accounts.without_delay().await, None);
+        heard(&accounts).await;
+        assert_eq!(accounts.without_delay().await, None);
+        assert_eq!(accounts.fresh().await, None);
+
+        // It answers again, which is heard in the background.
+        std::fs::write(&answer, "echo 14").unwrap();
+        clock.advance(SignedDuration::from_mins(2));
+        assert_eq!(accounts.without_delay().await, None);
+        heard(&accounts).await;
+        assert_eq!(accounts.without_delay().await, Some(14));
+    }
+
+    /// Whether a process does something still. One that has ended may stay in the list until somebody asks for it.
+    fn is_at_work(id: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+    }
+
+    #[tokio::test]
+    async fn a_command_that_says_too_much_is_ended_with_whatever_it_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = folder.path().join("started");
+        let command = format!("sleep 600 & echo $! > {}; cat /dev/zero | cat", started.display());
+        let accounts = accounts(&command, clock());
+        let begun = tokio::time::Instant::now();
+        assert_eq!(accounts.fresh().await, None);
+        assert!(begun.elapsed() < PATIENCE, "it was read on until nobody waited any more");
+        let id = std::fs::read_to_string(&started).unwrap();
+        let deadline = begun + PATIENCE;
+        while is_at_work(id.trim()) {
+            assert!(tokio::time::Instant::now() < deadline, "it goes on");
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
