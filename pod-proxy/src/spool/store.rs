@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
 
 use super::entry::{Entry, EntryId, Key, decode, merge};
 use super::quota::Held;
@@ -77,9 +79,13 @@ pub(super) enum Changed {
     Removed(usize),
 }
 
+/// Makes a database of the file at a path, or opens it; otherwise only where a disk is simulated.
+type Create = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+
 /// The store, open. It is used by one thread.
 pub(super) struct Store {
     path: PathBuf,
+    create: Create,
     /// Gone after an error, until it is opened again: redb answers nothing more after one.
     database: Option<Database>,
     bounds: SpoolBounds,
@@ -98,22 +104,30 @@ enum Opening {
 impl Store {
     /// Opens the store at `path`, or makes it. One that is damaged is set aside, under the name that is returned.
     pub(super) fn open(path: &Path, bounds: SpoolBounds) -> Result<(Self, Option<PathBuf>), OpenError> {
+        Self::open_on(Box::new(|path| Builder::new().set_cache_size(CACHE_BYTES).create(path)), path, bounds)
+    }
+
+    fn open_on(
+        create: Create,
+        path: &Path,
+        bounds: SpoolBounds,
+    ) -> Result<(Self, Option<PathBuf>), OpenError> {
         let refused = |opening| match opening {
             Opening::Refused(error) => error,
             Opening::Damaged => OpenError::Io { path: path.to_owned(), reason: "it is damaged".to_owned() },
         };
-        let (opened, aside) = match open(path) {
+        let (opened, aside) = match open(path, &create) {
             Ok(opened) => (opened, None),
             Err(Opening::Refused(error)) => return Err(error),
             Err(Opening::Damaged) => {
                 let aside = set_aside(path)?;
-                (open(path).map_err(refused)?, Some(aside))
+                (open(path, &create).map_err(refused)?, Some(aside))
             }
         };
         let (database, held, next_number) = opened;
         let (path, failed) = (path.to_owned(), Complaint::default());
         let database = Some(database);
-        Ok((Self { path, database, bounds, held, next_number, sealed: 0, failed }, aside))
+        Ok((Self { path, create, database, bounds, held, next_number, sealed: 0, failed }, aside))
     }
 
     pub(super) fn held(&self) -> Held {
@@ -298,7 +312,8 @@ impl Store {
         let database = match self.database.take() {
             Some(database) => database,
             None => {
-                let (database, held, next_number) = open(&self.path).map_err(|_| StoreError::Fault)?;
+                let (database, held, next_number) =
+                    open(&self.path, &self.create).map_err(|_| StoreError::Fault)?;
                 self.held = held;
                 self.next_number = self.next_number.max(next_number);
                 database
@@ -362,19 +377,21 @@ fn is_disk_full(error: &redb::Error) -> bool {
 }
 
 /// Opens the file and reads all of it, so that damage is found now and not when something is to be sent.
-fn open(path: &Path) -> Result<(Database, Held, u64), Opening> {
+fn open(path: &Path, create: &Create) -> Result<(Database, Held, u64), Opening> {
     let io = |reason: String| Opening::Refused(OpenError::Io { path: path.to_owned(), reason });
-    let opened = catch_unwind(|| -> Result<_, redb::Error> {
+    let opened = catch_unwind(AssertUnwindSafe(|| -> Result<_, redb::Error> {
         // Made here and not by redb, so that it is its owner's alone.
         fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let mut database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+        // The name of a new file is to be on the disk too, and that of one that was removed is not.
+        fs::File::open(path.parent().unwrap_or(path))?.sync_all()?;
+        let mut database = create(path)?;
         let (held, next_number) = take_stock(&database)?;
         let length = fs::metadata(path)?.len();
         if length > SMALL_FILE_BYTES && length / 4 > held.bytes {
             database.compact()?;
         }
         Ok((database, held, next_number))
-    });
+    }));
     match opened {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(Opening::Refused(OpenError::InUse(path.to_owned()))),
@@ -451,3 +468,6 @@ fn remove_set_aside(path: &Path, before: Option<u32>) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod power_cut;
