@@ -2,7 +2,7 @@
 //!
 //! One question at a time; an answer is taken for true as long as the operator says, also while the source fails, and
 //! a source that fails is left alone for a minute. From half of its lifetime on, an answer is asked for anew in the
-//! background. An app waits for the source only while it has neither answered nor failed yet, and then for a second.
+//! background. An app waits for the source, for a second, only where it has not failed and its last answer is too old.
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 
 /// How long a source may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an app waits for a source that was never heard of.
+/// How long an app waits for a source that is being asked.
 const PATIENCE_OF_APPS: Duration = Duration::from_secs(1);
 /// How long a source that failed is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -103,13 +103,13 @@ impl Accounts {
         self.known().flatten()
     }
 
-    /// The number of enabled accounts for an app that waits for an answer. If it is time to ask, somebody else does;
-    /// until then what was last told is taken for true, and where nothing was ever heard the app waits for a second.
+    /// The number of enabled accounts for an app that waits for an answer. If it is time to ask, somebody else does; the
+    /// app waits for that, for a second, only where there is no answer within its lifetime and the source has not failed.
     pub async fn without_delay(self: &Arc<Self>) -> Option<u32> {
         if self.is_due() {
             self.ask_in_background();
         }
-        if self.is_unheard_of() {
+        if self.is_worth_waiting_for() {
             // Who asks holds this until there is an answer.
             let _ = tokio::time::timeout(PATIENCE_OF_APPS, self.asking.lock()).await;
         }
@@ -156,9 +156,11 @@ impl Accounts {
             && !failed.is_some_and(|at| self.is_younger(at, AFTER_FAILURE.min(self.lifetime)))
     }
 
-    fn is_unheard_of(&self) -> bool {
+    /// Whether there is no answer within its lifetime, and the source has not failed since the last one.
+    fn is_worth_waiting_for(&self) -> bool {
         let Heard { told, failed } = self.heard();
-        self.can_be_asked() && told.is_none() && failed.is_none()
+        let is_told = told.is_some_and(|(_, at)| self.is_younger(at, self.lifetime));
+        self.can_be_asked() && !is_told && failed.is_none()
     }
 
     fn can_be_asked(&self) -> bool {
