@@ -496,9 +496,10 @@ async fn overview(reader: &Reader, window: &str) -> usize {
             };
             let folded = sum(|label| label.ends_with("other"));
             let untold = sum(|label| label.ends_with("not_reported") || label.ends_with("unrecognised"));
-            same(percent(&text(cells[0])), folded as f64 / total as f64, insight);
-            same(percent(&text(cells[1])), untold as f64 / total as f64, insight);
-            written += 2;
+            assert_eq!(number(&text(cells[0])), total, "{insight}");
+            same(percent(&text(cells[1])), folded as f64 / total as f64, insight);
+            same(percent(&text(cells[2])), untold as f64 / total as f64, insight);
+            written += 3;
         }
     }
     written

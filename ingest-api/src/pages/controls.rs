@@ -11,15 +11,11 @@ use crate::window::WindowKind;
 /// Window, period and population, on every page about a question.
 pub(super) fn controls(asked: &Asked<'_>) -> Markup {
     let view = asked.view;
-    let dated = view.from.is_some() || view.to.is_some();
+    let dated = view.has_days();
     html! {
         div.controls role="group" aria-label="What is shown" {
             (windows(view))
-            (choice("Period", Back::ALL.map(|back| Choice {
-                name: back.name(),
-                href: view.href(|view| (view.back, view.from, view.to) = (back, None, None)),
-                is_chosen: !dated && view.back == back,
-            })))
+            (periods(view))
             @if view.has_population() {
                 (choice("Installations", Population::ALL.map(|population| Choice {
                     name: match population {
@@ -55,6 +51,18 @@ pub(super) fn windows(view: &View) -> Markup {
             },
             href: view.href(|view| view.kind = kind),
             is_chosen: view.kind == kind,
+        }),
+    )
+}
+
+/// How far it goes back, unless the days are said.
+pub(super) fn periods(view: &View) -> Markup {
+    choice(
+        "Period",
+        Back::ALL.map(|back| Choice {
+            name: back.name(),
+            href: view.href(|view| (view.back, view.from, view.to) = (back, None, None)),
+            is_chosen: !view.has_days() && view.back == back,
         }),
     )
 }

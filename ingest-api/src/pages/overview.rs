@@ -46,7 +46,7 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
                     @if let Some(newest) = newest { "What was released about " (text::window(newest)) ". Each heading leads to more, with the same data as CSV and JSON." } @else { "Who runs what, in groups that are large enough." }
                 }
             }
-            (windows(overview.view))
+            (controls(overview.view))
             @if let Some(newest) = newest {
                 (tiles(overview, newest))
                 (charts(overview))
@@ -59,12 +59,18 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
                 }
             }
             (freshness(overview.fresh))
+            @if newest.is_some() { (same_data(overview)) }
         },
     )
 }
 
-fn windows(view: &View) -> Markup {
-    html! { div.controls role="group" aria-label="What is shown" { (super::controls::windows(view)) } }
+fn controls(view: &View) -> Markup {
+    html! {
+        div.controls role="group" aria-label="What is shown" {
+            (super::controls::windows(view))
+            (super::controls::periods(view))
+        }
+    }
 }
 
 /// A number with what it is, leading to the page that tells more.
@@ -195,10 +201,10 @@ fn unknown(overview: &Overview<'_>) -> Markup {
             h2 id="unknown" { "What is not known" }
             div.scroll role="region" tabindex="0" aria-label="What is not known" {
                 table {
-                    caption { "Parts of each number that are folded, because the groups were too small, or not reported" }
+                    caption { "How many are published of each question, and which parts of them are folded, because the groups were too small, or not reported" }
                     thead {
                         tr {
-                            th scope="col" { "Question" } th scope="col" { "Reported" }
+                            th scope="col" { "Question" } th scope="col" { "Reported" } th.number scope="col" { "Published" }
                             th.number scope="col" { "Folded" } th.number scope="col" { "Not reported" }
                         }
                     }
@@ -208,6 +214,7 @@ fn unknown(overview: &Overview<'_>) -> Markup {
                             tr data-label=(insight.as_str()) data-population=[window.population] {
                                 th scope="row" { a href=(Page::Insight(insight).path()) { (Page::Insight(insight).name()) } }
                                 td { (if window.population == Some("direct") { "without a Pod" } else { "through a Pod" }) }
+                                td.number { (text::count(window.total.unwrap_or(0))) }
                                 td.number { (part(window, unknown.folded)) }
                                 td.number { (part(window, unknown.untold)) }
                             }
@@ -215,6 +222,26 @@ fn unknown(overview: &Overview<'_>) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The newest window of each question, for other programs.
+fn same_data(overview: &Overview<'_>) -> Markup {
+    let insights = overview.over_time.iter().chain(&overview.now).map(|(insight, _)| *insight);
+    html! {
+        section.source aria-labelledby="source" {
+            h2 id="source" { "The same data" }
+            ul.downloads {
+                @for insight in insights {
+                    li {
+                        (Page::Insight(insight).name()) ": "
+                        a href=(overview.view.api(insight, None, None, true)) aria-label={ (Page::Insight(insight).name()) " as CSV" } { "CSV" } ", "
+                        a href=(overview.view.api(insight, None, None, false)) aria-label={ (Page::Insight(insight).name()) " as JSON" } { "JSON" }
+                    }
+                }
+            }
+            p.note { (super::layout::ROUNDING) }
         }
     }
 }
