@@ -90,6 +90,11 @@ struct Installation {
 }
 
 impl Embedded {
+    /// Whether a private Postgres was made in that data directory.
+    pub fn is_in(data_dir: &Path) -> bool {
+        data_dir.join("postgres/PG_VERSION").exists()
+    }
+
     /// Starts the Postgres in `data_dir`, and makes it if there is none. Several processes may use one: the first has it,
     /// and stops it at its end. A process that must have it, to keep it running, says so by `own`.
     ///

@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::OpenDatabase;
 use crate::config::{Config, DatabaseConfig};
+use crate::embedded::Embedded;
 
 /// Counts distinct Prose Pods and installations per day, week and month, and publishes only groups that are large
 /// enough to hide in.
@@ -167,6 +168,14 @@ async fn with_database(
     schema: Schema,
     command: impl AsyncFnOnce(&OpenDatabase) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    // A new database would answer that all is well.
+    anyhow::ensure!(
+        schema == Schema::Any
+            || config.database != DatabaseConfig::Embedded
+            || Embedded::is_in(&config.data_dir),
+        "there is no database in {}, and none is configured; `ingest-api serve` makes one there. Is this the data directory of the service?",
+        config.data_dir.display()
+    );
     let open = OpenDatabase::open(config, false).await?;
     let ready = if schema == Schema::Checked { open.database.check_schema().await } else { Ok(()) };
     let done = match ready {

@@ -151,3 +151,17 @@ async fn a_check_that_cannot_be_made_ends_with_another_code() {
     let (code, said) = status("postgres://nobody@127.0.0.1:9/nothing", &["--check"]).await;
     assert_eq!((code, said.as_str()), (1, ""));
 }
+
+#[test]
+fn where_there_is_no_database_none_is_made_to_say_that_all_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["status", "--check"][..], &["token", "list"], &["windows", "list"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ingest-api"));
+        command.env_clear().env("HOME", "/nonexistent").arg("--data-dir").arg(folder.path()).args(arguments);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("there is no database in"), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+    }
+}
