@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use e2e::fleet::{Fleet, FleetSize};
 use e2e::served::Reader;
@@ -226,6 +226,7 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
         expected.insert((false, (*group).to_owned()), labels.iter().map(|label| newest[*label].0).sum());
         expected.extend(labels.iter().map(|label| ((true, (*label).to_owned()), newest[*label].0)));
     }
+    assert_eq!(denominator(&page), total, "{insight} {query} {population}");
     let rows = page.rows();
     let counts: BTreeMap<_, _> = rows.iter().map(|(row, (count, _))| (row.clone(), *count)).collect();
     assert_eq!(counts, expected, "{insight} {query} {population}");
@@ -257,11 +258,23 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
     rows.len() * 2 + shares_over_time(&page, &windows, |label| Some(group(label).to_owned()))
 }
 
-/// Charts with lines and areas are followed by their numbers.
+/// Charts with lines and areas are followed by their numbers, and tell no other.
 #[track_caller]
 fn every_chart_has_its_table(page: &Page) {
     let (charts, tables) = (page.all("figure.chart").len(), page.all("figure.chart ~ details.numbers").len());
     assert_eq!(charts, tables);
+    let cells: BTreeSet<String> = page.all("details.numbers td").into_iter().map(text).collect();
+    for value in page.all("figure.chart .label .value").into_iter().map(text) {
+        assert!(cells.contains(&value), "{value:?} is in the chart and not in its table");
+    }
+}
+
+/// What a page says its shares are parts of.
+#[track_caller]
+fn denominator(page: &Page) -> u64 {
+    let notes = page.all("p.note");
+    let note = notes.into_iter().find(|note| text(*note).starts_with("Shares are parts of")).unwrap();
+    number(&text(note.select(&Selector::parse("strong").unwrap()).next().unwrap()))
 }
 
 /// Compares the numbers of a chart of shares; the columns without a label hold what is left.
@@ -328,6 +341,9 @@ async fn versions(
     let blocks: BTreeMap<_, _> =
         blocks(newest).into_iter().filter(|(label, _)| own(label).is_some()).collect();
     let total: u64 = blocks.values().map(|(count, _)| count).sum();
+    if total > 0 {
+        assert_eq!(denominator(&page), total, "{path}");
+    }
     let bars = page.bars();
     assert!(bars.keys().eq(blocks.keys()), "{:?} {:?}", bars.keys(), blocks.keys());
     for (label, (count, part)) in &bars {
@@ -395,6 +411,7 @@ async fn sizes(reader: &Reader, window: &str) -> usize {
     let page = Page::get(reader, &format!("/insights/pod_sizes?{query}")).await;
     let windows = windows(&answer, Some("pod"));
     let newest = windows.last().unwrap();
+    assert_eq!(denominator(&page), newest["total"]);
     let bars = page.bars();
     for (label, (count, share)) in blocks(newest) {
         assert_eq!(bars[&label].0, count, "{label}");
