@@ -2,99 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod page;
+
+use std::collections::BTreeMap;
 
 use e2e::fleet::{Fleet, FleetSize};
 use e2e::served::Reader;
 use e2e::stack::{Stack, folder};
 use ingest_api::insight::Insight;
 use jiff::civil::{Date, date};
-use scraper::{ElementRef, Html, Selector};
+use page::{Page, denominator, every_chart_has_its_table, number, percent, text};
+use scraper::Selector;
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 
 /// A Monday in the last week of a month, so that a window of each kind ends within the play.
 const FIRST_DAY: Date = date(2026, 8, 24);
 const PERIOD: &str = "from=2026-08-01&to=2026-09-30";
-
-/// A page, and how to find what is on it.
-struct Page(Html);
-
-impl Page {
-    async fn get(reader: &Reader, path: &str) -> Self {
-        let text = reader.get(path).await.unwrap();
-        assert!(text.starts_with("<!DOCTYPE html>"), "{path}: {text}");
-        Self(Html::parse_document(&text))
-    }
-
-    fn all(&self, css: &str) -> Vec<ElementRef<'_>> {
-        self.0.select(&Selector::parse(css).unwrap()).collect()
-    }
-
-    fn text(&self, css: &str) -> String {
-        let found = self.all(css);
-        text(*found.first().unwrap_or_else(|| panic!("nothing is {css}")))
-    }
-
-    /// The count and share of each row of the table of bars, by label and by whether it is part of the row above it.
-    fn rows(&self) -> BTreeMap<(bool, String), (u64, f64)> {
-        let rows = self.all("table.bars tbody tr");
-        let count = rows.len();
-        let mut bars = BTreeMap::new();
-        for row in rows {
-            let cell = |css: &str| text(row.select(&Selector::parse(css).unwrap()).next().unwrap());
-            let is_part = row.value().classes().any(|class| class == "part");
-            let shown = (number(&cell("[data-is=count]")), percent(&cell("[data-is=share]")));
-            bars.insert((is_part, row.attr("data-label").unwrap().to_owned()), shown);
-        }
-        assert_eq!(bars.len(), count, "no row is there twice");
-        bars
-    }
-
-    /// The same of a table without parts.
-    fn bars(&self) -> BTreeMap<String, (u64, f64)> {
-        let whole = |((is_part, label), shown): ((bool, String), _)| {
-            assert!(!is_part, "{label}");
-            (label, shown)
-        };
-        self.rows().into_iter().map(whole).collect()
-    }
-
-    /// The numbers of the chart: window and column to what stands there.
-    fn history(&self) -> BTreeMap<(String, String), String> {
-        let columns: Vec<_> = self
-            .all("details.numbers thead th[data-label]")
-            .iter()
-            .map(|th| th.attr("data-label").unwrap().to_owned())
-            .collect();
-        let mut cells = BTreeMap::new();
-        for row in self.all("details.numbers tbody tr") {
-            let start = row.attr("data-start").unwrap();
-            let tds = Selector::parse("td").unwrap();
-            for (column, cell) in columns.iter().zip(row.select(&tds)) {
-                cells.insert((start.to_owned(), column.clone()), text(cell));
-            }
-        }
-        cells
-    }
-}
-
-fn text(element: ElementRef<'_>) -> String {
-    element.text().collect::<String>().trim().to_owned()
-}
-
-fn number(text: &str) -> u64 {
-    text.chars()
-        .filter(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap_or_else(|_| panic!("{text:?}"))
-}
-
-/// In hundredths.
-fn percent(text: &str) -> f64 {
-    text.trim_end_matches(['%', '\u{a0}']).parse().unwrap_or_else(|_| panic!("{text:?}"))
-}
 
 /// Whether a share is written as it is told, with one digit behind the point.
 #[track_caller]
@@ -256,25 +180,6 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
     assert_eq!(every, total, "{insight} {query} {population}: the rows together are the total");
     every_chart_has_its_table(&page);
     rows.len() * 2 + shares_over_time(&page, &windows, |label| Some(group(label).to_owned()))
-}
-
-/// Charts with lines and areas are followed by their numbers, and tell no other.
-#[track_caller]
-fn every_chart_has_its_table(page: &Page) {
-    let (charts, tables) = (page.all("figure.chart").len(), page.all("figure.chart ~ details.numbers").len());
-    assert_eq!(charts, tables);
-    let cells: BTreeSet<String> = page.all("details.numbers td").into_iter().map(text).collect();
-    for value in page.all("figure.chart .label .value").into_iter().map(text) {
-        assert!(cells.contains(&value), "{value:?} is in the chart and not in its table");
-    }
-}
-
-/// What a page says its shares are parts of.
-#[track_caller]
-fn denominator(page: &Page) -> u64 {
-    let notes = page.all("p.note");
-    let note = notes.into_iter().find(|note| text(*note).starts_with("Shares are parts of")).unwrap();
-    number(&text(note.select(&Selector::parse("strong").unwrap()).next().unwrap()))
 }
 
 /// Compares the numbers of a chart of shares; the columns without a label hold what is left.
