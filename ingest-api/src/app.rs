@@ -230,7 +230,7 @@ async fn start_parts(
         Writer::new(database.clone(), windows, domains, clock.clone(), metrics.clone());
     let entrance = Arc::new(Entrance::new(config, &clock));
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
-    let services = Services {
+    let services = Arc::new(Services {
         database: database.clone(),
         archive: Archive::new(database.clone()),
         keys,
@@ -240,7 +240,7 @@ async fn start_parts(
         metrics: metrics.clone(),
         readiness: Readiness::default(),
         clock,
-    };
+    });
     let (stop, stopped) = watch::channel(false);
     let address = listener.local_addr()?;
     let metrics_address = metrics_listener.local_addr()?;

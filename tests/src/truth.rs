@@ -169,12 +169,13 @@ impl Reporters {
     fn tallies(&self, population: Population) -> Vec<Tally> {
         let mut installations = Tally::of_installations();
         for ((_, owner, _), said) in self.installations.iter().filter(|((of, ..), _)| *of == population) {
-            let values = (said.app_version, said.platform, said.language);
-            installations.add_installations(*owner as i64, values, 1);
+            let said = installations.said_by_installation((said.app_version, said.platform, said.language));
+            installations.add(*owner as i64, said);
         }
         let mut pods = Tally::of_pods();
         for (pod, said) in &self.pods {
-            pods.add_pod(*pod as i64, said.version, said.size);
+            let said = pods.said_by_pod(said.version, said.size);
+            pods.add(*pod as i64, said);
         }
         match population {
             Population::Pod => vec![pods, installations],

@@ -27,7 +27,7 @@ type Found = (Timestamp, Result<(), String>);
 pub(crate) struct Readiness(Arc<Mutex<Option<Found>>>);
 
 /// `GET /readyz`: the database answers, and the keys of the open windows are here; or were, less than a second ago.
-pub(super) async fn get_readiness(State(services): State<Services>) -> Result<StatusCode, Error> {
+pub(super) async fn get_readiness(State(services): State<Arc<Services>>) -> Result<StatusCode, Error> {
     let mut last = services.readiness.0.lock().await;
     let now = services.clock.now();
     let stands = |then: Timestamp| Duration::try_from(now.duration_since(then)).is_ok_and(|age| age < STANDS);

@@ -1,5 +1,7 @@
 //! Reading: `GET /v1/insights` and `/v1/insights/{insight}`, as JSON and CSV.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
@@ -50,7 +52,7 @@ pub(super) async fn list_insights(visitor: Visitor, headers: HeaderMap) -> Resul
 /// `GET /v1/insights/{insight}?window=day|week|month&from=DATE&to=DATE&below=VERSION&format=json|csv`: the windows that
 /// start from `from` to `to`, both included; without `to`, up to the newest; without both, the newest one.
 pub(super) async fn get_insight(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     visitor: Visitor,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,

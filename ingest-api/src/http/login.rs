@@ -5,6 +5,8 @@
 //! our own pages only: the cookie is `SameSite=Lax`, and a request of which the browser says that it comes from another
 //! site is refused.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -55,7 +57,7 @@ pub(super) fn cookie_name(services: &Services) -> &'static str {
 
 /// `GET /login`: the page with the form. `GET /login?token=…`: logs in, and goes on to a path without the token.
 pub(super) async fn get_login(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     source: Source,
     headers: HeaderMap,
     query: Result<Query<LoginQuery>, QueryRejection>,
@@ -80,7 +82,7 @@ pub(super) async fn get_login(
 
 /// `POST /login`: logs in with what was written into the form.
 pub(super) async fn post_login(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     source: Source,
     headers: HeaderMap,
     form: Result<Form<LoginForm>, FormRejection>,
@@ -102,7 +104,7 @@ pub(super) async fn post_login(
 
 /// `POST /logout`: ends the session, and goes to the login page.
 pub(super) async fn post_logout(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     own_site(&services, &headers)?;

@@ -51,7 +51,7 @@ const MAX_BATCHES: usize = 32;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the handlers work with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) archive: Archive,
@@ -66,7 +66,7 @@ pub(crate) struct Services {
 }
 
 /// Every route but the metrics.
-pub(crate) fn router(services: Services, base_path: &str) -> Router {
+pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     // A browser app without a Pod reports from a page of another origin.
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -90,8 +90,7 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         )
         // Before the layers, so that they see a preflight request too.
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(axum::middleware::from_fn_with_state(services.clone(), reports::limit_requests));
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
     let intake = guarded(intake).layer(cors);
     let reading = Router::new()
         .route("/", get(pages::get_overview))
@@ -110,18 +109,16 @@ pub(crate) fn router(services: Services, base_path: &str) -> Router {
         .route("/openapi.json", get(openapi::get_openapi))
         .route("/healthz", get(health::get_health))
         .route("/readyz", get(health::get_readiness))
-        .method_not_allowed_fallback(problem::method_not_allowed);
-    Router::new()
-        .merge(intake)
-        .merge(guarded(reading))
-        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(problem::not_found);
+    let reading = guarded(reading)
         .layer(axum::middleware::from_fn(pages::show_problems))
-        .layer(axum::middleware::map_response(harden))
-        .with_state(services)
+        .layer(axum::middleware::map_response(harden));
+    intake.merge(reading).with_state(services)
 }
 
 /// What stands before every handler: a time limit, and answers for those that fail or panic.
-fn guarded(routes: Router<Services>) -> Router<Services> {
+fn guarded(routes: Router<Arc<Services>>) -> Router<Arc<Services>> {
     routes.layer(
         ServiceBuilder::new()
             .layer(axum::middleware::from_fn(problem::log_faults))
@@ -139,7 +136,7 @@ pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
         .fallback(problem::not_found)
 }
 
-/// Headers of every answer: nothing is guessed, framed, or told to other sites, and forms go nowhere else.
+/// Headers of whatever a browser may show: nothing is guessed, framed, or told to other sites, and forms go nowhere else.
 async fn harden(mut response: axum::response::Response) -> axum::response::Response {
     const HEADERS: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -4,6 +4,7 @@
 //! lists that the handlers go by. What apps and Pods send is described by `shared/event.schema.json`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -22,7 +23,7 @@ use crate::insight::{Answer, DEFAULT_APP, DomainsAnswer, Insight};
 use crate::window::WindowKind;
 
 /// `GET /openapi.json`.
-pub(super) async fn get_openapi(State(services): State<Services>, headers: HeaderMap) -> Response {
+pub(super) async fn get_openapi(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
     let document = document(&services.entrance.public_insights);
     let body = format!("{document:#}\n").into_bytes();
     answered(&headers, Keep::Public, "application/json", body.into())

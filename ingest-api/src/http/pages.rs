@@ -1,5 +1,7 @@
 //! Pages for browsers: what a reader chose → releases → an answer → HTML.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -23,7 +25,7 @@ use crate::window::WindowKind;
 
 /// `GET /`: everything at a glance.
 pub(super) async fn get_overview(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     visitor: Visitor,
     query: Result<Query<Chosen>, QueryRejection>,
 ) -> Result<Response, Error> {
@@ -57,7 +59,7 @@ const VALUES: [Insight; 5] =
 
 /// `GET /insights/{insight}`: one question.
 pub(super) async fn get_insight_page(
-    State(services): State<Services>,
+    State(services): State<Arc<Services>>,
     visitor: Visitor,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<Chosen>, QueryRejection>,

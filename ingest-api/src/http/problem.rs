@@ -146,10 +146,10 @@ fn respond(problem: Problem) -> Response {
 /// Logs each fault once, with nothing of the request but its method and route.
 pub(super) async fn log_faults(request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let route = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<axum::extract::MatchedPath>().cloned();
     let response = next.run(request).await;
     if let Some(Fault(cause)) = response.extensions().get() {
-        tracing::error!(%method, route = route.as_deref().unwrap_or("none"), %cause, "a request failed");
+        tracing::error!(%method, route = route.as_ref().map_or("none", |path| path.as_str()), %cause, "a request failed");
     }
     response
 }

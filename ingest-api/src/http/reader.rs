@@ -74,12 +74,12 @@ impl From<WayIn> for Error {
     }
 }
 
-impl FromRequestParts<Services> for Visitor {
+impl FromRequestParts<Arc<Services>> for Visitor {
     type Rejection = Error;
 
     /// Rejects a token that is not valid, and takes a session that is not valid for none. Rejects both unseen where too
     /// many were not valid, and those without a name where they ask too often.
-    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
         let now = services.clock.now();
         let entrance = &services.entrance;
         let source = Source::from_request_parts(parts, services).await.unwrap_or_else(|never| match never {});
@@ -118,10 +118,10 @@ impl FromRequestParts<Services> for Visitor {
     }
 }
 
-impl FromRequestParts<Services> for Reader {
+impl FromRequestParts<Arc<Services>> for Reader {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
         let visitor = Visitor::from_request_parts(parts, services).await?;
         visitor.reader.ok_or_else(|| visitor.way_in.into())
     }

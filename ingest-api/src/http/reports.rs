@@ -1,12 +1,13 @@
 //! Intake: `POST …/v1/analytics/event` and `…/events`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::problem::{Problem, ProblemType};
@@ -34,8 +35,8 @@ struct RejectedEvent {
 
 /// `POST …/v1/analytics/event`: counts one event. 204 when it is committed.
 pub(super) async fn post_event(
-    State(services): State<Services>,
-    source: Source,
+    State(services): State<Arc<Services>>,
+    Admitted(source): Admitted,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Error> {
@@ -48,8 +49,8 @@ pub(super) async fn post_event(
 /// `POST …/v1/analytics/events`: counts many events at once, a JSON array or one event a line. 200 when those that are
 /// not rejected are committed, all of them together.
 pub(super) async fn post_events(
-    State(services): State<Services>,
-    source: Source,
+    State(services): State<Arc<Services>>,
+    Admitted(source): Admitted,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
@@ -76,15 +77,18 @@ pub(super) async fn post_events(
     Ok(Json(BatchAnswer { accepted, rejected }))
 }
 
-/// Refuses a request before it is read, if its network has sent too many.
-pub(super) async fn limit_requests(
-    State(services): State<Services>,
-    source: Source,
-    request: Request,
-    next: Next,
-) -> Result<Response, Error> {
-    take_request(&services, source)?;
-    Ok(next.run(request).await)
+/// A request that its network may make. Whatever is over the limit is refused before its body is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted(Source);
+
+impl FromRequestParts<Arc<Services>> for Admitted {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
+        let Ok(source) = Source::from_request_parts(parts, services).await;
+        take_request(services, source)?;
+        Ok(Self(source))
+    }
 }
 
 /// Takes one request of those that a network may make.

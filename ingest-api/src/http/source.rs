@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::Once;
 
 use axum::extract::FromRequestParts;
@@ -51,10 +52,10 @@ fn address(hop: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-impl FromRequestParts<Services> for Source {
+impl FromRequestParts<Arc<Services>> for Source {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Infallible> {
         let peer = parts.extensions.get().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| *address);
         let client = client(peer, &parts.headers, &services.entrance.trusted_proxies);
         if is_inside(client) && parts.headers.contains_key(FORWARDED_FOR) {

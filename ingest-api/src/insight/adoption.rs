@@ -301,7 +301,8 @@ mod tests {
         let mut tally = Tally::of_pods();
         for (pod, version) in pods.iter().enumerate() {
             let version = version.map(|v| Observed::Recognised(Version::parse(VERSIONS[v]).unwrap()));
-            tally.add_pod(pod as i64, version, None);
+            let said = tally.said_by_pod(version, None);
+            tally.add(pod as i64, said);
         }
         let published = tally.publish(&Threshold::default());
         let (_, blocks) = published.iter().find(|(family, _)| *family == Family::PodVersions).unwrap();

@@ -174,7 +174,8 @@ mod tests {
                 app: told.then_some(Observed::Recognised(*app)),
                 version: told.then_some(Observed::Recognised(version(*v))),
             };
-            tally.add_installations(n as i64 % 13, (reported, None, None), 1);
+            let said = tally.said_by_installation((reported, None, None));
+            tally.add(n as i64 % 13, said);
         }
         let published = tally.publish(&Threshold::default());
         let (_, blocks) = published.iter().find(|(family, _)| *family == Family::AppVersions).unwrap();

@@ -12,8 +12,12 @@ use crate::release::Population;
 pub struct Subject(i64);
 
 impl Subject {
-    fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
-        Self(key.tag(id))
+    /// The subject of an identifier, in the window with that key and that slot.
+    ///
+    /// Seven bytes that the key gives, behind one that stands for the window: the tables of all open windows are parts
+    /// of one, and a row finds its own by that.
+    pub fn new(key: &WindowKey, slot: i8, id: &[u8; 8]) -> Self {
+        Self(i64::from(slot) << 56 | key.tag(id) >> 8 & ((1 << 56) - 1))
     }
 
     /// The number that stands for it in the database.
@@ -62,17 +66,17 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Re-keys some reports for the window with that key, merging those of one reporter.
-    pub fn new<'r>(key: &WindowKey, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
+    /// Re-keys some reports for the window with that key and that slot, merging those of one reporter.
+    pub fn new<'r>(key: &WindowKey, slot: i8, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
         let mut rows = Self::default();
         for report in reports {
-            rows.add(key, report);
+            rows.add(key, slot, report);
         }
         rows
     }
 
-    fn add(&mut self, key: &WindowKey, report: &ValidReport) {
-        let pod = Subject::new(key, report.pod().as_bytes());
+    fn add(&mut self, key: &WindowKey, slot: i8, report: &ValidReport) {
+        let pod = Subject::new(key, slot, report.pod().as_bytes());
         let proxied = report.population() == Population::Pod;
         if proxied {
             let row = self.pods.entry(pod).or_default();
@@ -80,7 +84,7 @@ impl Rows {
             row.size = row.size.max(code::of_size(report.pod_size()));
         }
         if let Some(installation) = report.installation() {
-            let subject = Subject::new(key, installation.id.as_bytes());
+            let subject = Subject::new(key, slot, installation.id.as_bytes());
             let new = InstallationRow {
                 pod,
                 app_version: code::of_app_version(installation.app_version),
@@ -120,7 +124,7 @@ mod tests {
             |day: &str| keys.read_or_create(Window::of_day(WindowKind::Day, day.parse().unwrap())).unwrap();
         let (today, tomorrow) = (key("2026-11-22"), key("2026-11-23"));
         let subjects = |key: &WindowKey| {
-            let rows = Rows::new(key, &[report("19a124bd2f89edfe", "1.0.0")]);
+            let rows = Rows::new(key, 0, &[report("19a124bd2f89edfe", "1.0.0")]);
             (
                 rows.installations.keys().copied().collect::<Vec<_>>(),
                 rows.pods.keys().copied().collect::<Vec<_>>(),
@@ -139,8 +143,8 @@ mod tests {
             keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
         let user = "19a124bd2f89edfe";
         let (old, new) = (report(user, "1.0.9"), report(user, "1.0.10"));
-        let forward = Rows::new(&key, [&old, &new, &old]).installations;
-        assert_eq!(forward, Rows::new(&key, [&new, &old]).installations);
-        assert_eq!(forward, Rows::new(&key, [&new]).installations);
+        let forward = Rows::new(&key, 0, [&old, &new, &old]).installations;
+        assert_eq!(forward, Rows::new(&key, 0, [&new, &old]).installations);
+        assert_eq!(forward, Rows::new(&key, 0, [&new]).installations);
     }
 }

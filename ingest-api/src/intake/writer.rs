@@ -148,7 +148,7 @@ impl Task {
                 return Err(GroupError::NoWindow);
             }
             let rows: Vec<_> =
-                windows.iter().map(|(window, key)| (*window, Rows::new(key, reports()))).collect();
+                windows.iter().map(|(window, key)| Rows::new(key, window.slot, reports())).collect();
             match self.database.append(&rows).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {

@@ -3,8 +3,8 @@
 use crate::intake::DomainNotes;
 use crate::store::{Database, StoreError};
 
-/// Merges each open window of which that is worth it. What a window holds is then bounded by its reporters and not by
-/// their reports, and the order of its rows tells nothing about the order of arrival.
+/// Merges each open window that has been reported to since it was merged last. What a window holds is then bounded by its
+/// reporters and not by their reports, and the order of its rows tells nothing about the order of arrival.
 ///
 /// Returns what failed. One window that cannot be merged does not hold up the others, and the next run tries it again.
 pub async fn merge_open_windows(database: &Database) -> Vec<StoreError> {

@@ -6,7 +6,7 @@ pub mod merge;
 pub mod purge;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use shared::clock::Clock;
@@ -18,8 +18,12 @@ use crate::release::Family;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
 
-/// How often open windows are merged and domains written.
-const MERGE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often domains are written: not in the wake of a report.
+const DOMAINS_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How long open windows are not merged after a merge, at least.
+const MERGE_INTERVAL: Duration = Duration::from_secs(60);
+/// … and as a multiple of the time that it took, as it writes all of a window again.
+const MERGE_PAUSE: u32 = 50;
 
 /// All jobs.
 #[derive(Clone, Debug)]
@@ -56,17 +60,20 @@ impl Jobs {
     pub async fn run_every(self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut merge_at: Option<Timestamp> = None;
+        let start = Instant::now();
+        // Not at once after a start, so that the first reports are merged, and their domains written, together.
+        let (mut merge_at, mut domains_at) = (start + MERGE_INTERVAL, start + DOMAINS_INTERVAL);
         loop {
             ticks.tick().await;
-            let now = self.clock.now();
             log(self.close().await.map(drop));
-            if merge_at.is_none_or(|at| at <= now) {
-                // Not at once after a start: the reports of the first hour are merged, and their domains written, together.
-                if merge_at.is_some() {
-                    log(self.merge().await);
-                }
-                merge_at = now.checked_add(MERGE_INTERVAL).ok();
+            let start = Instant::now();
+            if merge_at <= start {
+                log(all_of(merge::merge_open_windows(&self.close.database).await));
+                merge_at = Instant::now() + pause_after_merge(start.elapsed());
+            }
+            if domains_at <= start {
+                log(all_of(merge::write_domains(&self.close.database, &self.domains).await));
+                domains_at = Instant::now() + DOMAINS_INTERVAL;
             }
         }
     }
@@ -78,9 +85,7 @@ impl Jobs {
     pub async fn merge(&self) -> anyhow::Result<()> {
         let mut failed = merge::merge_open_windows(&self.close.database).await;
         failed.extend(merge::write_domains(&self.close.database, &self.domains).await);
-        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
-        anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
-        Ok(())
+        all_of(failed)
     }
 
     async fn close(&self) -> anyhow::Result<Vec<Window>> {
@@ -123,8 +128,31 @@ impl Jobs {
     }
 }
 
+/// How long to wait after a merge that took so long: a fiftieth of the time goes to merging at most, however large windows are.
+fn pause_after_merge(took: Duration) -> Duration {
+    MERGE_INTERVAL.max(took * MERGE_PAUSE)
+}
+
+/// One error of many.
+fn all_of(failed: Vec<StoreError>) -> anyhow::Result<()> {
+    let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
+}
+
 fn log(done: anyhow::Result<()>) {
     if let Err(error) = done {
         tracing::error!(error = format!("{error:#}"), "a job failed, and is tried again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_takes_a_fiftieth_of_the_time_at_most_and_happens_each_minute_if_it_may() {
+        let pause = |millis| pause_after_merge(Duration::from_millis(millis)).as_secs();
+        assert_eq!((pause(0), pause(1_000), pause(2_000), pause(60_000)), (60, 60, 100, 3_000));
     }
 }

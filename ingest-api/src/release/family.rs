@@ -1,7 +1,5 @@
 //! The families: one question each, and the tree along which its cells are folded.
 
-use std::collections::BTreeMap;
-
 use shared::app::AppName;
 use shared::event::{Observed, UNRECOGNISED};
 use shared::locale::Locale;
@@ -136,16 +134,10 @@ pub(super) enum Cell {
     Language(Option<Observed<Locale>>),
 }
 
-/// Counts → the tree of a family. Each item says how many reporters of a Pod are in a cell; a cell and a Pod may
-/// occur more than once.
-pub(super) fn tree(counts: impl IntoIterator<Item = (Cell, i64, u64)>) -> Tree {
-    let mut cells: BTreeMap<Cell, Vec<(i64, u64)>> = BTreeMap::new();
-    for (cell, pod, reporters) in counts {
-        cells.entry(cell).or_default().push((pod, reporters));
-    }
+/// The cells of a family, each once, with who is in it → its tree.
+pub(super) fn tree(cells: impl IntoIterator<Item = (Cell, Cohort)>) -> Tree {
     let mut tree = Tree::default();
-    for (cell, by_pod) in cells {
-        let cohort = Cohort::new(by_pod);
+    for (cell, cohort) in cells {
         match cell {
             Cell::PodSize(Some(bin)) => tree.add_bin("size", bin.least(), bin.greatest(), cohort),
             cell => tree.add(&path(cell), cohort),

@@ -26,5 +26,5 @@ pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
 pub use family::{AppVersion, Family, NOT_REPORTED, Population};
 pub use fold::{Block, OTHER};
 pub use round::{bounds, round};
-pub use tally::Tally;
+pub use tally::{Said, SaidByInstallation, Tally};
 pub use threshold::{Rule, Threshold, UnderFloor};

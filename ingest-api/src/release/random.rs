@@ -22,9 +22,9 @@ impl Random {
     }
 
     /// How many installations a Pod has: Pareto, so that most have a handful and some have hundreds.
-    pub(super) fn pod_size(&mut self) -> u64 {
+    pub(super) fn pod_size(&mut self) -> u32 {
         let uniform: f64 = self.0.random_range(0.002..1.0);
-        (2.0 / uniform.powf(1.1)) as u64
+        (2.0 / uniform.powf(1.1)) as u32
     }
 
     /// One of `n` values, the first far more often than the last; the more so, the greater `skew` is.

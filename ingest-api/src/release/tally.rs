@@ -1,7 +1,7 @@
 //! What everybody in one population said → the blocks of all its families, folded until they give nobody away, each
 //! alone or together. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::event::Observed;
 use shared::locale::Locale;
@@ -33,9 +33,27 @@ pub struct Tally {
     /// The family that only says how many there are.
     everybody: Family,
     asked: Vec<Asked>,
-    /// For each combination of values within a Pod: which value of each family (its number there), and how many.
-    counts: Vec<(Vec<u32>, i64, u64)>,
+    /// Each combination of values: which value of each family, by its number there.
+    said: Vec<Vec<u32>>,
+    said_numbers: HashMap<Vec<u32>, u32>,
+    pod_numbers: HashMap<i64, u32>,
+    counts: Vec<Count>,
 }
+
+/// How many reporters of a Pod said the same. There may be millions of these.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    said: u32,
+    pod: u32,
+    reporters: u32,
+}
+
+/// What a reporter said: a number that a [`Tally`] gave to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said(u32);
+
+/// What an installation said: app and version, platform, first choice of language.
+pub type SaidByInstallation = (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>);
 
 /// The values of one family that occur.
 #[derive(Clone, Debug)]
@@ -45,12 +63,6 @@ struct Asked {
     /// Where each stands in the tree.
     paths: Vec<Vec<String>>,
     numbers: BTreeMap<Cell, u32>,
-}
-
-/// Two families, and who is in each pair of values of theirs.
-struct Pair {
-    families: [usize; 2],
-    joint: BTreeMap<(u32, u32), Cohort>,
 }
 
 impl Tally {
@@ -70,28 +82,42 @@ impl Tally {
 
     fn new(rule: Rule, everybody: Family, families: &[Family]) -> Self {
         let asked = families.iter().map(|family| Asked::new(*family)).collect();
-        Self { rule, everybody, asked, counts: Vec::new() }
+        let (said, said_numbers, pod_numbers) = Default::default();
+        Self { rule, everybody, asked, said, said_numbers, pod_numbers, counts: Vec::new() }
     }
 
-    /// Adds installations of a Pod that said the same.
-    pub fn add_installations(
-        &mut self,
-        pod: i64,
-        (app_version, platform, language): (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>),
-        installations: u64,
-    ) {
-        let cells = [Cell::AppVersion(app_version), Cell::Platform(platform), Cell::Language(language)];
-        self.add(pod, &cells, installations);
+    /// The number of what an installation said.
+    pub fn said_by_installation(&mut self, (app_version, platform, language): SaidByInstallation) -> Said {
+        self.said(&[Cell::AppVersion(app_version), Cell::Platform(platform), Cell::Language(language)])
     }
 
-    /// Adds a Pod.
-    pub fn add_pod(&mut self, pod: i64, version: Option<Observed<Version>>, size: Option<SizeBin>) {
-        self.add(pod, &[Cell::PodVersion(version), Cell::PodSize(size)], 1);
+    /// The number of what a Pod said.
+    pub fn said_by_pod(&mut self, version: Option<Observed<Version>>, size: Option<SizeBin>) -> Said {
+        self.said(&[Cell::PodVersion(version), Cell::PodSize(size)])
     }
 
-    fn add(&mut self, pod: i64, cells: &[Cell], reporters: u64) {
-        let numbers = self.asked.iter_mut().zip(cells).map(|(asked, cell)| asked.number(*cell)).collect();
-        self.counts.push((numbers, pod, reporters));
+    fn said(&mut self, cells: &[Cell]) -> Said {
+        let numbers: Vec<u32> =
+            self.asked.iter_mut().zip(cells).map(|(asked, cell)| asked.number(*cell)).collect();
+        let next = self.said.len() as u32;
+        let number = *self.said_numbers.entry(numbers).or_insert_with_key(|numbers| {
+            self.said.push(numbers.clone());
+            next
+        });
+        Said(number)
+    }
+
+    /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least memory if the reporters of a Pod come
+    /// one after the other.
+    pub fn add(&mut self, pod: i64, Said(said): Said) {
+        let next = self.pod_numbers.len() as u32;
+        let pod = *self.pod_numbers.entry(pod).or_insert(next);
+        match self.counts.last_mut() {
+            Some(last) if last.pod == pod && last.said == said => {
+                last.reporters = last.reporters.saturating_add(1);
+            }
+            _ => self.counts.push(Count { said, pod, reporters: 1 }),
+        }
     }
 
     /// What is published: the blocks of each family, sorted by label. All families hold the same reporters, or none has
@@ -108,17 +134,19 @@ impl Tally {
     }
 
     fn publish_within(&self, threshold: &Threshold, budget: &mut Budget) -> Vec<(Family, Vec<Block>)> {
-        let trees: Vec<Tree> = (0..self.asked.len()).map(|n| self.tree(n)).collect();
-        let fold_as = |n: usize, by: &Coarseness| fold_coarsely(trees[n].clone(), self.rule, threshold, by);
-        let coarse_enough = |tree| Coarseness::for_blocks(MOST_BLOCKS, tree, self.rule, threshold);
-        let mut coarseness: Vec<Coarseness> = trees.iter().map(coarse_enough).collect();
-        let mut folded: Vec<Vec<Block>> =
-            coarseness.iter().enumerate().map(|(n, coarseness)| fold_as(n, coarseness)).collect();
+        let (mut coarseness, mut folded) = (Vec::new(), Vec::new());
+        for n in 0..self.asked.len() {
+            // A tree is as large as what it is made of: it is not kept.
+            let tree = self.tree(n);
+            let coarse_enough = Coarseness::for_blocks(MOST_BLOCKS, &tree, self.rule, threshold);
+            folded.push(fold_coarsely(tree, self.rule, threshold, &coarse_enough));
+            coarseness.push(coarse_enough);
+        }
         let pairs = self.pairs();
-        let mut unchecked: Vec<bool> = pairs.iter().map(|_| true).collect();
+        let mut unchecked = vec![true; pairs.len()];
         while let Some(next) = unchecked.iter().position(|unchecked| *unchecked) {
-            let [a, b] = pairs[next].families;
-            let family = match self.too_much(&pairs[next], &folded, threshold, budget) {
+            let [a, b] = pairs[next];
+            let family = match self.too_much(pairs[next], &folded, threshold, budget) {
                 Ok(None) => {
                     unchecked[next] = false;
                     continue;
@@ -133,12 +161,12 @@ impl Tally {
                     family
                 }
             };
-            folded[family] = fold_as(family, &coarseness[family]);
+            folded[family] = fold_coarsely(self.tree(family), self.rule, threshold, &coarseness[family]);
             for (pair, unchecked) in pairs.iter().zip(&mut unchecked) {
-                *unchecked |= pair.families.contains(&family);
+                *unchecked |= pair.contains(&family);
             }
         }
-        let present = self.counts.iter().map(|(_, pod, reporters)| (Cell::Present, *pod, *reporters));
+        let present = self.cohorts(1, |_| Some(0)).into_iter().map(|everyone| (Cell::Present, everyone));
         let everybody = (self.everybody, fold(tree(present), self.rule, threshold));
         let families = self.asked.iter().map(|asked| asked.family).zip(folded);
         std::iter::once(everybody).chain(families).collect()
@@ -146,34 +174,39 @@ impl Tally {
 
     fn tree(&self, n: usize) -> Tree {
         let cells = &self.asked[n].cells;
-        tree(self.counts.iter().map(|(said, pod, reporters)| (cells[said[n] as usize], *pod, *reporters)))
+        let cohorts = self.cohorts(cells.len(), |said| Some(said[n] as usize));
+        tree(cells.iter().copied().zip(cohorts).filter(|(_, cohort)| !cohort.is_empty()))
     }
 
-    fn pairs(&self) -> Vec<Pair> {
-        let mut pairs = Vec::new();
-        for b in 1..self.asked.len() {
-            for a in 0..b {
-                let mut joint: BTreeMap<(u32, u32), Vec<(i64, u64)>> = BTreeMap::new();
-                for (said, pod, reporters) in &self.counts {
-                    joint.entry((said[a], said[b])).or_default().push((*pod, *reporters));
-                }
-                let joint = joint.into_iter().map(|(both, by_pod)| (both, Cohort::new(by_pod))).collect();
-                pairs.push(Pair { families: [a, b], joint });
+    /// Everybody, sorted into so many cohorts by what they said; who is put into none is left out.
+    fn cohorts(&self, number: usize, cohort_of: impl Fn(&[u32]) -> Option<usize>) -> Vec<Cohort> {
+        let cohort_of: Vec<Option<usize>> = self.said.iter().map(|said| cohort_of(said)).collect();
+        let mut by_pod: Vec<Vec<(u32, u32)>> = vec![Vec::new(); number];
+        for Count { said, pod, reporters } in &self.counts {
+            let Some(cohort) = cohort_of[*said as usize] else { continue };
+            match by_pod[cohort].last_mut() {
+                Some((last, sum)) if last == pod => *sum = sum.saturating_add(*reporters),
+                _ => by_pod[cohort].push((*pod, *reporters)),
             }
         }
-        pairs
+        by_pod.into_iter().map(Cohort::new).collect()
+    }
+
+    /// Each two families.
+    fn pairs(&self) -> Vec<[usize; 2]> {
+        (1..self.asked.len()).flat_map(|b| (0..b).map(move |a| [a, b])).collect()
     }
 
     /// The block that is to be withheld, as the number of its family and its label, if the two families together tell
     /// too much: the smallest of those that do.
     fn too_much(
         &self,
-        pair: &Pair,
+        pair: [usize; 2],
         folded: &[Vec<Block>],
         threshold: &Threshold,
         budget: &mut Budget,
     ) -> Result<Option<(usize, String)>, Exhausted> {
-        let blocks = pair.families.map(|family| &folded[family]);
+        let blocks = pair.map(|family| &folded[family]);
         // One block is everybody, and tells nothing of the other family.
         if blocks.iter().any(|blocks| blocks.len() < 2) {
             return Ok(None);
@@ -184,18 +217,17 @@ impl Tally {
         Ok(pinned.and_then(|pinned| smallest(pinned, pair, blocks)))
     }
 
-    fn table(&self, pair: &Pair, blocks: [&Vec<Block>; 2]) -> Table {
-        let asked = pair.families.map(|family| &self.asked[family]);
+    fn table(&self, pair: [usize; 2], blocks: [&Vec<Block>; 2]) -> Table {
+        let asked = pair.map(|family| &self.asked[family]);
         // In which block each value is.
         let [rows, columns] = [0, 1].map(|n| asked[n].blocks(blocks[n]));
         let [height, width] = blocks.map(Vec::len);
-        let mut joint = vec![vec![Vec::new(); width]; height];
-        for ((a, b), cohort) in &pair.joint {
-            if let (Some(row), Some(column)) = (rows[*a as usize], columns[*b as usize]) {
-                joint[row][column].extend(cohort.iter());
-            }
-        }
-        let joint = joint.into_iter().map(|row| row.into_iter().map(Cohort::new).collect()).collect();
+        let field = |said: &[u32]| {
+            let [row, column] = [rows[said[pair[0]] as usize], columns[said[pair[1]] as usize]];
+            Some(row? * width + column?)
+        };
+        let mut fields = self.cohorts(height * width, field).into_iter();
+        let joint = (0..height).map(|_| fields.by_ref().take(width).collect()).collect();
         let mut open = vec![vec![false; width]; height];
         let mut kin = vec![vec![true; width]; height];
         let [of_rows, of_columns] = [asked[0].essences(&rows), asked[1].essences(&columns)];
@@ -263,9 +295,9 @@ impl Asked {
 
 /// The smallest block that takes part in what is pinned, but for the one that cannot be withheld; of all blocks if
 /// there is no other.
-fn smallest(pinned: Pinned, pair: &Pair, blocks: [&Vec<Block>; 2]) -> Option<(usize, String)> {
+fn smallest(pinned: Pinned, pair: [usize; 2], blocks: [&Vec<Block>; 2]) -> Option<(usize, String)> {
     let of = |sets: [BTreeSet<usize>; 2]| {
-        let of_both = sets.into_iter().zip(blocks).zip(pair.families);
+        let of_both = sets.into_iter().zip(blocks).zip(pair);
         of_both
             .flat_map(|((set, blocks), family)| set.into_iter().map(move |block| (family, &blocks[block])))
             .filter(|(_, block)| block.label() != OTHER)

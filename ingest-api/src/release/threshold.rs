@@ -118,8 +118,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(by_pod: &[u64], expected: bool) {
-        let cohort = Cohort::new(by_pod.iter().enumerate().map(|(pod, n)| (pod as i64, *n)).collect());
+    fn check(by_pod: &[u32], expected: bool) {
+        let cohort = Cohort::new(by_pod.iter().enumerate().map(|(pod, n)| (pod as u32, *n)).collect());
         assert_eq!(Threshold::default().safe(Rule::Installations, &cohort), expected, "{by_pod:?}");
     }
 
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_cohort_of_pods_is_safe_from_five_on() {
-        let pods = |n: i64| Cohort::new((0..n).map(|pod| (pod, 1)).collect());
+        let pods = |n: u32| Cohort::new((0..n).map(|pod| (pod, 1)).collect());
         assert!(!Threshold::default().safe(Rule::Pods, &pods(4)));
         assert!(Threshold::default().safe(Rule::Pods, &pods(5)));
     }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn any_cohort() -> impl Strategy<Value = Cohort> {
-        prop::collection::vec((0..12i64, 1..20u64), 0..12).prop_map(Cohort::new)
+        prop::collection::vec((0..12u32, 1..20u32), 0..12).prop_map(Cohort::new)
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use crate::window::{Window, WindowKind};
 pub struct StoredWindow {
     /// Names its tables.
     pub id: i32,
+    /// The first byte of its subjects.
+    pub slot: i8,
     /// Which window it is.
     pub window: Window,
     /// What its key must give.
@@ -26,7 +28,7 @@ impl Database {
     /// If the database fails; likewise all others here.
     pub async fn open_windows(&self) -> Result<Vec<StoredWindow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
+            "SELECT id, slot, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
         )
         .fetch_all(&self.intake)
         .await?;
@@ -36,7 +38,7 @@ impl Database {
     /// The window, if it is open or being closed.
     pub async fn open_window(&self, window: Window) -> Result<Option<StoredWindow>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window
+            "SELECT id, slot, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window
              WHERE kind = $1 AND starts_on = $2",
         )
         .bind(window.kind().as_str())
@@ -62,7 +64,7 @@ impl Database {
         self.open_window(window).await
     }
 
-    /// Merges what has been reported to an open window to one row a reporter, if that is worth it. Writers wait for the
+    /// Merges what has been reported to an open window to one row a reporter, if there is anything new. Writers wait for the
     /// moment in which they are given new tables, and not for the merge.
     pub async fn merge_window(&self, window: &StoredWindow) -> Result<(), StoreError> {
         let row =
@@ -105,6 +107,7 @@ fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredWindow, StoreError> {
     let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
     Ok(StoredWindow {
         id: row.try_get("id")?,
+        slot: i8::try_from(row.try_get::<i16, _>("slot")?).map_err(|e| sqlx::Error::Decode(e.into()))?,
         window: Window::of_day(kind, starts_on.to_jiff()),
         key_check: row.try_get("key_check")?,
         closing: row.try_get("closing")?,

@@ -8,8 +8,9 @@ use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, Row};
 
 use super::open_windows::{StoredWindow, drop_window};
-use super::{Database, StoreError, reports};
-use crate::release::{Block, Family, Population, Rule, Tally, Threshold};
+use super::reports::{self, Counted};
+use super::{Database, StoreError};
+use crate::release::{Block, Family, Population, Tally, Threshold};
 use crate::window::{Window, WindowKind};
 
 /// One published number.
@@ -92,31 +93,25 @@ impl Database {
             .bind(window.window.end().to_sqlx())
             .execute(&mut *transaction)
             .await?;
-        let pods = reports::cap(&mut transaction, &closing).await?;
-        if pods > 0 {
-            tracing::warn!(window = %window.window, pods, "more installations than Pods of their size can have were left out");
+        let Counted { tallies, capped } = reports::count(&mut transaction, &closing).await?;
+        if capped > 0 {
+            tracing::warn!(window = %window.window, pods = capped, "more installations than Pods of their size can have were left out");
         }
-        for population in Population::ALL {
-            for rule in [Rule::Pods, Rule::Installations] {
-                if !Family::of(population).any(|family| family.rule() == rule) {
-                    continue;
-                }
-                let tally = reports::count(&mut transaction, &closing, population, rule).await?;
-                for (family, blocks) in publish(tally, *threshold).await? {
-                    for block in blocks {
-                        sqlx::query(
-                            "INSERT INTO release.block (kind, starts_on, population, family, label, published)
-                             VALUES ($1, $2, $3, $4, $5, $6)",
-                        )
-                        .bind(kind)
-                        .bind(starts_on)
-                        .bind(population.as_str())
-                        .bind(family.as_str())
-                        .bind(block.label())
-                        .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
-                        .execute(&mut *transaction)
-                        .await?;
-                    }
+        for (population, tally) in tallies {
+            for (family, blocks) in publish(tally, *threshold).await? {
+                for block in blocks {
+                    sqlx::query(
+                        "INSERT INTO release.block (kind, starts_on, population, family, label, published)
+                         VALUES ($1, $2, $3, $4, $5, $6)",
+                    )
+                    .bind(kind)
+                    .bind(starts_on)
+                    .bind(population.as_str())
+                    .bind(family.as_str())
+                    .bind(block.label())
+                    .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
+                    .execute(&mut *transaction)
+                    .await?;
                 }
             }
         }

@@ -1,16 +1,15 @@
 //! The tables of open windows: appended to while they are open, counted when they are closed.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
-use shared::size::SizeBin;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
 use crate::intake::code;
 use crate::intake::rekey::{PodRow, Rows};
-use crate::release::{Population, Rule, Tally, allowance};
+use crate::release::{Population, Said, Tally, UNDECLARED, allowance};
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +27,12 @@ impl Database {
     ///
     /// # Errors
     /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
-    pub async fn append(&self, windows: &[(StoredWindow, Rows)]) -> Result<Appended, StoreError> {
+    pub async fn append(&self, windows: &[Rows]) -> Result<Appended, StoreError> {
         let mut transaction = self.intake.begin().await?;
-        for (window, rows) in windows {
-            let id = window.id;
-            let installations = (format!("intake.w{id}_installation"), installations(rows));
-            let pods = (format!("intake.w{id}_pod"), pods(rows));
-            for (table, copy) in [installations, pods] {
-                match copy_in(&mut transaction, &table, copy).await {
-                    // undefined_table: another instance is closing the window.
-                    Err(error) if sqlstate(&error).as_deref() == Some("42P01") => {
-                        return Ok(Appended::WindowClosed);
-                    }
-                    copied => copied?,
-                }
+        for (table, copy) in [("installation", installations(windows)), ("pod", pods(windows))] {
+            match copy_in(&mut transaction, table, copy).await {
+                Err(error) if has_no_partition(&error) => return Ok(Appended::WindowClosed),
+                copied => copied?,
             }
         }
         transaction.commit().await?;
@@ -63,94 +54,95 @@ impl Database {
     }
 }
 
-/// Removes the installations of each Pod that are beyond its [`allowance`], before anything is counted. Which ones is
-/// left to the order of their subjects, which is random. Returns how many Pods had too many.
-///
-/// # Errors
-/// If the database fails.
-pub(super) async fn cap(connection: &mut PgConnection, window: &StoredWindow) -> Result<usize, StoreError> {
-    let prefix = prefix(window);
-    let largest = format!(
-        "SELECT i.pod, i.proxied, i.installations, coalesce(p.size, 0) AS size
-         FROM (SELECT pod, proxied, count(*) AS installations FROM {prefix}_installation
-               GROUP BY pod, proxied HAVING count(*) > $1) i
-         LEFT JOIN {prefix}_pod p ON p.subject = i.pod AND i.proxied"
-    );
-    let least = allowance(Some(SizeBin::of(0)));
-    let rows = sqlx::query(AssertSqlSafe(largest))
-        .bind(i64::try_from(least).unwrap_or(i64::MAX))
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut most = BTreeMap::new();
-    for row in rows {
-        let (installations, size): (i64, i32) = (row.try_get("installations")?, row.try_get("size")?);
-        let allowed = i64::try_from(allowance(code::to_size(size))).unwrap_or(i64::MAX);
-        if installations > allowed {
-            most.insert((row.try_get::<i64, _>("pod")?, row.try_get::<bool, _>("proxied")?), allowed);
-        }
-    }
-    if !most.is_empty() {
-        // One statement for all, as somebody may invent thousands of them.
-        let cut = format!(
-            "DELETE FROM {prefix}_installation i
-             USING (SELECT i.ctid, row_number() OVER (PARTITION BY pod, proxied ORDER BY subject) AS n, o.allowed
-                    FROM {prefix}_installation i
-                    JOIN unnest($1::bigint[], $2::boolean[], $3::bigint[]) AS o (pod, proxied, allowed)
-                    USING (pod, proxied)) ranked
-             WHERE i.ctid = ranked.ctid AND ranked.n > ranked.allowed"
-        );
-        sqlx::query(AssertSqlSafe(cut))
-            .bind(most.keys().map(|(pod, _)| *pod).collect::<Vec<_>>())
-            .bind(most.keys().map(|(_, proxied)| *proxied).collect::<Vec<_>>())
-            .bind(most.values().copied().collect::<Vec<_>>())
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(most.len())
+/// The reporters of a window, counted.
+#[derive(Debug)]
+pub(super) struct Counted {
+    /// Each population and unit that there is.
+    pub(super) tallies: Vec<(Population, Tally)>,
+    /// How many Pods have more installations than their [`allowance`]; those beyond it are in no tally. Which ones is left
+    /// to the order of their subjects, which is random.
+    pub(super) capped: usize,
 }
 
-/// Counts the reporters of a population, of one unit, in a window whose rows have been merged to be closed.
+/// Counts the reporters of a window that is being closed, whose rows are merged.
 ///
 /// # Errors
 /// If the database fails.
 pub(super) async fn count(
     connection: &mut PgConnection,
     window: &StoredWindow,
-    population: Population,
-    rule: Rule,
-) -> Result<Tally, StoreError> {
+) -> Result<Counted, StoreError> {
     let prefix = prefix(window);
-    match rule {
-        Rule::Pods => {
-            let sql = format!("SELECT subject, version, size FROM {prefix}_pod");
-            let mut tally = Tally::of_pods();
-            let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(connection);
-            while let Some(row) = rows.try_next().await? {
-                let (version, size) = (row.try_get("version")?, row.try_get("size")?);
-                tally.add_pod(row.try_get("subject")?, code::to_version(version), code::to_size(size));
+    let mut pods = Tally::of_pods();
+    let mut allowances = HashMap::new();
+    let sql = format!("SELECT subject, version, size FROM {prefix}_pod");
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let (pod, size) = (row.try_get(0)?, code::to_size(row.try_get(2)?));
+        let said = pods.said_by_pod(code::to_version(row.try_get(1)?), size);
+        pods.add(pod, said);
+        allowances.insert(pod, allowance(size));
+    }
+    drop(rows);
+
+    let mut populations = Population::ALL.map(Installations::of);
+    let sql = format!("SELECT pod, app_version, platform, language, proxied FROM {prefix}_installation");
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let (pod, proxied): (i64, bool) = (row.try_get(0)?, row.try_get(4)?);
+        let said = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let allowed = allowances.get(&pod).filter(|_| proxied).copied().unwrap_or(UNDECLARED);
+        for installations in &mut populations {
+            if proxied == (installations.population == Population::Pod) {
+                installations.add(pod, said, allowed);
             }
-            Ok(tally)
-        }
-        Rule::Installations => {
-            let sql = format!(
-                "SELECT pod, app_version, platform, language, count(*) AS installations
-                 FROM {prefix}_installation WHERE proxied = $1 GROUP BY pod, app_version, platform, language"
-            );
-            let mut rows =
-                sqlx::query(AssertSqlSafe(sql)).bind(population == Population::Pod).fetch(connection);
-            let mut tally = Tally::of_installations();
-            while let Some(row) = rows.try_next().await? {
-                let said = (
-                    code::to_app_version(row.try_get("app_version")?),
-                    code::to_platform(row.try_get("platform")?),
-                    code::to_language(row.try_get("language")?),
-                );
-                let installations: i64 = row.try_get("installations")?;
-                tally.add_installations(row.try_get("pod")?, said, u64::try_from(installations).unwrap_or(0));
-            }
-            Ok(tally)
         }
     }
+    let capped = populations.iter().map(|installations| installations.capped).sum();
+    let tallies =
+        populations.into_iter().map(|installations| (installations.population, installations.tally));
+    Ok(Counted { tallies: std::iter::once((Population::Pod, pods)).chain(tallies).collect(), capped })
+}
+
+/// The installations of one population, while they are counted.
+struct Installations {
+    population: Population,
+    tally: Tally,
+    /// What was said, by its codes.
+    said: HashMap<(i64, i16, i32), Said>,
+    /// How many each Pod has.
+    of_pods: HashMap<i64, u64>,
+    capped: usize,
+}
+
+impl Installations {
+    fn of(population: Population) -> Self {
+        let (said, of_pods) = Default::default();
+        Self { population, tally: Tally::of_installations(), said, of_pods, capped: 0 }
+    }
+
+    /// Counts one, unless its Pod has as many as it is allowed.
+    fn add(&mut self, pod: i64, codes @ (app_version, platform, language): (i64, i16, i32), allowed: u64) {
+        let of_pod = self.of_pods.entry(pod).or_default();
+        *of_pod += 1;
+        if *of_pod > allowed {
+            self.capped += usize::from(*of_pod == allowed + 1);
+            return;
+        }
+        let said = *self.said.entry(codes).or_insert_with(|| {
+            let values =
+                (code::to_app_version(app_version), code::to_platform(platform), code::to_language(language));
+            self.tally.said_by_installation(values)
+        });
+        self.tally.add(pod, said);
+    }
+}
+
+/// Whether there is no partition for a row: another instance is closing its window. Postgres has no code of its own for
+/// that, but names the constraint wherever there is one.
+fn has_no_partition(error: &sqlx::Error) -> bool {
+    let constraint = error.as_database_error().and_then(|error| error.constraint());
+    sqlstate(error).as_deref() == Some("23514") && constraint.is_none()
 }
 
 fn prefix(window: &StoredWindow) -> String {
@@ -161,16 +153,16 @@ async fn copy_in(connection: &mut PgConnection, table: &str, copy: Copy) -> Resu
     if copy.rows == 0 {
         return Ok(());
     }
-    let statement = format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", copy.columns);
+    let statement = format!("COPY intake.{table} ({}) FROM STDIN (FORMAT binary)", copy.columns);
     let mut target = connection.copy_in_raw(&statement).await?;
     target.send(copy.finish()).await?;
     target.finish().await?;
     Ok(())
 }
 
-fn installations(rows: &Rows) -> Copy {
+fn installations(windows: &[Rows]) -> Copy {
     let mut copy = Copy::new("subject, pod, app_version, language, platform, proxied");
-    for ((subject, _), row) in &rows.installations {
+    for ((subject, _), row) in windows.iter().flat_map(|rows| &rows.installations) {
         copy.row(6)
             .field(&subject.as_i64().to_be_bytes())
             .field(&row.pod.as_i64().to_be_bytes())
@@ -182,9 +174,9 @@ fn installations(rows: &Rows) -> Copy {
     copy
 }
 
-fn pods(rows: &Rows) -> Copy {
+fn pods(windows: &[Rows]) -> Copy {
     let mut copy = Copy::new("subject, version, size");
-    for (subject, PodRow { version, size }) in &rows.pods {
+    for (subject, PodRow { version, size }) in windows.iter().flat_map(|rows| &rows.pods) {
         copy.row(3)
             .field(&subject.as_i64().to_be_bytes())
             .field(&version.to_be_bytes())

@@ -1,9 +1,12 @@
 //! Windows that are over become releases: once, whole, and for good.
 
+use std::time::Duration;
+
 use ingest_api::intake::rekey::Rows;
 use ingest_api::keys::KeyDirectory;
+use ingest_api::store::StoreError;
 use ingest_api::window::{Window, WindowKind};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::*;
 
@@ -165,13 +168,8 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let keys = KeyDirectory::open(&service.config.key_dir).unwrap();
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
-    let rows = [(
-        stored,
-        Rows::new(
-            &key,
-            &[ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap()],
-        ),
-    )];
+    let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
+    let rows = [Rows::new(&key, stored.slot, [&report])];
     let appended = service.database().append(&rows).await.unwrap();
     assert_eq!(appended, ingest_api::store::reports::Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");
@@ -327,7 +325,9 @@ async fn a_merge_leaves_one_row_a_reporter_in_an_order_that_tells_nothing() {
     };
     assert_eq!(rows("subject").await.len(), 100);
     service.app.run_jobs().await.unwrap();
-    let subjects: Vec<i64> = rows("subject").await.iter().map(|subject| subject.parse().unwrap()).collect();
+    let numbers =
+        async |what: &str| rows(what).await.into_iter().map(|number| number.parse::<i64>().unwrap());
+    let subjects: Vec<_> = numbers("pod").await.zip(numbers("subject").await).collect();
     assert_eq!(subjects.len(), 50);
     assert!(subjects.is_sorted());
     let transactions: std::collections::BTreeSet<_> = rows("xmin").await.into_iter().collect();
@@ -364,9 +364,11 @@ async fn a_merge_that_was_killed_half_way_loses_nothing() {
 async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too() {
     let service = Service::start().await;
     let window = service.database().open_windows().await.unwrap()[0];
-    let subjects = async || -> Vec<i64> {
-        let sql = format!("SELECT subject::text FROM intake.w{}_installation ORDER BY ctid", window.id);
-        service.query(&sql).await.unwrap().iter().map(|subject| subject.parse().unwrap()).collect()
+    let subjects = async || -> Vec<Vec<i64>> {
+        let table = format!("intake.w{}_installation", window.id);
+        let sql = format!("SELECT concat_ws(' ', pod, subject) FROM {table} ORDER BY ctid");
+        let numbers = |row: &String| row.split(' ').map(|number| number.parse().unwrap()).collect();
+        service.query(&sql).await.unwrap().iter().map(numbers).collect()
     };
     service.report(&ten_pods(5)).await;
     service.app.run_jobs().await.unwrap();
@@ -398,32 +400,25 @@ async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too
     service.app.shutdown().await;
 }
 
-/// The database counts a window as large from 64 MiB on; here from a page on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_window_is_merged_when_it_has_doubled_since_its_last_merge() {
+async fn whoever_reads_an_open_window_puts_off_a_merge_and_holds_up_no_writer() {
     let service = Service::start().await;
-    mutate(&service, "intake.begin_merging", &[("64 * 1024 * 1024", "8192")]).await;
-    let id = service.database().open_windows().await.unwrap()[0].id;
-    let rows = async || {
-        let sql = format!("SELECT count(*)::text FROM intake.w{id}_installation");
-        service.query(&sql).await.unwrap()[0].parse::<usize>().unwrap()
+    service.report(&ten_pods(5)).await;
+    let window = service.database().open_windows().await.unwrap()[0];
+    let mut dump = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let read = format!("BEGIN; LOCK TABLE intake.w{}_installation IN ACCESS SHARE MODE", window.id);
+    sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
+    let merge = async { service.database().merge_window(&window).await };
+    let report = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        service.post("/event", &pod(20, "0.4.0")).await.status
     };
-    // 10 Pods and 200 installations, in several pages.
-    let events = ten_pods(20);
-    service.report(&[events.clone(), events.clone()].concat()).await;
-    service.app.run_jobs().await.unwrap();
-    assert_eq!(rows().await, 200, "the first time, whatever its size");
-
-    let again: Vec<_> = (0..9).flat_map(|pod| events[pod * 21 + 1..][..20].to_vec()).collect();
-    service.report(&again).await;
-    assert_eq!(rows().await, 380);
-    service.app.run_jobs().await.unwrap();
-    assert_eq!(rows().await, 380, "not doubled: a merge would write all of it again for little");
-
-    service.report(&events).await;
-    assert_eq!(rows().await, 580);
-    service.app.run_jobs().await.unwrap();
-    assert_eq!(rows().await, 200, "doubled");
+    let (merged, reported) = tokio::join!(merge, report);
+    assert!(matches!(merged, Err(StoreError::Busy)), "{merged:?}");
+    assert_eq!(reported, 204);
+    sqlx::raw_sql("COMMIT").execute(&mut dump).await.unwrap();
+    service.database().merge_window(&window).await.unwrap();
+    assert_eq!(service.database().distinct_reporters(&window).await.unwrap(), (50, 11));
     service.app.shutdown().await;
 }
 

@@ -16,6 +16,7 @@ fn every_test_that_the_page_names_is_there_and_every_attack_is_named() {
         let places = [
             format!("src/{file}.rs"),
             format!("src/{beside}.rs"),
+            format!("src/{beside}/mod.rs"),
             format!("tests/api/{file}.rs"),
             format!("../{}.rs", file.replacen('/', "/tests/", 1)),
         ];

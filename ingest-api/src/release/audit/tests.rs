@@ -46,7 +46,7 @@ fn random_table(seed: u64) -> Table {
             open[row][column] = !random.once_in(3);
             // A few are where nobody should be.
             if open[row][column] || random.once_in(20) {
-                let pods = random.any(9) as i64;
+                let pods = random.any(9) as u32;
                 joint[row][column] = Cohort::new((0..pods).map(|pod| (pod, random.pod_size() / 2)).collect());
             }
         }
@@ -79,7 +79,7 @@ fn a_group_can_be_empty_if_and_only_if_a_linear_program_says_so() {
 /// Forty on iOS, and thirty with an app that runs nowhere else: ten use another app there.
 #[test]
 fn what_runs_nowhere_else_gives_away_the_others() {
-    let of = |n: u64| Cohort::new((0..10).map(|pod| (pod, n)).collect());
+    let of = |n: u32| Cohort::new((0..10).map(|pod| (pod, n)).collect());
     let table = |web_on_ios| Table {
         // Rows: an app for iOS, the web app; columns: iOS, others.
         joint: vec![vec![of(3), of(0)], vec![of(web_on_ios), of(9)]],

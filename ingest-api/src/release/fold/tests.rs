@@ -4,7 +4,7 @@ use super::*;
 use crate::release::random::{POPULATIONS, Random};
 
 /// A population: for each leaf its path, and how many installations each Pod has there.
-type Cells = Vec<(Vec<String>, Vec<(i64, u64)>)>;
+type Cells = Vec<(Vec<String>, Vec<(u32, u32)>)>;
 
 fn tree(cells: &Cells) -> Tree {
     let mut tree = Tree::default();
@@ -19,11 +19,11 @@ fn path(labels: &[&str]) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(cells: &[(&[&str], &[u64])], expected: &[(&str, u64)]) {
+fn check(cells: &[(&[&str], &[u32])], expected: &[(&str, u64)]) {
     let cells: Cells = cells
         .iter()
         .map(|(labels, by_pod)| {
-            (path(labels), by_pod.iter().enumerate().map(|(pod, n)| (pod as i64, *n)).collect())
+            (path(labels), by_pod.iter().enumerate().map(|(pod, n)| (pod as u32, *n)).collect())
         })
         .collect();
     let blocks = fold(tree(&cells), Rule::Installations, &Threshold::default());
@@ -81,8 +81,8 @@ fn the_worked_example_of_the_privacy_page() {
 
 #[test]
 fn bins_join_their_neighbours() {
-    let pods = |n: i64| Cohort::new((0..n).map(|pod| (pod, 1)).collect());
-    let bins = |counts: &[(u32, u32, i64)]| {
+    let pods = |n: u32| Cohort::new((0..n).map(|pod| (pod, 1)).collect());
+    let bins = |counts: &[(u32, u32, u32)]| {
         let bins = counts.iter().map(|(from, to, n)| (*from, (*to, pods(*n)))).collect();
         let tree = Tree::Inner(BTreeMap::from([("sizes".to_owned(), Tree::Bins(bins))]));
         let blocks = fold(tree, Rule::Pods, &Threshold::default());
@@ -111,7 +111,7 @@ const LEAVES: usize = 17;
 struct Given {
     shape: Shape,
     rule: Rule,
-    leaves: Vec<Vec<(i64, u64)>>,
+    leaves: Vec<Vec<(u32, u32)>>,
 }
 
 impl Given {
@@ -122,7 +122,7 @@ impl Given {
         let mut random = Random::new(seed);
         let mut leaves = vec![Vec::new(); LEAVES];
         let skew = 2 + random.any(8) as i32;
-        for pod in 0..random.pods() as i64 {
+        for pod in 0..random.pods() as u32 {
             let leaf = |random: &mut Random| match random.once_in(12) {
                 true => LEAVES - 1,
                 false => random.value(LEAVES - 1, skew),

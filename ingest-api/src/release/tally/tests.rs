@@ -16,11 +16,15 @@ fn installations(seed: u64) -> Tally {
     let mut tally = Tally::of_installations();
     for pod in 0..random.pods() as i64 {
         // What most of a Pod's installations say is alike.
-        let groups = 1 + random.any(4) as u64;
+        let groups = 1 + random.any(4) as u32;
         let size = random.pod_size();
         for group in 0..groups {
-            let n = size / groups + u64::from(group < size % groups);
-            tally.add_installations(pod, said(&mut random), n);
+            let n = size / groups + u32::from(group < size % groups);
+            let said = said(&mut random);
+            for _ in 0..n {
+                let said = tally.said_by_installation(said);
+                tally.add(pod, said);
+            }
         }
     }
     tally
@@ -61,10 +65,11 @@ fn pods(seed: u64) -> Tally {
     let mut tally = Tally::of_pods();
     for pod in 0..random.pods() as i64 {
         let version = ["0.4.1", "0.4.0", "0.3.2", "0.5.0-rc.1"][random.value(4, 3)];
-        let size = SizeBin::of(u32::try_from(random.pod_size()).unwrap());
+        let size = SizeBin::of(random.pod_size());
         let told = (!random.once_in(9), !random.once_in(9));
         let version = told.0.then(|| Observed::Recognised(Version::parse(version).unwrap()));
-        tally.add_pod(pod, version, told.1.then_some(size));
+        let said = tally.said_by_pod(version, told.1.then_some(size));
+        tally.add(pod, said);
     }
     tally
 }
@@ -116,8 +121,8 @@ impl Crossing {
         };
         let mut by_pod = vec![vec![Vec::new(); blocks[1].len()]; blocks[0].len()];
         let cell = |n: usize, number: u32| tally.asked[families[n]].cells[number as usize];
-        for (said, pod, reporters) in &tally.counts {
-            let [a, b] = families.map(|family| said[family]);
+        for Count { said, pod, reporters } in &tally.counts {
+            let [a, b] = families.map(|family| tally.said[*said as usize][family]);
             by_pod[place(0, cell(0, a))][place(1, cell(1, b))].push((*pod, *reporters));
         }
         let joint: Vec<Vec<Cohort>> =
@@ -199,17 +204,27 @@ fn all_families_hold_the_same_reporters_or_none_has_a_block() {
 fn publishing_again_and_in_another_order_gives_the_same() {
     for seed in 0..100 {
         let tally = tally(seed);
-        let mut turned = Tally { counts: Vec::new(), ..tally.clone() };
-        for asked in &mut turned.asked {
-            *asked = Asked::new(asked.family);
+        let mut turned = match tally.rule {
+            Rule::Pods => Tally::of_pods(),
+            Rule::Installations => Tally::of_installations(),
+        };
+        for Count { said, pod, reporters } in tally.counts.iter().rev() {
+            let cells: Vec<_> = tally.said[*said as usize]
+                .iter()
+                .zip(&tally.asked)
+                .map(|(n, asked)| asked.cells[*n as usize])
+                .collect();
+            let said = turned.said(&cells);
+            // The same Pods, by other numbers.
+            (0..*reporters).for_each(|_| turned.add(i64::from(*pod), said));
         }
-        for (said, pod, reporters) in tally.counts.iter().rev() {
-            let cells: Vec<_> =
-                said.iter().zip(&tally.asked).map(|(n, asked)| asked.cells[*n as usize]).collect();
-            turned.add(*pod, &cells, *reporters);
-        }
-        let threshold = Threshold::default();
-        assert_eq!(tally.publish(&threshold), turned.publish(&threshold), "population {seed}");
+        let published = |tally: &Tally| -> Vec<(Family, Vec<(String, BTreeSet<String>, u64)>)> {
+            let block =
+                |block: &Block| (block.label().to_owned(), block.leaves().clone(), block.cohort().size());
+            let families = tally.publish(&Threshold::default()).into_iter();
+            families.map(|(family, blocks)| (family, blocks.iter().map(block).collect())).collect()
+        };
+        assert_eq!(published(&tally), published(&turned), "population {seed}");
     }
 }
 
@@ -261,8 +276,11 @@ fn one_more_installation_changes_what_is_published_as_often_as_the_page_says() {
         }
         let mut after = before.clone();
         let mut random = Random::new(u64::MAX - seed);
-        let (_, pod, _) = before.counts[random.any(before.counts.len())];
-        after.add_installations(pod, said(&mut random), 1);
+        let Count { pod, .. } = before.counts[random.any(before.counts.len())];
+        let said = after.said_by_installation(said(&mut random));
+        let number_of = |(pod, number): (&i64, &u32)| (*number, *pod);
+        let pods: BTreeMap<u32, i64> = before.pod_numbers.iter().map(number_of).collect();
+        after.add(pods[&pod], said);
         let now = published(&after);
         let labels = |published: &[(Family, Vec<(String, u64)>)]| -> Vec<Vec<String>> {
             published.iter().map(|(_, of)| of.iter().map(|(label, _)| label.clone()).collect()).collect()
@@ -313,7 +331,8 @@ fn invented(values: usize) -> Tally {
         };
         let platform = Some(Observed::Recognised(Platform::parse("web").unwrap()));
         let language = languages[(value * 7 + turn * 97 + pod * 389) % values];
-        tally.add_installations(pod as i64, (app, platform, Some(Observed::Recognised(language))), 1);
+        let said = tally.said_by_installation((app, platform, Some(Observed::Recognised(language))));
+        tally.add(pod as i64, said);
     }
     tally
 }
@@ -391,7 +410,8 @@ fn a_release_with_many_blocks_is_cheap() {
         let platform = platforms[random.value(platforms.len(), 2)];
         let language = languages[random.value(languages.len(), 2)];
         let said = (app, Some(Observed::Recognised(platform)), Some(Observed::Recognised(language)));
-        tally.add_installations(random.any(2_000) as i64, said, 1 + random.any(3) as u64);
+        let (said, pod) = (tally.said_by_installation(said), random.any(2_000) as i64);
+        (0..1 + random.any(3)).for_each(|_| tally.add(pod, said));
     }
     let start = std::time::Instant::now();
     let mut budget = Budget::new(STEPS);

@@ -4,7 +4,9 @@
 //! It is held off if none is found: without the key, which is gone, nobody can compute a subject. Without the defence,
 //! somebody copied the key directory while the windows were open.
 
+use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::store::open_windows::StoredWindow;
 use sha2::{Digest, Sha256};
 use shared::pseudonym::PodId;
 
@@ -40,7 +42,10 @@ async fn attack(defence: Defence) -> usize {
     let number = |bytes: &[u8]| i64::from_be_bytes(bytes[..8].try_into().unwrap()).to_string();
     let known = |pod: u32| {
         let id = *PodId::of_domain(&domain(pod)).as_bytes();
-        let mut guesses: Vec<String> = keys.iter().map(|key| key.tag(&id).to_string()).collect();
+        // Of which window a row is can be seen.
+        let guess = |(key, window): (&WindowKey, &StoredWindow)| Subject::new(key, window.slot, &id).as_i64();
+        let mut guesses: Vec<String> =
+            keys.iter().zip(&windows).map(guess).map(|guess| guess.to_string()).collect();
         guesses.extend([number(&id), number(&Sha256::digest(id)), number(&Sha256::digest(domain(pod)))]);
         guesses
     };

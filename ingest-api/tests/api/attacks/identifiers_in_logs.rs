@@ -10,7 +10,7 @@
 use std::sync::{Mutex, Once};
 
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::rekey::Rows;
+use ingest_api::intake::rekey::{Rows, Subject};
 use ingest_api::keys::KeyDirectory;
 use shared::pseudonym::UserHash;
 
@@ -86,7 +86,7 @@ async fn attack(defence: Defence) -> Vec<String> {
     if defence == Defence::Off {
         tracing::warn!(%event, from = FORWARDED, "an event that is logged as it came");
         let report = ValidReport::from_json(event.to_string().as_bytes()).unwrap();
-        let error = service.database().append(&[(window, Rows::new(&key, [&report]))]).await.unwrap_err();
+        let error = service.database().append(&[Rows::new(&key, window.slot, [&report])]).await.unwrap_err();
         tracing::warn!(?error, "an error that is logged as it came");
     }
     // A window that cannot be closed, and one without its key.
@@ -98,14 +98,14 @@ async fn attack(defence: Defence) -> Vec<String> {
     assert!(service.app.run_jobs().await.is_err());
     service.app.shutdown().await;
 
-    let subject = key.tag(UserHash::of_device("u", &domain(77), "1").as_bytes());
+    let subject = Subject::new(&key, window.slot, UserHash::of_device("u", &domain(77), "1").as_bytes());
     let secrets = [
         CANARY.to_owned(),
         FORWARDED.to_owned(),
         domain(77),
         id("domain_hash"),
         id("user_hash"),
-        subject.to_string(),
+        subject.as_i64().to_string(),
     ];
     let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
     assert!(log.contains("a group of reports could not be written"), "failures are logged");

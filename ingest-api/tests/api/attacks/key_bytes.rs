@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aho_corasick::AhoCorasick;
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::Config;
+use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::KeyDirectory;
 use shared::clock::FixedClock;
 use shared::pseudonym::{PodId, UserHash};
@@ -89,9 +90,11 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
         let file = format!("{}-{}.key", window.kind().as_str(), window.start());
         keys.push((format!("key of {window}"), std::fs::read(keys_folder.path().join(file)).unwrap()));
         let key = directory_of_keys.read(window).unwrap().unwrap();
+        let stored = app.database().database.open_window(window).await.unwrap().unwrap();
         for (name, identifier) in identifiers.iter().filter(|(name, _)| !name.starts_with("domain")) {
-            let tag = key.tag(identifier).to_be_bytes().to_vec();
-            subjects.push((format!("subject of {name} in {window}"), tag));
+            let id = identifier.as_slice().try_into().unwrap();
+            let subject = Subject::new(&key, stored.slot, id).as_i64().to_be_bytes().to_vec();
+            subjects.push((format!("subject of {name} in {window}"), subject));
         }
     }
     assert_eq!(keys.len(), 3);

@@ -1,8 +1,8 @@
 //! The attack: one Pod invents ten thousand installations of a value, to make it look common.
 //!
 //! It is held off if it adds no more than a Pod of the size that it declares can have, and if the value is not
-//! published, because one Pod makes no cohort. Without an allowance, no row is removed before they are counted; without
-//! a threshold, the value has a number.
+//! published, because one Pod makes no cohort. Without an allowance, its size is changed in the database to so many
+//! accounts that nothing is beyond it; without a threshold, the value has a number.
 
 use super::*;
 use crate::support::{proxied, ten_pods};
@@ -18,8 +18,9 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
     if allowance == Defence::Off {
         let window = service.database().open_window(first_day()).await.unwrap().unwrap();
         service.database().begin_closing(&window).await.unwrap();
-        let rows = format!("intake.closing{}_installation", window.id);
-        tamper(&service, "DELETE", &rows, "RETURN NULL").await;
+        let most = i32::MAX;
+        let sql = format!("UPDATE intake.closing{}_pod SET size = {most} RETURNING subject::text", window.id);
+        assert_eq!(service.query(&sql).await.unwrap().len(), 10);
     }
     let versions = published(&service, "app_versions").await;
     let total = published(&service, "installations").await["all"];

@@ -9,9 +9,11 @@ use super::*;
 use crate::support::ten_pods;
 
 async fn subjects(service: &Service, id: i32) -> BTreeSet<String> {
+    // The first byte only says which window it is.
     let sql = format!(
-        "SELECT subject::text FROM intake.w{id}_installation UNION SELECT pod::text FROM intake.w{id}_installation
-         UNION SELECT subject::text FROM intake.w{id}_pod"
+        "SELECT (subject & x'ffffffffffffff'::bigint)::text FROM (
+             SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
+             UNION SELECT subject FROM intake.w{id}_pod) AS subjects"
     );
     service.query(&sql).await.unwrap().into_iter().collect()
 }
