@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Server, Table};
 use e2e::load::{Crowd, Load};
+use ingest_api::store::StoreError;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
@@ -57,7 +58,11 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
 
     let window = Window::containing(WindowKind::Day, SystemClock.now());
     let stored = service.database.open_window(window).await?.context("the day is open")?;
-    service.database.merge_window(&stored).await?;
+    // The service may be at it itself.
+    while let Err(error) = service.database.merge_window(&stored).await {
+        ensure!(matches!(error, StoreError::Busy), "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let mut connection = service.options.clone().connect().await?;
     let bare = Bare::measure(&mut connection, &stored).await?;
     ensure!(bare.rows == size, "{} installations are counted", bare.rows);
