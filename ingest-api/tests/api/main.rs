@@ -8,6 +8,7 @@ mod closing;
 mod command_line;
 mod crash;
 mod insights;
+mod instances;
 mod intake;
 mod keys;
 mod limits;
