@@ -210,7 +210,7 @@ async fn start_parts(
     database: &Database,
     [listener, metrics_listener]: [TcpListener; 2],
 ) -> anyhow::Result<Parts> {
-    database.check_schema().await?;
+    database.prepare().await?;
     let keys = KeyDirectory::open(&config.key_dir)?;
     let metrics = Arc::new(Metrics::new());
     let domains = DomainNotes::default();

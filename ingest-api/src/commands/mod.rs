@@ -126,6 +126,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Migrate => {
             with_database(&config, Schema::Any, async |open| {
                 open.database.migrate().await?;
+                open.database.prepare().await?;
                 say("The schema of the database is up to date.");
                 Ok(())
             })
@@ -177,7 +178,7 @@ async fn with_database(
         config.data_dir.display()
     );
     let open = OpenDatabase::open(config, false).await?;
-    let ready = if schema == Schema::Checked { open.database.check_schema().await } else { Ok(()) };
+    let ready = if schema == Schema::Checked { open.database.prepare().await } else { Ok(()) };
     let done = match ready {
         Ok(()) => command(&open).await,
         Err(error) => Err(error.into()),
