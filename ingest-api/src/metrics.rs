@@ -11,7 +11,7 @@ use crate::insight::Insight;
 use crate::intake::limits::Limit;
 use crate::jobs::close_windows::Closed;
 use crate::oddity::{Oddity, unknown_shares};
-use crate::release::Population;
+use crate::release::{Family, Population};
 use crate::store::releases::Release;
 use crate::window::Window;
 
@@ -29,6 +29,7 @@ pub struct Metrics {
     commits: IntCounterVec,
     released: IntCounterVec,
     close_failures: IntCounter,
+    untried: IntCounterVec,
     newest_release: IntGaugeVec,
     close_healthy: IntGauge,
     oddities: IntGaugeVec,
@@ -105,6 +106,14 @@ impl Metrics {
         for limit in [Limit::Requests, Limit::Events, Limit::NewPods] {
             limited.with_label_values(&[limit.label()]);
         }
+        let untried = counters(
+            "ingest_families_untried_total",
+            "Insights that became one block, because what they may tell with others could not all be tried.",
+            "family",
+        );
+        for family in Family::ALL {
+            untried.with_label_values(&[family.as_str()]);
+        }
         Self {
             reporters,
             folded: share(
@@ -135,6 +144,7 @@ impl Metrics {
                 "window",
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
+            untried,
             newest_release,
             close_healthy,
             oddities,
@@ -173,6 +183,9 @@ impl Metrics {
         self.close_failures.inc_by(u64::from(!closed.failed.is_empty()));
         for window in &closed.released {
             self.released.with_label_values(&[window.kind().as_str()]).inc();
+        }
+        for (_, family) in &closed.untried {
+            self.untried.with_label_values(&[family.as_str()]).inc();
         }
     }
 

@@ -104,17 +104,31 @@ impl Tally {
     /// It ends soon, because no family has more than `MOST_BLOCKS`, and when the budget of what is tried is used up, families that
     /// have not been cleared are folded to one block, the one with more blocks first.
     pub fn publish(&self, threshold: &Threshold) -> Vec<(Family, Vec<Block>)> {
-        self.publish_within(threshold, &mut Budget::new(STEPS))
+        self.publish_noting(threshold, &mut BTreeSet::new())
     }
 
-    fn publish_within(&self, threshold: &Threshold, budget: &mut Budget) -> Vec<(Family, Vec<Block>)> {
+    /// Likewise; notes the families that became one block because not everything could be tried.
+    pub fn publish_noting(
+        &self,
+        threshold: &Threshold,
+        untried: &mut BTreeSet<Family>,
+    ) -> Vec<(Family, Vec<Block>)> {
+        self.publish_within(threshold, &mut Budget::new(STEPS), untried)
+    }
+
+    fn publish_within(
+        &self,
+        threshold: &Threshold,
+        budget: &mut Budget,
+        untried: &mut BTreeSet<Family>,
+    ) -> Vec<(Family, Vec<Block>)> {
         let trees: Vec<Tree> = (0..self.asked.len()).map(|n| self.tree(n)).collect();
         let fold_as = |n: usize, by: &Coarseness| fold_coarsely(trees[n].clone(), self.rule, threshold, by);
         let coarse_enough = |tree| Coarseness::for_blocks(MOST_BLOCKS, tree, self.rule, threshold);
         let mut coarseness: Vec<Coarseness> = trees.iter().map(coarse_enough).collect();
         let mut folded: Vec<Vec<Block>> =
             coarseness.iter().enumerate().map(|(n, coarseness)| fold_as(n, coarseness)).collect();
-        let pairs = self.pairs();
+        let pairs = if threshold.is_audited() { self.pairs() } else { Vec::new() };
         let mut unchecked: Vec<bool> = pairs.iter().map(|_| true).collect();
         while let Some(next) = unchecked.iter().position(|unchecked| *unchecked) {
             let [a, b] = pairs[next].families;
@@ -130,6 +144,7 @@ impl Tally {
                 Err(Exhausted) => {
                     let family = if folded[a].len() >= folded[b].len() { a } else { b };
                     coarseness[family] = Coarseness::one_block();
+                    untried.insert(self.asked[family].family);
                     family
                 }
             };
