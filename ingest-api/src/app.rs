@@ -215,15 +215,18 @@ async fn start_parts(
     let metrics = Arc::new(Metrics::new());
     let domains = DomainNotes::default();
     let thresholds = config.thresholds;
+    let mut windows = OpenWindows::new(keys.clone());
+    let archive = Archive::new(database.clone());
     let jobs = Jobs {
         close: CloseWindows { database: database.clone(), keys: keys.clone(), thresholds },
+        windows: windows.clone(),
+        archive: archive.clone(),
         domains: domains.clone(),
         retention: config.retention,
         clock: clock.clone(),
         metrics: metrics.clone(),
     };
     // A window that cannot be written to is found now, and not at the first report.
-    let mut windows = OpenWindows::new(keys.clone());
     windows.current(database, clock.now()).await?;
 
     let (writer, writer_task) =
@@ -232,7 +235,7 @@ async fn start_parts(
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
     let services = Services {
         database: database.clone(),
-        archive: Archive::new(database.clone()),
+        archive,
         keys,
         writer,
         entrance,
