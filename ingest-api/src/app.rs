@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use shared::clock::Clock;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::Token;
 use crate::archive::Archive;
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 use crate::http::{Entrance, Readiness, Services, metrics_router, router, serve};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
@@ -80,9 +79,8 @@ impl OpenDatabase {
     }
 
     fn of_url(url: String) -> anyhow::Result<Self> {
-        let options: PgConnectOptions = url.parse().map_err(|_| {
-            anyhow::anyhow!("the database URL is not one; it looks like postgres://user@host/database")
-        })?;
+        let options =
+            parse_database_url(&url).map_err(|wrong| anyhow::anyhow!("the database URL {wrong}"))?;
         Ok(Self { database: Database::new(options), embedded: None, url })
     }
 
