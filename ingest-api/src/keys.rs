@@ -2,8 +2,8 @@
 //!
 //! Write-ahead logs and backups of a database keep a deleted row; a file can be destroyed. The directory is shared
 //! by all instances of the service and belongs in no backup. Without its key, the subjects of a window cannot be
-//! computed from identifiers by anybody, and those of two windows cannot be compared. What a key was in this process is
-//! overwritten when nothing here needs it any more.
+//! computed from identifiers by anybody, and those of two windows cannot be compared. What a key was in the
+//! memory of this process is overwritten when nothing needs it any more; not so what the compiler may have copied on its way.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -245,3 +245,21 @@ impl Default for Metrics {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::WindowKind;
+
+    #[test]
+    fn a_family_that_was_not_tried_to_the_end_is_counted() {
+        let metrics = Metrics::new();
+        let day = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
+        let untried = vec![(day, Family::Platforms), (day, Family::Platforms)];
+        metrics.close_finished(&Closed { untried, ..Closed::default() });
+        let rendered = metrics.render();
+        for line in ["{family=\"platforms\"} 2\n", "{family=\"languages\"} 0\n"] {
+            assert!(rendered.contains(&format!("ingest_families_untried_total{line}")), "{rendered}");
+        }
+    }
+}

@@ -91,7 +91,7 @@ impl Left {
     }
 
     /// Starts the program again, and checks what it makes of what was left.
-    async fn is_finished(self, step: &str) {
+    async fn finish(self, step: &str) {
         let program = Program::start(&self.url, self.directory());
         self.until("the release", &self.released()).await;
         let gone = async {
@@ -152,7 +152,7 @@ async fn a_close_that_is_killed_at_any_step_in_the_database_is_finished_after_a_
         let table = place.split(" ON ").nth(1).unwrap().split(' ').next().unwrap();
         let drop_trigger = format!("DROP TRIGGER wait ON {table}");
         left.service.query(&drop_trigger).await.unwrap();
-        left.is_finished(step).await;
+        left.finish(step).await;
     }
 }
 
@@ -172,6 +172,6 @@ async fn a_close_that_is_killed_between_its_commit_and_the_end_of_the_key_is_fin
             // A moment later, it had been overwritten and was still there.
             std::fs::write(&key, [0; 32]).unwrap();
         }
-        left.is_finished(if zeroed { "has overwritten the key" } else { "has committed" }).await;
+        left.finish(if zeroed { "has overwritten the key" } else { "has committed" }).await;
     }
 }

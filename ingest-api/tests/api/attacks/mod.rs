@@ -10,7 +10,7 @@
 //! - a key directory that somebody has copied or written to.
 //!
 //! Where a defence is that something is not there at all, the file says so, and why what it plays is the same. Attacks
-//! on the Pod's side are played in `pod-proxy/tests/`.
+//! on the Pod's side are played in `pod-proxy/tests/attacks/`.
 
 mod complement_subtraction;
 mod dump_after_close;
