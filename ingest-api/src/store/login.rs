@@ -103,18 +103,15 @@ impl Login {
             Err(error) if is_refusal(&error) => return Ok(Err(error)),
             Err(error) => return Err(error),
         };
-        let member = sqlx::query("SELECT 1 / pg_has_role($1, 'USAGE')::int")
-            .bind(self.role.group())
-            .execute(&mut connection)
-            .await;
+        let group = self.role.group();
+        let member = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'USAGE'))";
+        let member = sqlx::query_scalar(member).bind(group).fetch_one(&mut connection).await;
         // It answered; how it takes the goodbye does not matter.
         let _ = connection.close().await;
-        match member {
-            Ok(_) => Ok(Ok(())),
-            // There is no such group, or the role is not in it.
-            Err(error) if matches!(sqlstate(&error).as_deref(), Some("42704" | "22012")) => Ok(Err(error)),
-            Err(error) => Err(error),
-        }
+        Ok(match member? {
+            true => Ok(()),
+            false => Err(sqlx::Error::Configuration(format!("it is not in {group}").into())),
+        })
     }
 
     /// Makes the role, if there is none, and lets it in.

@@ -9,6 +9,7 @@ pub mod sessions;
 pub mod tokens;
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
@@ -89,7 +90,7 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
 /// Each method uses the role that its task needs, and each role [logs in](login) as itself: there is nothing that a
 /// statement could go back to. The owner connects to prepare the database and for commands about tokens, and goes again;
 /// a service that runs has no connection of its owner.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     owner_options: PgConnectOptions,
     logins: [Login; 3],
@@ -97,6 +98,13 @@ pub struct Database {
     intake: PgPool,
     release: PgPool,
     reader: PgPool,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Options of connections show the passwords in them.
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
 }
 
 impl Database {
