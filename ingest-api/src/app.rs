@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use shared::clock::Clock;
-use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::Token;
 use crate::archive::Archive;
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 use crate::http::{Entrance, Readiness, Services, metrics_router, router, serve};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
@@ -80,9 +79,8 @@ impl OpenDatabase {
     }
 
     fn of_url(url: String) -> anyhow::Result<Self> {
-        let options: PgConnectOptions = url.parse().map_err(|_| {
-            anyhow::anyhow!("the database URL is not one; it looks like postgres://user@host/database")
-        })?;
+        let options =
+            parse_database_url(&url).map_err(|wrong| anyhow::anyhow!("the database URL {wrong}"))?;
         Ok(Self { database: Database::new(options), embedded: None, url })
     }
 
@@ -210,20 +208,23 @@ async fn start_parts(
     database: &Database,
     [listener, metrics_listener]: [TcpListener; 2],
 ) -> anyhow::Result<Parts> {
-    database.check_schema().await?;
+    database.prepare().await?;
     let keys = KeyDirectory::open(&config.key_dir)?;
     let metrics = Arc::new(Metrics::new());
     let domains = DomainNotes::default();
     let thresholds = config.thresholds;
+    let mut windows = OpenWindows::new(keys.clone());
+    let archive = Archive::new(database.clone());
     let jobs = Jobs {
         close: CloseWindows { database: database.clone(), keys: keys.clone(), thresholds },
+        windows: windows.clone(),
+        archive: archive.clone(),
         domains: domains.clone(),
         retention: config.retention,
         clock: clock.clone(),
         metrics: metrics.clone(),
     };
     // A window that cannot be written to is found now, and not at the first report.
-    let mut windows = OpenWindows::new(keys.clone());
     windows.current(database, clock.now()).await?;
 
     let (writer, writer_task) =
@@ -232,7 +233,7 @@ async fn start_parts(
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
     let services = Arc::new(Services {
         database: database.clone(),
-        archive: Archive::new(database.clone()),
+        archive,
         keys,
         writer,
         entrance,

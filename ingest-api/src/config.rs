@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use shared::config::{Mistakes, Section, overlay_environment, parse_toml};
+use sqlx::postgres::PgConnectOptions;
 use toml::Table;
 
 use crate::insight::Insight;
@@ -40,6 +41,27 @@ impl std::fmt::Debug for DatabaseConfig {
             Self::UrlFile(_) => "UrlFile",
         })
     }
+}
+
+/// What a URL of a database looks like.
+const DATABASE_URL: &str = "a URL such as \"postgres://ingest@localhost/ingest\"";
+
+/// How to connect to the database of a URL; or what is wrong with it, in words that quote nothing of it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_database_url(url: &str) -> Result<PgConnectOptions, String> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(format!("must be {DATABASE_URL}; this one does not begin with `postgres://`"));
+    }
+    url.parse().map_err(|_| {
+        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let wrong = match address.parse::<PgConnectOptions>() {
+            Ok(_) if !parameters.is_empty() => "what stands after the `?` cannot be read",
+            _ => "host and port cannot be read (in a name or password, write what is not a letter or digit as %40 for @)",
+        };
+        format!("must be {DATABASE_URL}; {wrong}")
+    })
 }
 
 /// The threshold of each kind of window.
@@ -310,7 +332,10 @@ fn network(text: &str) -> Option<IpNet> {
 
 /// The database, by its URL or by the file that has it.
 fn database(section: &mut Section<'_>) -> DatabaseConfig {
-    let url = section.read_secret("database_url", "a URL such as \"postgres://ingest@localhost/ingest\"");
+    let url = section.read_secret("database_url", DATABASE_URL);
+    if let Some(Err(wrong)) = url.as_deref().map(parse_database_url) {
+        section.mistake("database_url", wrong);
+    }
     let file = section.path("database_url_file");
     if section.has("database_url") && section.has("database_url_file") {
         section.mistake("database_url_file", "`database_url` is written too; only one of them can be right");
@@ -439,6 +464,31 @@ mod tests {
         let both = Config::read("[api]\ndatabase_url = 'postgres://x:secret@y/z'", vec![file]);
         let both = both.unwrap_err().to_string();
         assert!(both.starts_with("api.database_url_file: ") && !both.contains("secret"), "{both}");
+    }
+
+    #[test]
+    fn a_database_url_that_is_none_is_a_mistake_that_quotes_nothing() {
+        let mistake = |url: &str| {
+            let text = format!("[api]\nlisten = 'here'\ndatabase_url = '{url}'");
+            let Mistakes(mistakes) = Config::read(&text, Vec::new()).unwrap_err();
+            assert_eq!(mistakes.len(), 2, "{url}: {mistakes:?}");
+            mistakes.into_iter().find(|mistake| mistake.key == "api.database_url").unwrap().problem
+        };
+        for (url, expected) in [
+            ("localhost", "does not begin with `postgres://`"),
+            ("mysql://ingest:secret@localhost/ingest", "does not begin with `postgres://`"),
+            ("postgres://ingest:sec#ret@localhost/ingest", "host and port cannot be read"),
+            ("postgres://ingest:secret@localhost:port/ingest", "host and port cannot be read"),
+            ("postgres://ingest:secret@localhost/ingest?sslmode=secret", "after the `?` cannot be read"),
+        ] {
+            let problem = mistake(url);
+            assert!(problem.contains(expected) && !problem.contains("sec"), "{url}: {problem}");
+        }
+        for url in
+            ["postgres://x", "postgresql://a:b%40c@[::1]:1/d?sslmode=require", "postgres:///d?host=/run"]
+        {
+            assert!(parse_database_url(url).is_ok(), "{url}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Write-ahead logs and backups of a database keep a deleted row; a file can be destroyed. The directory is shared
 //! by all instances of the service and belongs in no backup. Without its key, the subjects of a window cannot be
-//! computed from identifiers by anybody, and those of two windows cannot be compared.
+//! computed from identifiers by anybody, and those of two windows cannot be compared. What a key was in the
+//! memory of this process is overwritten when nothing needs it any more; not so what the compiler may have copied on its way.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,10 +13,11 @@ use std::path::{Path, PathBuf};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::Rng;
 use sha2::Sha256;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::window::{Window, WindowKind};
 
-/// The key of one window.
+/// The key of one window. Overwritten in memory when it is dropped, by the feature `zeroize` of what it is made of.
 #[derive(Clone)]
 pub struct WindowKey(Hmac<Sha256>);
 
@@ -24,6 +26,12 @@ impl std::fmt::Debug for WindowKey {
         f.write_str("WindowKey[redacted]")
     }
 }
+
+/// Does not compile if the two hashes that an HMAC is made of would stay in memory.
+const _: () = {
+    const fn is_overwritten<T: ZeroizeOnDrop>() {}
+    is_overwritten::<Sha256>();
+};
 
 impl WindowKey {
     /// Its length in bytes.
@@ -87,7 +95,7 @@ impl KeyDirectory {
     pub fn read(&self, window: Window) -> Result<Option<WindowKey>, KeyError> {
         let bytes = match fs::read(self.file(window)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read?,
+            read => Zeroizing::new(read?),
         };
         let bytes: &[u8; WindowKey::LEN] =
             bytes.as_slice().try_into().map_err(|_| KeyError::Damaged(window))?;
@@ -103,13 +111,13 @@ impl KeyDirectory {
         if let Some(key) = self.read(window)? {
             return Ok(key);
         }
-        let mut bytes = [0; WindowKey::LEN];
-        rand::rng().fill_bytes(&mut bytes);
+        let mut bytes = Zeroizing::new([0; WindowKey::LEN]);
+        rand::rng().fill_bytes(bytes.as_mut_slice());
         let mut suffix = [0; 8];
         rand::rng().fill_bytes(&mut suffix);
         let draft = self.0.join(format!(".new-{:016x}", u64::from_be_bytes(suffix)));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes.as_slice())?;
         file.sync_all()?;
         // A link, not a rename: it does not replace the key of another instance.
         let linked = fs::hard_link(&draft, self.file(window));

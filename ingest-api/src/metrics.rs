@@ -29,6 +29,7 @@ pub struct Metrics {
     commits: IntCounterVec,
     released: IntCounterVec,
     close_failures: IntCounter,
+    untried: IntCounterVec,
     newest_release: IntGaugeVec,
     close_healthy: IntGauge,
     oddities: IntGaugeVec,
@@ -105,6 +106,11 @@ impl Metrics {
         for limit in [Limit::Requests, Limit::Events, Limit::NewPods] {
             limited.with_label_values(&[limit.label()]);
         }
+        let untried = counters(
+            "ingest_families_untried_total",
+            "Insights that became one block, because what they may tell with others could not all be tried.",
+            "family",
+        );
         Self {
             reporters,
             folded: share(
@@ -135,6 +141,7 @@ impl Metrics {
                 "window",
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
+            untried,
             newest_release,
             close_healthy,
             oddities,
@@ -173,6 +180,9 @@ impl Metrics {
         self.close_failures.inc_by(u64::from(!closed.failed.is_empty()));
         for window in &closed.released {
             self.released.with_label_values(&[window.kind().as_str()]).inc();
+        }
+        for (_, family) in &closed.untried {
+            self.untried.with_label_values(&[family.as_str()]).inc();
         }
     }
 
@@ -230,5 +240,23 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Family;
+    use crate::window::WindowKind;
+
+    #[test]
+    fn a_family_that_was_not_tried_to_the_end_is_counted() {
+        let metrics = Metrics::new();
+        let day = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
+        let untried = vec![(day, Family::Platforms), (day, Family::Platforms)];
+        metrics.close_finished(&Closed { untried, ..Closed::default() });
+        let rendered = metrics.render();
+        let line = "ingest_families_untried_total{family=\"platforms\"} 2\n";
+        assert!(rendered.contains(line) && !rendered.contains("languages"), "{rendered}");
     }
 }

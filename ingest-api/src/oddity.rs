@@ -1,5 +1,6 @@
 //! Releases → what somebody should look at: overdue, or a jump beyond what history makes likely. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,14 +9,17 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
-use crate::release::{Family, Population};
-use crate::store::releases::Release;
+use crate::release::{Family, OTHER, Population};
+use crate::store::releases::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How many windows before the newest make its history; of days, only the same day of other weeks.
 const HISTORY: usize = 15;
 /// The fewest windows that are a history.
 const LEAST_HISTORY: usize = 5;
+/// The fewest windows that are a history of one value. There are a thousand times as many values as totals, so that what
+/// is unlikely for one of them happens every week to one of all.
+const LEAST_HISTORY_OF_A_VALUE: usize = 8;
 /// How long after its end a window may take to be released.
 const OVERDUE: Duration = Duration::from_secs(3_600);
 
@@ -24,9 +28,11 @@ const OVERDUE: Duration = Duration::from_secs(3_600);
 pub enum Oddity {
     /// The newest release is older than it should be.
     Overdue(Window),
+    /// A window is over for which something has been reported, and none of its kind has ever been released.
+    Unreleased(Window),
     /// A window that is over is still open.
     Unclosed(Window),
-    /// A total is far from what it was in the windows before.
+    /// A total, or the number of one value, is far from what it was in the windows before.
     Jump {
         /// In which window.
         window: Window,
@@ -34,8 +40,10 @@ pub enum Oddity {
         population: Population,
         /// Of what.
         family: Family,
-        /// What was published.
-        total: u64,
+        /// Of which value; of all together, if `None`.
+        value: Option<String>,
+        /// What was published; nothing, if 0.
+        published: u64,
         /// The median of the windows before.
         usual: u64,
     },
@@ -48,7 +56,7 @@ impl Oddity {
     /// The name of its kind, one of [`KINDS`](Self::KINDS).
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Overdue(_) => "overdue",
+            Self::Overdue(_) | Self::Unreleased(_) => "overdue",
             Self::Unclosed(_) => "unclosed",
             Self::Jump { .. } => "jump",
         }
@@ -57,7 +65,7 @@ impl Oddity {
     /// Whether numbers are missing; what jumped is there, and may be wrong.
     pub fn is_late(&self) -> bool {
         match self {
-            Self::Overdue(_) | Self::Unclosed(_) => true,
+            Self::Overdue(_) | Self::Unreleased(_) | Self::Unclosed(_) => true,
             Self::Jump { .. } => false,
         }
     }
@@ -75,9 +83,22 @@ impl fmt::Display for Oddity {
             Self::Unclosed(window) => {
                 write!(f, "{window} is over and has not been released; see the log of the service")
             }
-            Self::Jump { window, population, family, total, usual } => {
-                let (family, population) = (family.as_str(), population.as_str());
-                write!(f, "{window}: {family} ({population}) is {total}, and was usually {usual}")
+            Self::Unreleased(window) => {
+                let kind = window.kind().as_str();
+                write!(
+                    f,
+                    "no {kind} has been released yet, and {window} is over; is the service running, and can it close windows?"
+                )
+            }
+            Self::Jump { window, population, family, value, published, usual } => {
+                write!(f, "{window}: {} ({})", family.as_str(), population.as_str())?;
+                if let Some(value) = value {
+                    write!(f, ", {value},")?;
+                }
+                match published {
+                    0 => write!(f, " is not published, and was usually {usual}"),
+                    published => write!(f, " is {published}, and was usually {usual}"),
+                }
             }
         }
     }
@@ -95,6 +116,21 @@ pub fn overdue(newest: Window, now: Timestamp) -> Option<Oddity> {
     is_late(next, now).then_some(Oddity::Overdue(newest))
 }
 
+/// Whether a kind of window of which none has been released should have been by `now`: the first for which something has
+/// been reported is over. That is told by all windows that are open or have been released, of any kind: who reports is
+/// counted in one of each. What is deleted after its retention is deleted in the order of its end, so that it raises no alarm.
+pub fn unreleased(
+    kind: WindowKind,
+    known: impl IntoIterator<Item = Window>,
+    now: Timestamp,
+) -> Option<Oddity> {
+    // The last day of a window, as it is not known on which of its days something came.
+    let first =
+        known.into_iter().map(|window| window.end().saturating_sub(jiff::Span::new().days(1))).min()?;
+    let window = Window::of_day(kind, first);
+    is_late(window, now).then_some(Oddity::Unreleased(window))
+}
+
 /// Whether an open window should have been released by `now`.
 pub fn unclosed(open: Window, now: Timestamp) -> Option<Oddity> {
     is_late(open, now).then_some(Oddity::Unclosed(open))
@@ -108,7 +144,9 @@ fn is_late(window: Window, now: Timestamp) -> bool {
 /// What jumped in the newest of these releases, which are in the order of their windows.
 ///
 /// A total has jumped if it is farther from the median of those before it than six times their median distance from
-/// it, and than a fifth of it.
+/// it, and than a fifth of it. The number of a value has jumped if it is farther from the median of those before it than ten
+/// times their median distance, than eight times the square root of it (by which independent reporters vary), and
+/// than a quarter of it. In a quiet year of a large fleet, that is not expected to happen once.
 pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
     let Some((newest, before)) = releases.split_last() else { return Vec::new() };
     // Fewer apps are started on a Sunday: a day is compared with the same day of other weeks.
@@ -122,20 +160,85 @@ pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
     }
     let mut oddities = Vec::new();
     for population in Population::ALL {
-        for family in [Family::Pods, Family::Installations] {
-            if !Family::of(population).any(|of| of == family) {
+        for family in Family::of(population) {
+            let jump = |value, published, usual| Oddity::Jump {
+                window: newest.window,
+                population,
+                family,
+                value,
+                published,
+                usual,
+            };
+            // All families of one unit have the same total.
+            if matches!(family, Family::Pods | Family::Installations) {
+                let history: Vec<u64> =
+                    before.iter().map(|release| total(release, population, family)).collect();
+                let (usual, spread) = usual(history);
+                let total = total(newest, population, family);
+                if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) {
+                    oddities.push(jump(None, total, usual));
+                }
                 continue;
             }
-            let history: Vec<u64> = before.iter().map(|release| total(release, population, family)).collect();
-            let usual = median(history.clone());
-            let spread = median(history.iter().map(|total| total.abs_diff(usual)).collect());
-            let total = total(newest, population, family);
-            if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) {
-                oddities.push(Oddity::Jump { window: newest.window, population, family, total, usual });
+            let newest = newest.blocks_of(population, family);
+            let before: Vec<_> = before.iter().map(|release| release.blocks_of(population, family)).collect();
+            for (value, published, usual) in jumps_of_values(newest, &before) {
+                oddities.push(jump(Some(value), published, usual));
             }
         }
     }
     oddities
+}
+
+/// The values of a family whose numbers jumped: value, what is published now, and what was usual.
+///
+/// A value that is not published may be in what is folded, and is taken to be all of that. What is folded is another rest
+/// wherever another value is folded into it, so it is compared with rests of the same values only.
+fn jumps_of_values(newest: &[ReleasedBlock], before: &[&[ReleasedBlock]]) -> Vec<(String, u64, u64)> {
+    let labels = |blocks: &[ReleasedBlock]| -> BTreeSet<String> {
+        blocks.iter().map(|block| block.label.clone()).collect()
+    };
+    let now = labels(newest);
+    let folded: u64 =
+        newest.iter().filter(|block| is_folded(&block.label)).map(|block| block.published).sum();
+    let mut values = now.clone();
+    values.extend(before.iter().flat_map(|blocks| labels(blocks)));
+    let mut jumped = Vec::new();
+    for value in values {
+        if is_folded(&value) && !now.contains(&value) {
+            continue;
+        }
+        let of = |blocks: &[ReleasedBlock]| {
+            blocks.iter().find(|block| block.label == value).map(|block| block.published)
+        };
+        let comparable = before.iter().filter(|blocks| !is_folded(&value) || labels(blocks) == now);
+        let history: Vec<u64> = comparable.filter_map(|blocks| of(blocks)).collect();
+        if history.len() < LEAST_HISTORY_OF_A_VALUE {
+            continue;
+        }
+        let (usual, spread) = usual(history);
+        let far = (10 * spread).max(8 * usual.isqrt()).max(usual / 4).max(20);
+        let published = of(newest);
+        let distance = match published {
+            Some(published) => published.abs_diff(usual),
+            None => usual.saturating_sub(folded),
+        };
+        if distance > far {
+            jumped.push((value, published.unwrap_or(0), usual));
+        }
+    }
+    jumped
+}
+
+/// The median of some numbers, and their median distance from it.
+fn usual(history: Vec<u64>) -> (u64, u64) {
+    let usual = median(history.clone());
+    let spread = median(history.into_iter().map(|number| number.abs_diff(usual)).collect());
+    (usual, spread)
+}
+
+fn is_folded(label: &str) -> bool {
+    label.ends_with(OTHER)
 }
 
 /// The parts of a family's published total that are folded, and not reported, from 0 to 1; `None` without a total.
@@ -146,8 +249,7 @@ pub fn unknown_shares(release: &Release, population: Population, family: Family)
         blocks.filter(|block| unknown(&block.label)).map(|block| block.published).sum::<u64>() as f64
             / total as f64
     };
-    let folded = |label: &str| label.ends_with(crate::release::OTHER);
-    (total > 0).then(|| (of(folded), of(|label| !is_known(label) && !label.ends_with(crate::release::OTHER))))
+    (total > 0).then(|| (of(is_folded), of(|label| !is_known(label) && !is_folded(label))))
 }
 
 fn total(release: &Release, population: Population, family: Family) -> u64 {
@@ -161,8 +263,12 @@ fn median(mut values: Vec<u64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::Weekday;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
-    use crate::store::releases::ReleasedBlock;
+    use crate::release::round;
 
     fn history(totals: &[u64]) -> Vec<Release> {
         let start: jiff::civil::Date = "2026-11-01".parse().unwrap();
@@ -214,5 +320,165 @@ mod tests {
         assert_eq!(overdue(newest, "2026-11-22T01:01:00Z".parse().unwrap()), Some(Oddity::Overdue(newest)));
         assert_eq!(unclosed(newest, "2026-11-21T00:59:00Z".parse().unwrap()), None);
         assert_eq!(unclosed(newest, "2026-11-21T01:01:00Z".parse().unwrap()), Some(Oddity::Unclosed(newest)));
+    }
+
+    #[test]
+    fn a_kind_of_window_of_which_none_has_been_released_is_overdue_when_its_first_is_over() {
+        let window = |kind, day: &str| Window::of_day(kind, day.parse().unwrap());
+        let check = |kind, known: &[Window], now: &str, expected| {
+            let known = known.iter().copied();
+            assert_eq!(unreleased(kind, known, now.parse().unwrap()).is_some(), expected, "{now}");
+        };
+        use WindowKind::{Day, Month, Week};
+        check(Month, &[], "2027-01-01T00:00:00Z", false);
+        // Reports since a day that is open or released.
+        check(Week, &[window(Day, "2026-11-19"), window(Day, "2026-11-25")], "2026-11-23T00:59:00Z", false);
+        check(Week, &[window(Day, "2026-11-19"), window(Day, "2026-11-25")], "2026-11-23T01:01:00Z", true);
+        check(Month, &[window(Day, "2026-11-19")], "2026-11-30T12:00:00Z", false);
+        check(Month, &[window(Day, "2026-11-19")], "2026-12-01T02:00:00Z", true);
+        // A week tells that something came on one of its days, perhaps the last.
+        check(Month, &[window(Week, "2026-11-30")], "2026-12-05T00:00:00Z", false);
+        check(Day, &[window(Month, "2026-11-01")], "2026-11-30T12:00:00Z", false);
+        check(Day, &[window(Month, "2026-11-01")], "2026-12-01T02:00:00Z", true);
+    }
+
+    /// Three hundred Pods, a few of them large, with installations on platforms in their own proportions.
+    struct Fleet {
+        pods: Vec<[f64; 8]>,
+        random: StdRng,
+    }
+
+    const PLATFORMS: [&str; 8] =
+        ["android", "ios", "linux", "macos", "netbsd", "web", "windows-aarch64", "windows-x86_64"];
+
+    impl Fleet {
+        fn new(seed: u64) -> Self {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut pods = Vec::new();
+            for _ in 0..300 {
+                // Heavy-tailed: half have fewer than 20, the largest has a thousand.
+                let size = 10.0 / random.random_range(0.01..1.0_f64);
+                let weights: [f64; 8] =
+                    std::array::from_fn(|n| random.random_range(0.0..1.0) / (n + 1) as f64);
+                let all: f64 = weights.iter().sum();
+                pods.push(weights.map(|weight| size * weight / all));
+            }
+            Self { pods, random }
+        }
+
+        /// What would be published of a day: each Pod is there on 97 of 100, and each of its installations on two thirds of
+        /// them, or a third on a weekend. A value with fewer than 20 is folded.
+        fn release(&mut self, day: Date, change: impl Fn(usize, u64) -> u64) -> Release {
+            let weekend = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
+            let started = if weekend { 1.0 / 3.0 } else { 2.0 / 3.0 };
+            let mut numbers = [0.0; 8];
+            for pod in &self.pods {
+                if self.random.random_bool(0.97) {
+                    numbers.iter_mut().zip(pod).for_each(|(number, installations)| *number += installations);
+                }
+            }
+            let numbers = numbers.map(|installations: f64| {
+                // So many that each start on their own are normal, all but exactly.
+                let normal = (0..12).map(|_| self.random.random_range(-0.5..0.5)).sum::<f64>();
+                let spread = (installations * started * (1.0 - started)).sqrt();
+                (installations * started + normal * spread).max(0.0) as u64
+            });
+            let mut blocks = Vec::new();
+            let mut folded = 0;
+            for (n, number) in numbers.into_iter().enumerate() {
+                let number = change(n, number);
+                if number < 20 { folded += number } else { blocks.push((PLATFORMS[n], number)) }
+            }
+            if folded > 0 {
+                blocks.push((OTHER, folded.max(20)));
+            }
+            let blocks = blocks.into_iter().map(|(label, number)| ReleasedBlock {
+                population: Population::Pod,
+                family: Family::Platforms,
+                label: label.to_owned(),
+                published: round(number),
+            });
+            Release::new(Window::of_day(WindowKind::Day, day), blocks.collect())
+        }
+    }
+
+    const A_YEAR: i64 = 365;
+
+    fn day(n: i64) -> Date {
+        let first: Date = "2026-01-01".parse().unwrap();
+        first.saturating_add(jiff::Span::new().days(n))
+    }
+
+    /// How often an alarm is given in a year in which nothing happens but chance.
+    #[test]
+    fn in_a_quiet_year_no_value_jumps() {
+        let (mut compared, mut alarms) = (0, Vec::new());
+        for seed in 0..20 {
+            let mut fleet = Fleet::new(seed);
+            let year: Vec<Release> = (0..A_YEAR).map(|n| fleet.release(day(n), |_, number| number)).collect();
+            for n in 8 * 7..year.len() {
+                compared += year[n].blocks().len();
+                alarms.extend(jumps(&year[..=n]));
+            }
+        }
+        println!("{} alarms in {compared} comparisons", alarms.len());
+        assert!(compared > 30_000, "{compared}");
+        // At most one in ten years, for a family of eight values.
+        assert!(alarms.len() <= 2, "{alarms:?}");
+    }
+
+    /// What is not chance is found, also where the total hardly moves.
+    #[test]
+    fn a_value_that_doubles_halves_or_vanishes_is_found() {
+        for seed in 0..20 {
+            let mut fleet = Fleet::new(seed);
+            let mut year: Vec<Release> =
+                (0..A_YEAR).map(|n| fleet.release(day(n), |_, number| number)).collect();
+            let largest = |release: &Release| {
+                let blocks = release.blocks().iter().filter(|block| !is_folded(&block.label));
+                blocks.max_by_key(|block| block.published).map(|block| block.label.clone()).unwrap()
+            };
+            let label = largest(&year[year.len() - 1]);
+            let of = PLATFORMS.iter().position(|platform| *platform == label).unwrap();
+            for (what, factor) in [("doubles", 2.0), ("falls to a third", 0.33), ("vanishes", 0.0)] {
+                let changed = fleet.release(day(A_YEAR), |n, number| {
+                    if n == of { (number as f64 * factor) as u64 } else { number }
+                });
+                year.push(changed);
+                let found = jumps(&year).into_iter().any(
+                    |oddity| matches!(oddity, Oddity::Jump { value: Some(value), .. } if value == label),
+                );
+                assert!(found, "fleet {seed}: {label} {what}");
+                year.pop();
+            }
+        }
+    }
+
+    #[test]
+    fn a_rest_is_compared_with_rests_of_the_same_values() {
+        let release = |week: i64, numbers: &[(&str, u64)]| {
+            let blocks = numbers.iter().map(|(label, published)| ReleasedBlock {
+                population: Population::Pod,
+                family: Family::Platforms,
+                label: (*label).to_owned(),
+                published: *published,
+            });
+            Release::new(Window::of_day(WindowKind::Week, day(7 * week)), blocks.collect())
+        };
+        let with_last = |last: &[(&str, u64)]| {
+            let mut weeks: Vec<_> =
+                (0..12).map(|week| release(week, &[("web", 500), ("ios", 300), (OTHER, 20)])).collect();
+            weeks.push(release(12, last));
+            jumps(&weeks)
+        };
+        assert_eq!(with_last(&[("web", 500), ("ios", 300), (OTHER, 20)]), []);
+        // All on iOS are in what is folded: one company has come to have most of them.
+        assert_eq!(with_last(&[("web", 500), (OTHER, 320)]), []);
+        assert_eq!(with_last(&[("web", 500), ("ios", 300), (OTHER, 200)]).len(), 1);
+        assert_eq!(with_last(&[("web", 800), (OTHER, 20)]).len(), 2);
+        assert_eq!(
+            with_last(&[("web", 500), (OTHER, 20)])[0].to_string(),
+            "week 2026-03-23: platforms (pod), ios, is not published, and was usually 300"
+        );
     }
 }

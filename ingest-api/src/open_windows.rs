@@ -1,5 +1,7 @@
 //! The windows that are open now, each with its key.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 
 use crate::keys::{KeyDirectory, KeyError, WindowKey};
@@ -28,19 +30,20 @@ pub enum WindowError {
     OtherKey(Window),
 }
 
-/// Opens windows when their time has come, and remembers them until it is over.
-#[derive(Debug)]
+/// What was found out last: for each kind the window, and how to write to it unless it has been released before its end.
+type Known = Vec<(Window, Option<(StoredWindow, WindowKey)>)>;
+
+/// Opens windows when their time has come, and remembers them until it is over. Clones remember the same.
+#[derive(Clone, Debug)]
 pub struct OpenWindows {
     keys: KeyDirectory,
-    /// What was found out last, and when that ends: for each kind the window, and how to write to it unless it has
-    /// been released before its end.
-    known: Vec<(Window, Option<(StoredWindow, WindowKey)>)>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl OpenWindows {
     /// Uses the keys of that directory.
     pub fn new(keys: KeyDirectory) -> Self {
-        Self { keys, known: Vec::new() }
+        Self { keys, known: Arc::default() }
     }
 
     /// The windows that `now` falls into: one of each kind, but those that have been released before their end.
@@ -53,7 +56,7 @@ impl OpenWindows {
         now: Timestamp,
     ) -> Result<Vec<(StoredWindow, WindowKey)>, WindowError> {
         let wanted = WindowKind::ALL.map(|kind| Window::containing(kind, now));
-        if !self.known.iter().map(|(window, _)| *window).eq(wanted) {
+        if !self.known().iter().map(|(window, _)| *window).eq(wanted) {
             let mut known = Vec::with_capacity(wanted.len());
             for window in wanted {
                 let open = self.open(database, window).await?;
@@ -62,14 +65,23 @@ impl OpenWindows {
                 }
                 known.push((window, open));
             }
-            self.known = known;
+            *self.known() = known;
         }
-        Ok(self.known.iter().filter_map(|(_, open)| open.clone()).collect())
+        Ok(self.known().iter().filter_map(|(_, open)| open.clone()).collect())
     }
 
     /// Looks everything up again next time.
     pub fn forget(&mut self) {
-        self.known.clear();
+        self.known().clear();
+    }
+
+    /// Forgets the windows that are over at `now`, and with them their keys: without reports, nothing else would.
+    pub fn forget_ended(&self, now: Timestamp) {
+        self.known().retain(|(window, _)| !window.is_over(now));
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether reports could be written at `now`, without opening anything.
@@ -113,5 +125,33 @@ impl OpenWindows {
             return Err(WindowError::OtherKey(window));
         }
         Ok(Some((stored, key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_forgotten_when_its_window_is_over_though_nothing_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(folder.path()).unwrap();
+        let windows = OpenWindows::new(keys.clone());
+        let before: Timestamp = "2026-11-22T23:59:00Z".parse().unwrap();
+        *windows.known() = WindowKind::ALL
+            .map(|kind| {
+                let window = Window::containing(kind, before);
+                let key = keys.read_or_create(window).unwrap();
+                let stored = StoredWindow { id: 1, slot: 0, window, key_check: key.check(), closing: false };
+                (window, Some((stored, key)))
+            })
+            .into();
+        let remembered = |now: &str| {
+            windows.clone().forget_ended(now.parse().unwrap());
+            windows.known().iter().map(|(window, _)| window.kind()).collect::<Vec<_>>()
+        };
+        assert_eq!(remembered("2026-11-22T23:59:59Z"), WindowKind::ALL);
+        // A Sunday: the week is over, too.
+        assert_eq!(remembered("2026-11-23T00:00:00Z"), [WindowKind::Month]);
     }
 }

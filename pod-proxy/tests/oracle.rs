@@ -524,24 +524,3 @@ async fn what_leaves_does_not_depend_on_when_in_which_order_or_how_often_events_
     assert_eq!(left[0], left[1]);
     assert_eq!(left[0], left[2]);
 }
-
-#[tokio::test]
-async fn fifty_different_clients_leave_with_the_same_headers() {
-    let vendor = Vendor::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
-    let mut rng = StdRng::seed_from_u64(SEED + 2);
-    for client in 0..50 {
-        let headers = format!(
-            "user-agent: client/{client}\r\naccept: */{client}\r\naccept-encoding: gzip;q=0.{client}\r\n\
-             accept-language: de-{client}\r\nvia: 1.1 proxy{client}\r\nx-client-{client}: {}\r\n",
-            rng.random::<u64>()
-        );
-        let event = event(client, "1.0.0");
-        assert_eq!(raw(&app, request("POST", EVENT, &headers, &event)).await.status, 204);
-        app.flush().await;
-    }
-    let heads: std::collections::BTreeSet<_> =
-        vendor.requests().into_iter().map(|request| request.head).collect();
-    assert_eq!(heads.len(), 1, "{heads:?}");
-}

@@ -14,9 +14,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use shared::config::{Mistake, Mistakes};
 
 use crate::app::OpenDatabase;
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 
 /// Counts distinct Prose Pods and installations per day, week and month, and publishes only groups that are large
@@ -104,8 +105,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn load(cli: &Cli) -> Result<Config, shared::config::Mistakes> {
-    let mut config = Config::load(cli.config.as_deref())?;
+fn load(cli: &Cli) -> Result<Config, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    if let Some(Err(wrong)) = cli.database_url.as_deref().map(parse_database_url) {
+        mistakes.0.push(Mistake::new("--database-url", wrong));
+    }
+    let mut config = match Config::load(cli.config.as_deref()) {
+        Ok(config) => config,
+        Err(Mistakes(more)) => {
+            mistakes.0.extend(more);
+            return Err(mistakes);
+        }
+    };
     if let Some(data_dir) = &cli.data_dir {
         if config.key_dir == config.data_dir.join("keys") {
             config.key_dir = data_dir.join("keys");
@@ -115,7 +126,7 @@ fn load(cli: &Cli) -> Result<Config, shared::config::Mistakes> {
     if let Some(url) = &cli.database_url {
         config.database = DatabaseConfig::Url(url.clone());
     }
-    Ok(config)
+    mistakes.or(config)
 }
 
 async fn run(command: Command, config: Config) -> anyhow::Result<()> {
@@ -126,6 +137,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Migrate => {
             with_database(&config, Schema::Any, async |open| {
                 open.database.migrate().await?;
+                open.database.prepare().await?;
                 say("The schema of the database is up to date.");
                 Ok(())
             })
@@ -177,7 +189,7 @@ async fn with_database(
         config.data_dir.display()
     );
     let open = OpenDatabase::open(config, false).await?;
-    let ready = if schema == Schema::Checked { open.database.check_schema().await } else { Ok(()) };
+    let ready = if schema == Schema::Checked { open.database.prepare().await } else { Ok(()) };
     let done = match ready {
         Ok(()) => command(&open).await,
         Err(error) => Err(error.into()),

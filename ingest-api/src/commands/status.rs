@@ -5,6 +5,7 @@ use comfy_table::{Table, presets};
 use shared::clock::{Clock, SystemClock};
 
 use super::say;
+use crate::archive::Archive;
 use crate::jobs::find_oddities::find_oddities;
 use crate::oddity::{Oddity, unknown_shares};
 use crate::release::{Family, Population};
@@ -104,7 +105,7 @@ impl Status {
         if unknown.row_count() > 0 {
             say(&unknown.to_string());
         }
-        let oddities = find_oddities(database, now).await?;
+        let oddities = find_oddities(database, &Archive::new(database.clone()), now).await?;
         for oddity in &oddities {
             say(&format!("! {oddity}"));
         }

@@ -57,7 +57,7 @@ impl WindowsCommand {
                     (Some(kind), Some(day)) => {
                         let window = Window::of_day(kind.into(), day);
                         let released = if job.close(window).await? { vec![window] } else { Vec::new() };
-                        Closed { released, failed: Vec::new() }
+                        Closed { released, ..Closed::default() }
                     }
                     _ => job.run(SystemClock.now()).await,
                 };

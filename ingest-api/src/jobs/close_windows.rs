@@ -3,12 +3,14 @@
 //! For each window: take its tables away from the writers; in one transaction count, fold, round, write the release
 //! and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::Thresholds;
 use crate::keys::{KeyDirectory, KeyError};
+use crate::release::Family;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
@@ -34,6 +36,8 @@ pub const GRACE: Duration = Duration::from_secs(60);
 pub struct Closed {
     /// Those that this run has released.
     pub released: Vec<Window>,
+    /// Families of theirs that became one block because not everything that they may tell together could be tried.
+    pub untried: Vec<(Window, Family)>,
     /// What went wrong with others. They are tried again by the next run.
     pub failed: Vec<CloseError>,
 }
@@ -58,10 +62,13 @@ impl CloseWindows {
         match self.database.open_windows().await {
             Ok(windows) => {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
-                    match self.close(stored.window).await {
-                        Ok(true) => closed.released.push(stored.window),
+                    match self.close_noting(stored.window).await {
+                        Ok(Some(untried)) => {
+                            closed.released.push(stored.window);
+                            closed.untried.extend(untried.into_iter().map(|family| (stored.window, family)));
+                        }
                         // Another instance was faster, or is at it.
-                        Ok(false) | Err(CloseError::NotOpen(_) | CloseError::Store(StoreError::Busy)) => {}
+                        Ok(None) | Err(CloseError::NotOpen(_) | CloseError::Store(StoreError::Busy)) => {}
                         Err(error) => closed.failed.push(error),
                     }
                 }
@@ -89,6 +96,11 @@ impl CloseWindows {
     /// # Errors
     /// If the database or the key directory fails; what has been done stays so, and the next call goes on from there.
     pub async fn close(&self, window: Window) -> Result<bool, CloseError> {
+        Ok(self.close_noting(window).await?.is_some())
+    }
+
+    /// Likewise; returns the families that were not tried to the end, if this call has released the window.
+    async fn close_noting(&self, window: Window) -> Result<Option<BTreeSet<Family>>, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
         self.database.begin_closing(&stored).await?;
         let released = self.database.release(&stored, self.thresholds.of(window.kind())).await?;

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::oddity::{Oddity, history_since, jumps, overdue, unclosed};
-use crate::release::Family;
+use crate::archive::Archive;
+use crate::oddity::{Oddity, history_since, jumps, overdue, unclosed, unreleased};
 use crate::store::{Database, StoreError};
 use crate::window::WindowKind;
 
@@ -11,16 +11,28 @@ use crate::window::WindowKind;
 ///
 /// # Errors
 /// If the database fails.
-pub async fn find_oddities(database: &Database, now: Timestamp) -> Result<Vec<Oddity>, StoreError> {
+pub(crate) async fn find_oddities(
+    database: &Database,
+    archive: &Archive,
+    now: Timestamp,
+) -> Result<Vec<Oddity>, StoreError> {
     let mut oddities = Vec::new();
-    for kind in WindowKind::ALL {
-        let Some(newest) = database.newest_release(kind).await? else { continue };
-        oddities.extend(overdue(newest, now));
-        let families = [Family::Pods, Family::Installations];
-        let history = database.releases(kind, history_since(newest), newest.start(), &families).await?;
-        oddities.extend(jumps(&history));
-    }
     let open = database.open_windows().await?;
+    let mut known: Vec<_> = open.iter().map(|stored| stored.window).collect();
+    let mut newest = Vec::new();
+    for kind in WindowKind::ALL {
+        let held = database.held_releases(kind).await?;
+        known.extend(held.map(|held| held.oldest));
+        newest.push((kind, held.map(|held| held.newest)));
+    }
+    for (kind, newest) in newest {
+        let Some(newest) = newest else {
+            oddities.extend(unreleased(kind, known.iter().copied(), now));
+            continue;
+        };
+        oddities.extend(overdue(newest, now));
+        oddities.extend(jumps(&archive.releases(kind, history_since(newest), newest.start()).await?));
+    }
     oddities.extend(open.iter().filter_map(|stored| unclosed(stored.window, now)));
     Ok(oddities)
 }

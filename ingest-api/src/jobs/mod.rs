@@ -1,7 +1,7 @@
 //! What is done on a schedule. Each job is safe to run twice, and to be killed at any step.
 
 pub mod close_windows;
-pub mod find_oddities;
+pub(crate) mod find_oddities;
 pub mod merge;
 pub mod purge;
 
@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use shared::clock::Clock;
 
 use self::close_windows::CloseWindows;
+use crate::archive::Archive;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
+use crate::open_windows::OpenWindows;
 use crate::release::Family;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
@@ -30,6 +32,10 @@ const MERGE_PAUSE: u32 = 50;
 pub struct Jobs {
     /// Closing, and with it the database and the keys.
     pub close: CloseWindows,
+    /// What the writer knows of windows.
+    pub windows: OpenWindows,
+    /// Releases that have been read.
+    pub(crate) archive: Archive,
     /// Domains that are to be written.
     pub domains: DomainNotes,
     /// How long releases are kept; for ever if `None`.
@@ -91,10 +97,15 @@ impl Jobs {
     async fn close(&self) -> anyhow::Result<Vec<Window>> {
         let database = &self.close.database;
         let now = self.clock.now();
+        self.windows.forget_ended(now);
         let closed = self.close.run(now).await;
         self.metrics.close_finished(&closed);
         for window in &closed.released {
             tracing::info!(%window, "released");
+        }
+        for (window, family) in &closed.untried {
+            let family = family.as_str();
+            tracing::warn!(%window, family, "became one block: what it may tell with others could not all be tried");
         }
         let mut failed: Vec<String> = closed.failed.iter().map(ToString::to_string).collect();
         let mut note = |done: Result<(), StoreError>| failed.extend(done.err().map(|e| e.to_string()));
@@ -123,7 +134,7 @@ impl Jobs {
 
     /// Shows in the metrics what `ingest-api status` would say.
     async fn show_oddities(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.metrics.oddities(&find_oddities::find_oddities(&self.close.database, now).await?);
+        self.metrics.oddities(&find_oddities::find_oddities(&self.close.database, &self.archive, now).await?);
         Ok(())
     }
 }

@@ -130,10 +130,24 @@ impl Tally {
     /// It ends soon, because no family has more than `MOST_BLOCKS`, and when the budget of what is tried is used up, families that
     /// have not been cleared are folded to one block, the one with more blocks first.
     pub fn publish(&self, threshold: &Threshold) -> Vec<(Family, Vec<Block>)> {
-        self.publish_within(threshold, &mut Budget::new(STEPS))
+        self.publish_noting(threshold, &mut BTreeSet::new())
     }
 
-    fn publish_within(&self, threshold: &Threshold, budget: &mut Budget) -> Vec<(Family, Vec<Block>)> {
+    /// Likewise; notes the families that became one block because not everything could be tried.
+    pub fn publish_noting(
+        &self,
+        threshold: &Threshold,
+        untried: &mut BTreeSet<Family>,
+    ) -> Vec<(Family, Vec<Block>)> {
+        self.publish_within(threshold, &mut Budget::new(STEPS), untried)
+    }
+
+    fn publish_within(
+        &self,
+        threshold: &Threshold,
+        budget: &mut Budget,
+        untried: &mut BTreeSet<Family>,
+    ) -> Vec<(Family, Vec<Block>)> {
         let (mut coarseness, mut folded) = (Vec::new(), Vec::new());
         for n in 0..self.asked.len() {
             // A tree is as large as what it is made of: it is not kept.
@@ -142,7 +156,7 @@ impl Tally {
             folded.push(fold_coarsely(tree, self.rule, threshold, &coarse_enough));
             coarseness.push(coarse_enough);
         }
-        let pairs = self.pairs();
+        let pairs = if threshold.is_audited() { self.pairs() } else { Vec::new() };
         let mut unchecked = vec![true; pairs.len()];
         while let Some(next) = unchecked.iter().position(|unchecked| *unchecked) {
             let [a, b] = pairs[next];
@@ -158,6 +172,7 @@ impl Tally {
                 Err(Exhausted) => {
                     let family = if folded[a].len() >= folded[b].len() { a } else { b };
                     coarseness[family] = Coarseness::one_block();
+                    untried.insert(self.asked[family].family);
                     family
                 }
             };

@@ -14,6 +14,8 @@ pub struct Threshold {
     pods: u32,
     without_largest: u32,
     pod_count: u32,
+    /// Whether each two families are held against each other.
+    audited: bool,
 }
 
 /// Which of the two rules applies.
@@ -28,7 +30,7 @@ pub enum Rule {
 impl Default for Threshold {
     /// 20 installations from 5 Pods, 10 of them not from the largest; 5 Pods.
     fn default() -> Self {
-        Self { installations: 20, pods: 5, without_largest: 10, pod_count: 5 }
+        Self { installations: 20, pods: 5, without_largest: 10, pod_count: 5, audited: true }
     }
 }
 
@@ -42,13 +44,25 @@ pub struct UnderFloor {
 
 impl Threshold {
     /// The least that can be configured. Below it, a published number would be about a handful of people.
-    pub const FLOOR: Self = Self { installations: 11, pods: 3, without_largest: 5, pod_count: 3 };
+    pub const FLOOR: Self =
+        Self { installations: 11, pods: 3, without_largest: 5, pod_count: 3, audited: true };
 
     /// No threshold: whatever is there may be published. For tests that show what an attack finds where a defence is
     /// missing. No configuration leads here, and `clippy.toml` refuses every call that does not say why it is made.
     #[doc(hidden)]
     pub fn absent() -> Self {
-        Self { installations: 1, pods: 1, without_largest: 0, pod_count: 1 }
+        Self { installations: 1, pods: 1, without_largest: 0, pod_count: 1, audited: true }
+    }
+
+    /// Every family is folded alone, and no two are held against each other. For the same tests, and refused likewise.
+    #[doc(hidden)]
+    pub fn unaudited() -> Self {
+        Self { audited: false, ..Self::default() }
+    }
+
+    /// Whether each two families are held against each other.
+    pub fn is_audited(&self) -> bool {
+        self.audited
     }
 
     /// With another least number of installations.

@@ -1,6 +1,7 @@
 //! Postgres. All SQL of the service is in this room, one file for each table.
 
 pub mod domains;
+pub mod login;
 pub mod open_windows;
 pub mod releases;
 pub mod reports;
@@ -8,11 +9,14 @@ pub mod sessions;
 pub mod tokens;
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use self::login::{Login, Role, admit, connect};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -41,6 +45,17 @@ pub enum StoreError {
     /// The schema is newer than this software.
     #[error("the database is of a newer version of ingest-api than this one; install that version")]
     TooNew,
+    /// A role of ours cannot log in.
+    #[error(
+        "the role {role} cannot log in: {}. The service connects as its owner only to prepare the database, and then as roles of its own: the database URL needs the owner's password, from which theirs follow, or the server has to let them in without one (pg_hba.conf); and the owner needs the right to create roles (CREATEROLE)",
+        describe(.error)
+    )]
+    NoLogin {
+        /// The name of the role.
+        role: String,
+        /// What Postgres said. Not the source of this error, as above.
+        error: sqlx::Error,
+    },
     /// The work on a release ended before there was one: it panicked, or the service stopped.
     #[error("a release was not made: {0}")]
     NotMade(#[from] tokio::task::JoinError),
@@ -59,6 +74,8 @@ fn describe(error: &sqlx::Error) -> String {
         sqlx::Error::Database(error) => {
             format!("{} ({})", error.message(), error.code().as_deref().unwrap_or("no code"))
         }
+        sqlx::Error::Io(error) => format!("it could not be reached: {error}"),
+        sqlx::Error::PoolTimedOut => "all connections are in use, or it could not be reached".to_owned(),
         other => other.to_string(),
     }
 }
@@ -70,35 +87,49 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
 
 /// Connections to the database: a few for each of its roles, and one for its owner.
 ///
-/// Each method uses the role that its task needs. The roles are what a mistake in a query comes up against. They do not
-/// hold back whoever can make us run any statement, or holds the owner's password: a role that was taken can be left.
-#[derive(Clone, Debug)]
+/// Each method uses the role that its task needs, and each role [logs in](login) as itself: there is nothing that a
+/// statement could go back to. The owner connects to prepare the database and for commands about tokens, and goes again;
+/// a service that runs has no connection of its owner.
+#[derive(Clone)]
 pub struct Database {
+    owner_options: PgConnectOptions,
+    logins: [Login; 3],
     owner: PgPool,
     intake: PgPool,
     release: PgPool,
     reader: PgPool,
 }
 
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Options of connections show the passwords in them.
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
 impl Database {
-    /// Prepares the connections; they are made when they are first used.
-    pub fn new(options: PgConnectOptions) -> Self {
-        let options = options.application_name("ingest-api");
-        let pool = |size, settings: &[(&str, &str)]| {
-            PgPoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(Duration::from_secs(3))
-                .connect_lazy_with(options.clone().options(settings.iter().copied()))
-        };
+    /// Prepares the connections of an owner and its roles; they are made when they are first used.
+    pub fn new(owner: PgConnectOptions) -> Self {
+        let owner_options = owner.application_name("ingest-api");
+        let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
         // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
         let quick = [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "15s")];
-        let with_role =
-            |role, settings: &[(&'static str, &'static str)]| [&[("role", role)], settings].concat();
+        let patient = [("lock_timeout", "60s")];
+        let logins = Role::ALL.map(|role| Login::new(role, &owner_options));
+        let of = |role: Role, size, settings: &[(&str, &str)]| {
+            let options = logins[role as usize].options.clone();
+            pool(size).connect_lazy_with(options.options(settings.iter().copied()))
+        };
         Self {
-            owner: pool(1, &[]),
-            intake: pool(2, &with_role("prose_intake", &quick)),
-            release: pool(2, &with_role("prose_release", &[("lock_timeout", "60s")])),
-            reader: pool(6, &with_role("prose_reader", &quick)),
+            // Nobody stays logged in as the owner.
+            owner: pool(1)
+                .after_release(|_, _| Box::pin(async { Ok(false) }))
+                .connect_lazy_with(owner_options.clone()),
+            intake: of(Role::Intake, 2, &quick),
+            release: of(Role::Release, 2, &patient),
+            reader: of(Role::Reader, 6, &quick),
+            owner_options,
+            logins,
         }
     }
 
@@ -107,29 +138,26 @@ impl Database {
     /// # Errors
     /// If the database cannot be reached, or is of a newer version.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.run(&self.owner).await?)
+        let mut owner = connect(&self.owner_options).await?;
+        MIGRATIONS.run(&mut owner).await?;
+        Ok(owner.close().await?)
     }
 
-    /// Checks that the schema is the one that this version of the software needs.
+    /// Sees that everything is there that the service needs: the schema of this version, and its roles, which log in.
     ///
     /// # Errors
-    /// [`StoreError::NotMigrated`] if it is not.
-    pub async fn check_schema(&self) -> Result<(), StoreError> {
-        let known = MIGRATIONS.iter().count();
-        let mut connection = self.owner.acquire().await?;
-        let connection: &mut PgConnection = &mut connection;
-        let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
-            .fetch_one(&mut *connection)
-            .await?;
-        let applied = match begun {
-            true => connection.list_applied_migrations("_sqlx_migrations").await?.len(),
-            false => 0,
-        };
-        match applied.cmp(&known) {
-            Ordering::Less => Err(StoreError::NotMigrated { applied, known }),
-            Ordering::Equal => Ok(()),
-            Ordering::Greater => Err(StoreError::TooNew),
-        }
+    /// [`StoreError::NotMigrated`] if it is not that schema, [`StoreError::NoLogin`] if a role cannot log in.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        let mut owner = connect(&self.owner_options).await?;
+        let checked = check_schema(&mut owner).await;
+        owner.close().await?;
+        checked?;
+        admit(&self.owner_options, &self.logins).await
+    }
+
+    /// How a role connects. For tests that try what it can do.
+    pub fn options_of(&self, role: Role) -> &PgConnectOptions {
+        &self.logins[role as usize].options
     }
 
     /// Whether the database answers.
@@ -146,5 +174,21 @@ impl Database {
         for pool in [&self.intake, &self.release, &self.reader, &self.owner] {
             pool.close().await;
         }
+    }
+}
+
+async fn check_schema(owner: &mut PgConnection) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().count();
+    let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *owner)
+        .await?;
+    let applied = match begun {
+        true => owner.list_applied_migrations("_sqlx_migrations").await?.len(),
+        false => 0,
+    };
+    match applied.cmp(&known) {
+        Ordering::Less => Err(StoreError::NotMigrated { applied, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::TooNew),
     }
 }

@@ -1,6 +1,6 @@
 //! `release.closed_window` and `release.block`: written once, read ever after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -70,11 +70,17 @@ pub struct HeldReleases {
 impl Database {
     /// Counts a window that is being closed, writes its release, and drops its rows: all of it or nothing.
     ///
-    /// Returns `false`, and does nothing, if another instance has released it meanwhile.
+    /// Returns the families that became one block because their audit had not come to its end; `None`, and does
+    /// nothing, if another instance has released it meanwhile.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn release(&self, window: &StoredWindow, threshold: &Threshold) -> Result<bool, StoreError> {
+    pub async fn release(
+        &self,
+        window: &StoredWindow,
+        threshold: &Threshold,
+    ) -> Result<Option<BTreeSet<Family>>, StoreError> {
+        let mut untried = BTreeSet::new();
         let mut connection = self.release.acquire().await?;
         let mut transaction = connection.begin().await?;
         sqlx::query("SELECT intake.take_turn()").execute(&mut *transaction).await?;
@@ -83,7 +89,7 @@ impl Database {
             .fetch_optional(&mut *transaction)
             .await?;
         if still_there.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let closing = StoredWindow { closing: true, ..*window };
         let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
@@ -98,7 +104,9 @@ impl Database {
             tracing::warn!(window = %window.window, pods = capped, "more installations than Pods of their size can have were left out");
         }
         for (population, tally) in tallies {
-            for (family, blocks) in publish(tally, *threshold).await? {
+            let (published, of_these) = publish(tally, *threshold).await?;
+            untried.extend(of_these);
+            for (family, blocks) in published {
                 for block in blocks {
                     sqlx::query(
                         "INSERT INTO release.block (kind, starts_on, population, family, label, published)
@@ -117,7 +125,7 @@ impl Database {
         }
         drop_window(&mut transaction, &closing).await?;
         transaction.commit().await?;
-        Ok(true)
+        Ok(Some(untried))
     }
 
     /// Whether a window has been released.
@@ -232,8 +240,15 @@ impl Database {
 
 /// Folds and audits where it keeps no request waiting: that is work for a processor, of seconds where many values are
 /// told.
-async fn publish(tally: Tally, threshold: Threshold) -> Result<Vec<(Family, Vec<Block>)>, StoreError> {
-    Ok(tokio::task::spawn_blocking(move || tally.publish(&threshold)).await?)
+async fn publish(
+    tally: Tally,
+    threshold: Threshold,
+) -> Result<(Vec<(Family, Vec<Block>)>, BTreeSet<Family>), StoreError> {
+    let publish = move || {
+        let mut untried = BTreeSet::new();
+        (tally.publish_noting(&threshold, &mut untried), untried)
+    };
+    Ok(tokio::task::spawn_blocking(publish).await?)
 }
 
 /// The blocks of one family.

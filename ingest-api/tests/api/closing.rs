@@ -147,14 +147,24 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     assert!(
-        service.database().release(&stored, service.config.thresholds.of(WindowKind::Day)).await.unwrap()
+        service
+            .database()
+            .release(&stored, service.config.thresholds.of(WindowKind::Day))
+            .await
+            .unwrap()
+            .is_some()
     );
     assert!(service.key_files().contains(&"day-2026-11-22.key".to_owned()));
     service.set_clock("2026-11-23T08:00:00Z");
     service.app.run_jobs().await.unwrap();
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
     assert!(
-        !service.database().release(&stored, service.config.thresholds.of(WindowKind::Day)).await.unwrap()
+        service
+            .database()
+            .release(&stored, service.config.thresholds.of(WindowKind::Day))
+            .await
+            .unwrap()
+            .is_none()
     );
     service.app.shutdown().await;
 }

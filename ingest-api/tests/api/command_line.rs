@@ -1,4 +1,4 @@
-//! `ingest-api insight`, next to the database and over HTTP.
+//! `ingest-api insight`, next to the database and over HTTP; and what commands say that cannot do their work.
 
 use std::process::{Command, Output};
 
@@ -113,4 +113,31 @@ async fn what_the_service_does_not_answer_is_said() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("A valid token is needed."), "{said}");
     service.app.shutdown().await;
+}
+
+fn run(arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ingest-api"));
+    let output = command.env_clear().env("HOME", "/nonexistent").args(arguments).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_database_url_that_is_none_is_one_of_the_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ingest.toml");
+    std::fs::write(&file, "[api]\nlisten = 'here'\n").unwrap();
+    let arguments =
+        ["check", "--config", file.to_str().unwrap(), "--database-url", "ingest:secret@localhost"];
+    let (code, said) = run(&arguments);
+    assert_eq!((code, said.lines().count()), (2, 2), "{said}");
+    assert!(said.contains("api.listen: ") && said.contains("--database-url: must be a URL"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_said_with_the_reason_and_without_its_url() {
+    let (code, said) = run(&["status", "--database-url", "postgres://nobody:secret@127.0.0.1:9/nothing"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("the database: it could not be reached: Connection refused"), "{said}");
+    assert!(!said.contains("secret") && !said.contains("127.0.0.1") && !said.contains("nobody"), "{said}");
 }

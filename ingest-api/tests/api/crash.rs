@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::support::*;
 
 /// A step of a close, and where in the database it is.
-const STEPS: [(&str, &str); 8] = [
+pub(crate) const STEPS: [(&str, &str); 8] = [
     ("takes the tables from the writers", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
     ("has merged", "AFTER UPDATE OF merged_rows ON intake.open_window FOR EACH ROW"),
     ("writes the window", "BEFORE INSERT ON release.closed_window FOR EACH ROW"),

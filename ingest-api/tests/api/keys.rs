@@ -75,3 +75,26 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
     assert_eq!(service.get("/readyz", None).await.status, 204);
     service.app.shutdown().await;
 }
+
+/// Whoever has opened the file before, or finds its place on the disk, has zeroes: it is overwritten, and removed then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_overwritten_before_its_file_is_removed() {
+    use std::io::{Read, Seek};
+    use std::os::unix::fs::MetadataExt;
+
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    let mut file = std::fs::File::open(service.key_file("day-2026-11-22.key")).unwrap();
+    let mut read = || {
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        (bytes, file.metadata().unwrap().nlink())
+    };
+    let (key, links) = read();
+    assert!(key.len() == 32 && key != [0; 32] && links == 1);
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(read(), (vec![0; 32], 0));
+    service.app.shutdown().await;
+}

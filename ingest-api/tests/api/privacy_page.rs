@@ -27,9 +27,14 @@ fn every_test_that_the_page_names_is_there_and_every_attack_is_named() {
         named += 1;
     }
     assert!(named > 20, "{named} tests");
-    for attack in std::fs::read_dir(root.join("tests/api/attacks")).unwrap() {
-        let name = attack.unwrap().file_name().into_string().unwrap();
-        let name = name.strip_suffix(".rs").unwrap();
-        assert!(name == "mod" || table.contains(&format!("attacks::{name}::")), "no claim is held by {name}");
+    for (folder, prefix) in
+        [("tests/api/attacks", "`attacks"), ("../pod-proxy/tests/attacks", "`pod-proxy::attacks")]
+    {
+        for attack in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = attack.unwrap().file_name().into_string().unwrap();
+            let name = name.strip_suffix(".rs").unwrap();
+            let named = table.contains(&format!("{prefix}::{name}::"));
+            assert!(["mod", "main"].contains(&name) || named, "no claim is held by {name}");
+        }
     }
 }

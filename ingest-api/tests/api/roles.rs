@@ -1,16 +1,101 @@
 //! Each role reaches what its task needs, and nothing else.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::time::Duration;
+
+use ingest_api::store::login::Role;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::support::*;
 
-/// The state in which a role's statement failed; `None` if it did not.
-async fn attempt(service: &Service, role: &str, sql: &str) -> Option<String> {
-    let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
-    sqlx::query(AssertSqlSafe(format!("SET ROLE {role}"))).execute(&mut connection).await.unwrap();
-    let outcome = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await;
+/// The state in which a statement failed; `None` if it did not.
+async fn outcome(connection: &mut PgConnection, sql: &str) -> Option<String> {
+    let error = connection.execute(AssertSqlSafe(sql.to_owned())).await.err()?;
+    Some(error.as_database_error().unwrap().code().unwrap().into_owned())
+}
+
+/// Likewise, of somebody who connects as the service does for a role.
+async fn attempt(service: &Service, group: &str, sql: &str) -> Option<String> {
+    let role = Role::ALL.into_iter().find(|role| role.group() == group).unwrap();
+    let options = service.database().options_of(role);
+    let mut connection = PgConnection::connect_with(options).await.unwrap();
+    let outcome = outcome(&mut connection, sql).await;
     connection.close().await.unwrap();
-    outcome.err().map(|error| error.as_database_error().unwrap().code().unwrap().into_owned())
+    outcome
+}
+
+/// Statements that a role might try to become another one with. `prose` owns the database in these tests.
+const WAYS_OUT: [&str; 16] = [
+    "SELECT 'it stays what it is'",
+    "RESET ROLE",
+    "SET ROLE NONE",
+    "SET ROLE prose",
+    "SET ROLE prose_intake",
+    "SET ROLE prose_release",
+    "SET ROLE prose_reader",
+    "SELECT set_config('role', 'none', false)",
+    "SELECT set_config('role', 'prose', false)",
+    "SET SESSION AUTHORIZATION prose",
+    "SELECT set_config('session_authorization', 'prose', false)",
+    "SET SESSION AUTHORIZATION DEFAULT",
+    "GRANT prose TO CURRENT_USER",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "RESET ALL",
+    "DISCARD ALL",
+];
+
+/// What nobody but the owner may do, whatever the task.
+const DEEDS: [&str; 14] = [
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT lo_import('/etc/passwd')",
+    "COPY (SELECT 1) TO PROGRAM 'cat'",
+    "COPY release.block TO '/tmp/prose-attack'",
+    "CREATE TABLE intake.own (x int)",
+    "CREATE TABLE release.own (x int)",
+    "CREATE TABLE access.own (x int)",
+    "CREATE TABLE optin.own (x int)",
+    "CREATE TABLE public.own (x int)",
+    "CREATE TEMPORARY TABLE own (x int)",
+    "CREATE SCHEMA own",
+    "CREATE ROLE own",
+    "SET log_statement = 'all'",
+];
+
+/// What somebody who connects like this can do that is not the task of any role, whichever way they try first: which of
+/// the tables they can read, and which of the deeds they can do.
+pub(crate) async fn reached(options: &PgConnectOptions, tables: &[String]) -> Vec<String> {
+    let mut reached = std::collections::BTreeSet::new();
+    for way in WAYS_OUT {
+        let mut connection = PgConnection::connect_with(options).await.unwrap();
+        // Some ways are open, and lead back to where they began.
+        let _ = outcome(&mut connection, way).await;
+        let reads = tables.iter().map(|table| (table.clone(), format!("SELECT * FROM {table}")));
+        for (what, sql) in reads.chain(DEEDS.map(|deed| (deed.to_owned(), deed.to_owned()))) {
+            // What can be done is undone.
+            let _ = connection.execute("BEGIN").await.unwrap();
+            match outcome(&mut connection, &sql).await.as_deref() {
+                None => drop(reached.insert(what)),
+                Some(state) => assert_eq!(state, REFUSED, "{way}, {sql}"),
+            }
+            let _ = connection.execute("ROLLBACK").await.unwrap();
+        }
+        connection.close().await.unwrap();
+    }
+    reached.into_iter().collect()
+}
+
+/// The tables of everything that is not released.
+pub(crate) async fn unreleased_tables(service: &Service) -> Vec<String> {
+    let tables = service
+        .query(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables
+             WHERE table_schema IN ('intake', 'access', 'optin') ORDER BY 1",
+        )
+        .await
+        .unwrap();
+    assert!(tables.len() >= 3 * 2 + 3, "{tables:?}");
+    tables
 }
 
 const REFUSED: &str = "42501";
@@ -65,6 +150,51 @@ async fn a_role_is_refused_what_is_not_its_task() {
         assert_eq!(attempt(&service, role, sql).await.as_deref(), Some(REFUSED), "{role}: {sql}");
     }
     assert_eq!(attempt(&service, "prose_reader", "SELECT * FROM release.block").await, None);
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_leads_out_of_a_role() {
+    let service = Service::start().await;
+    service.report(&ten_pods(2)).await;
+    let tables = unreleased_tables(&service).await;
+    for role in Role::ALL {
+        let reached = reached(service.database().options_of(role), &tables).await;
+        let of_windows = |table: &&String| table.starts_with("intake.w");
+        let expected: Vec<String> = match role {
+            Role::Intake => vec!["intake.open_window".to_owned(), "optin.domain".to_owned()],
+            Role::Release => ["intake.open_window".to_owned()]
+                .into_iter()
+                .chain(tables.iter().filter(of_windows).cloned())
+                .chain(["optin.domain".to_owned()])
+                .collect(),
+            Role::Reader => Vec::new(),
+        };
+        assert_eq!(reached, expected, "{role:?}");
+    }
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_service_is_connected_as_its_three_roles_and_not_as_its_owner() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let token = service.token().await;
+    assert_eq!(service.get("/v1/insights/pods?window=day", Some(&token)).await.status, 200);
+    let connected = "SELECT DISTINCT usename::text FROM pg_stat_activity
+                     WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY 1";
+    let database = service.query("SELECT current_database()::text").await.unwrap().remove(0);
+    let mut logins = Role::ALL.map(|role| role.login(&database));
+    logins.sort();
+    let only_logins = async {
+        while service.query(connected).await.unwrap() != logins {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), only_logins).await;
+    assert!(waited.is_ok(), "{:?}", service.query(connected).await);
     service.app.shutdown().await;
 }
 

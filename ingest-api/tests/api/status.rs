@@ -42,7 +42,7 @@ type Odd = [usize; 3];
 /// The exit code of a check, and what it says is odd; fails unless the metrics say the same.
 async fn check(service: &Service) -> (i32, Odd) {
     let (code, said) = status(service.app.database().url(), &["--check"]).await;
-    let marks = ["nothing has been released since", "is over and has not been released", "was usually"];
+    let marks = ["is the service running", "is over and has not been released", "was usually"];
     let oddities: Vec<&str> = said.lines().filter(|line| line.starts_with("! ")).collect();
     let odd = marks.map(|mark| oddities.iter().filter(|line| line.contains(mark)).count());
     assert_eq!(odd.iter().sum::<usize>(), oddities.len(), "each is of one kind: {said}");
@@ -111,6 +111,27 @@ async fn a_window_that_cannot_be_closed_ends_with_3() {
     service.clock.set(noon(today));
     assert!(service.app.run_jobs().await.is_err());
     assert_eq!(check(&service).await, (3, [1, 1, 0]));
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_window_that_was_never_released_ends_with_3() {
+    let today = today();
+    let service = Service::start_at(noon(today.saturating_sub(60.days())), |_| {}).await;
+    service.report(&ten_pods(6)).await;
+    // Somebody has lost the month: it is neither open nor released. Days and weeks are both, until yesterday.
+    let lose = "DELETE FROM intake.open_window WHERE kind = 'month' RETURNING kind";
+    service.query(lose).await.unwrap();
+    for days in [7, 1] {
+        service.clock.set(noon(today.saturating_sub(days.days())));
+        service.app.run_jobs().await.unwrap();
+        service.report(&ten_pods(6)).await;
+        service.query(lose).await.unwrap();
+    }
+    service.clock.set(noon(today));
+    service.app.run_jobs().await.unwrap();
+    let (code, [overdue, ..]) = check(&service).await;
+    assert_eq!((code, overdue), (3, 1));
     service.app.shutdown().await;
 }
 

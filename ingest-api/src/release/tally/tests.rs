@@ -347,7 +347,7 @@ fn what_a_network_invents_is_audited_within_the_bound() {
         assert_eq!(alone, [values, 1, values], "each alone");
         let mut budget = Budget::new(STEPS);
         let start = std::time::Instant::now();
-        let published = tally.publish_within(&threshold, &mut budget);
+        let published = tally.publish_within(&threshold, &mut budget, &mut BTreeSet::new());
         let blocks: Vec<usize> = published.iter().map(|(_, blocks)| blocks.len()).collect();
         let steps = STEPS - budget.steps();
         println!("{alone:?} → {blocks:?} blocks in {steps} steps, {:?}", start.elapsed());
@@ -363,16 +363,16 @@ fn what_a_network_invents_is_audited_within_the_bound() {
 #[test]
 fn what_cannot_be_tried_is_folded_to_one_block() {
     let threshold = Threshold::default();
-    let mut folded = 0;
+    let (mut folded, mut noted) = (0, 0);
     for seed in 0..60 {
         let tally = tally(seed);
         for steps in [0, 4_000, 8_000] {
-            let published: Vec<_> = tally
-                .publish_within(&threshold, &mut Budget::new(steps))
-                .into_iter()
-                .skip(1)
-                .map(|(_, blocks)| blocks)
-                .collect();
+            let mut untried = BTreeSet::new();
+            let published = tally.publish_within(&threshold, &mut Budget::new(steps), &mut untried);
+            let blocks_of = |family| published.iter().find(|(of, _)| *of == family).map(|(_, of)| of.len());
+            assert!(untried.iter().all(|family| blocks_of(*family) <= Some(1)), "{untried:?}");
+            noted += untried.len();
+            let published: Vec<_> = published.into_iter().skip(1).map(|(_, blocks)| blocks).collect();
             assert_eq!(
                 found_out(&tally, &published, &threshold, false),
                 0,
@@ -383,7 +383,7 @@ fn what_cannot_be_tried_is_folded_to_one_block() {
             folded += usize::from(more_than_one < published.len());
         }
     }
-    assert!(folded > 60, "{folded}");
+    assert!(folded > 60 && noted > 60, "{folded}, {noted}");
 }
 
 /// As many blocks as a large fleet can have: what a close costs on top of counting.
@@ -415,7 +415,7 @@ fn a_release_with_many_blocks_is_cheap() {
     }
     let start = std::time::Instant::now();
     let mut budget = Budget::new(STEPS);
-    let published = tally.publish_within(&Threshold::default(), &mut budget);
+    let published = tally.publish_within(&Threshold::default(), &mut budget, &mut BTreeSet::new());
     let blocks: usize = published.iter().map(|(_, blocks)| blocks.len()).sum();
     let steps = STEPS - budget.steps();
     println!("{blocks} blocks of 80,000 installations in {steps} steps, {:?}", start.elapsed());

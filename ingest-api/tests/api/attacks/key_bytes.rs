@@ -1,9 +1,10 @@
-//! The attack: search everything that Postgres keeps (data directory, write-ahead log, dump, base backup, log) for the
-//! bytes of a closed window's key, in any form, to compute its subjects; or for identifiers.
+//! The attack: search everything that Postgres keeps (data directory, write-ahead log, dump, base backup, log), and all that
+//! the service logs, for the bytes of a closed window's key, in any form, to compute its subjects; or for identifiers.
 //!
 //! It is held off if none is found. The same search finds a key that was kept in a table and deleted there.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
@@ -15,7 +16,7 @@ use shared::clock::FixedClock;
 use shared::pseudonym::{PodId, UserHash};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::support::{domain, post_to, postgres_tool, ten_pods};
+use crate::support::{Service, domain, post_to, postgres_tool, ten_pods};
 
 /// A secret in the forms in which it might be written down.
 fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -28,8 +29,16 @@ fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
         BASE64[index]
     });
     let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
-    let mut forms =
-        vec![bytes.to_vec(), reversed, hex.to_uppercase().into_bytes(), hex.into_bytes(), base64.collect()];
+    // As Rust shows bytes.
+    let shown = format!("{bytes:?}").into_bytes();
+    let mut forms = vec![
+        bytes.to_vec(),
+        reversed,
+        hex.to_uppercase().into_bytes(),
+        hex.into_bytes(),
+        base64.collect(),
+        shown,
+    ];
     if let Ok(eight) = <[u8; 8]>::try_from(bytes) {
         forms.push(i64::from_be_bytes(eight).to_string().into_bytes());
     }
@@ -57,6 +66,46 @@ fn search(folder: &Path, secrets: &[(String, Vec<u8>)]) -> Vec<(PathBuf, String)
     found
 }
 
+/// What is not to be found, each with a name.
+struct Secrets {
+    identifiers: Vec<(String, Vec<u8>)>,
+    keys: Vec<(String, Vec<u8>)>,
+    subjects: Vec<(String, Vec<u8>)>,
+}
+
+impl Secrets {
+    /// Those of [`ten_pods`] with six installations each, in the windows that are open in the database at `url`.
+    async fn of(url: &str, directory: &KeyDirectory, folder: &Path) -> Self {
+        let mut identifiers = Vec::new();
+        for pod in 0..10 {
+            identifiers.push((format!("Pod {pod}"), PodId::of_domain(&domain(pod)).as_bytes().to_vec()));
+            identifiers.push((format!("domain {pod}"), domain(pod).into_bytes()));
+            for n in 0..6 {
+                let id = UserHash::of_device("u", &domain(pod), &n.to_string());
+                identifiers.push((format!("installation {pod}/{n}"), id.as_bytes().to_vec()));
+            }
+        }
+        let mut keys = Vec::new();
+        let mut subjects = Vec::new();
+        let mut owner = PgConnection::connect(url).await.unwrap();
+        for window in directory.windows().unwrap() {
+            let file = format!("{}-{}.key", window.kind().as_str(), window.start());
+            let slot = "SELECT slot FROM intake.open_window WHERE kind = $1 AND starts_on = $2::date";
+            let slot = sqlx::query_scalar::<_, i16>(slot).bind(window.kind().as_str());
+            let slot = slot.bind(window.start().to_string()).fetch_one(&mut owner).await.unwrap();
+            keys.push((format!("key of {window}"), std::fs::read(folder.join(file)).unwrap()));
+            let key = directory.read(window).unwrap().unwrap();
+            for (name, identifier) in identifiers.iter().filter(|(name, _)| !name.starts_with("domain")) {
+                let id = identifier.as_slice().try_into().unwrap();
+                let subject = Subject::new(&key, slot.try_into().unwrap(), id).as_i64();
+                subjects.push((format!("subject of {name} in {window}"), subject.to_be_bytes().to_vec()));
+            }
+        }
+        owner.close().await.unwrap();
+        Self { identifiers, keys, subjects }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_anywhere() {
     let directory = tempfile::Builder::new().prefix("prose-remains-").tempdir().unwrap();
@@ -74,29 +123,9 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     let answer = post_to(app.address(), "/events", &events.into()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 
-    let mut identifiers = Vec::new();
-    for pod in 0..10 {
-        identifiers.push((format!("Pod {pod}"), PodId::of_domain(&domain(pod)).as_bytes().to_vec()));
-        identifiers.push((format!("domain {pod}"), domain(pod).into_bytes()));
-        for n in 0..6 {
-            let id = UserHash::of_device("u", &domain(pod), &n.to_string());
-            identifiers.push((format!("installation {pod}/{n}"), id.as_bytes().to_vec()));
-        }
-    }
-    let mut keys = Vec::new();
-    let mut subjects = Vec::new();
     let directory_of_keys = KeyDirectory::open(keys_folder.path()).unwrap();
-    for window in directory_of_keys.windows().unwrap() {
-        let file = format!("{}-{}.key", window.kind().as_str(), window.start());
-        keys.push((format!("key of {window}"), std::fs::read(keys_folder.path().join(file)).unwrap()));
-        let key = directory_of_keys.read(window).unwrap().unwrap();
-        let stored = app.database().database.open_window(window).await.unwrap().unwrap();
-        for (name, identifier) in identifiers.iter().filter(|(name, _)| !name.starts_with("domain")) {
-            let id = identifier.as_slice().try_into().unwrap();
-            let subject = Subject::new(&key, stored.slot, id).as_i64().to_be_bytes().to_vec();
-            subjects.push((format!("subject of {name} in {window}"), subject));
-        }
-    }
+    let Secrets { identifiers, keys, subjects } =
+        Secrets::of(&url, &directory_of_keys, keys_folder.path()).await;
     assert_eq!(keys.len(), 3);
 
     // While the windows are open: neither identifiers nor keys in a dump, and a dump has what it should.
@@ -149,4 +178,70 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
         "{found:?}"
     );
     app.shutdown().await;
+}
+
+/// The program's own log, at every level, from the first report to the release.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
+    let service = Service::start().await;
+    let url = service.app.database().url().to_owned();
+    service.app.shutdown().await;
+    let owner = async |sql: &str| {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    };
+    // Those of the clock that stood still. Their keys are not in the directory of the program.
+    owner("SELECT intake.begin_closing(id), intake.drop_window(id) FROM intake.open_window").await;
+
+    let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = logs.path().join("log");
+    let log = std::fs::File::create(&file).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_ingest-api"))
+        .env_clear()
+        .envs([("RUST_LOG", "trace"), ("INGEST_API__CLOSE_INTERVAL", "PT1S")])
+        .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database-url", &url])
+        .arg("--data-dir")
+        .arg(data.path())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let read = || String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+    let wait_for = async |what: &str, done: &dyn Fn() -> bool| {
+        for _ in 0..1_200 {
+            if done() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("in vain: {what}");
+    };
+    wait_for("the program", &|| read().contains("Reports are taken at ")).await;
+    let said = read();
+    let (_, address) = said.split_once("Reports are taken at http://").unwrap();
+    let address = address.split('/').next().unwrap().parse().unwrap();
+    let answer = post_to(address, "/events", &ten_pods(6).into()).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let keys_folder = data.path().join("keys");
+    let directory_of_keys = KeyDirectory::open(&keys_folder).unwrap();
+    let Secrets { identifiers, keys, subjects } = Secrets::of(&url, &directory_of_keys, &keys_folder).await;
+    assert!(keys.len() >= 3);
+    // As another instance does that is killed then: this one merges, and goes on.
+    owner("SELECT intake.begin_closing(id) FROM intake.open_window").await;
+    let all_said =
+        || read().lines().filter(|line| line.contains("INFO") && line.contains("released")).count() >= 3;
+    wait_for("the releases", &|| directory_of_keys.windows().unwrap().is_empty() && all_said()).await;
+    rustix::process::kill_process(rustix::process::Pid::from_child(&program), rustix::process::Signal::TERM)
+        .unwrap();
+    assert!(program.wait().unwrap().success());
+
+    let log = read();
+    assert!(log.contains("DEBUG") && log.contains("FROM intake.open_window"), "statements are there, too");
+    for secrets in [&keys, &identifiers, &subjects] {
+        assert_eq!(search(logs.path(), secrets), []);
+    }
+    // The same search finds a key that is logged as Rust shows it.
+    std::fs::write(&file, format!("{log}the key is {:?}\n", keys[0].1)).unwrap();
+    assert_eq!(search(logs.path(), &keys).len(), 1);
 }

@@ -4,13 +4,13 @@
 //! about. A test that the attack wins in the second case shows that the first could fail. The service has no switch that
 //! turns a defence off, so the second case is the same code with
 //!
-//! - another [`Threshold`], which no configuration can say;
+//! - another [`Threshold`], which no configuration can say: without its numbers, or without the audit;
 //! - something in its database undone by SQL: a right granted, a constraint dropped, a function without its defence, or
 //!   a trigger that changes what is written ([`tamper`]);
 //! - a key directory that somebody has copied or written to.
 //!
 //! Where a defence is that something is not there at all, the file says so, and why what it plays is the same. Attacks
-//! on the Pod's side are played in `pod-proxy/tests/`.
+//! on the Pod's side are played in `pod-proxy/tests/attacks/`.
 
 mod complement_subtraction;
 mod dump_after_close;

@@ -4,8 +4,8 @@
 //! It is held off if no two numbers of two insights differ by such a group, beyond rounding.
 //! `release::tally::tests` plays the same against random populations.
 //!
-//! Without the audit, each insight is folded for itself. That is what the service does with those who tell nothing else:
-//! so they tell one service their platforms and another their apps, and neither has two insights to compare.
+//! Without the defence, the same service with the same reports folds each insight for itself and holds no two of them
+//! against each other.
 
 use serde_json::Value;
 
@@ -27,28 +27,13 @@ fn events() -> Vec<Value> {
     events
 }
 
-/// What is published of a family by a service that is told all but some fields of the app.
-async fn told_without(fields: &[&str], family: &str) -> BTreeMap<String, u64> {
-    let service = Service::start().await;
-    let mut events = events();
-    for event in &mut events {
-        let app = event["origin"]["app"].as_object_mut().unwrap();
-        app.retain(|field, _| !fields.contains(&field.as_str()));
-    }
-    service.report(&events).await;
-    let published = published(&service, family).await;
-    service.app.shutdown().await;
-    published
-}
-
 /// How many are certain to be on iOS with another app than the one that is made for it.
-async fn attack(defence: Defence) -> u64 {
-    let (not_with_platforms, not_with_apps): (&[&str], &[&str]) = match defence {
-        Defence::On => (&[], &[]),
-        Defence::Off => (&["name", "version"], &["platform"]),
-    };
-    let mut platforms = told_without(not_with_platforms, "platforms").await;
-    let mut apps = told_without(not_with_apps, "app_versions").await;
+async fn attack(threshold: Threshold) -> u64 {
+    let service = service_with(threshold).await;
+    service.report(&events()).await;
+    let mut platforms = published(&service, "platforms").await;
+    let mut apps = published(&service, "app_versions").await;
+    service.app.shutdown().await;
     assert!(!platforms.is_empty() && !apps.is_empty(), "both are published");
     platforms.retain(|label, _| label.starts_with("ios"));
     apps.retain(|label, _| label.starts_with("prose-app-ios"));
@@ -58,10 +43,12 @@ async fn attack(defence: Defence) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_difference_of_two_insights_is_nobody() {
-    assert_eq!(attack(Defence::On).await, 0);
+    assert_eq!(attack(Threshold::default()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_each_is_folded_alone_it_is_a_small_group() {
-    assert_eq!(attack(Defence::Off).await, 6, "of the ten, whatever was rounded");
+    #[expect(clippy::disallowed_methods, reason = "what an attack finds without the audit")]
+    let unaudited = Threshold::unaudited();
+    assert_eq!(attack(unaudited).await, 6, "of the ten, whatever was rounded");
 }

@@ -1,0 +1,252 @@
+//! The roles of the database → logins of their own, one for each role and database.
+//!
+//! `prose_intake`, `prose_release` and `prose_reader` hold the rights, belong to the whole server, and cannot log in. For
+//! each database, each of them has one member that can, and that may connect to this database only. A login has no other
+//! role to take and none to go back to, so that a statement, whatever it says, has the rights of its task and no more.
+//!
+//! The password of a login follows from the owner's, so that all instances know it, and nothing has to be configured or
+//! kept. Where the owner needs none (a server that knows its users by their process, or trusts), neither does a login.
+
+use std::fmt;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use postgres_protocol::password::scram_sha_256;
+use sha2::{Digest, Sha256};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use super::{StoreError, sqlstate};
+
+/// The longest name of a role, in bytes: Postgres cuts off what is longer.
+const MAX_NAME: usize = 63;
+/// How long a server may take to answer, which may be starting.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A task, and what it may do in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Writes to open windows, and reads none of their rows.
+    Intake,
+    /// Reads open windows when they are closed, and writes releases.
+    Release,
+    /// Reads releases.
+    Reader,
+}
+
+impl Role {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Intake, Self::Release, Self::Reader];
+
+    /// The role that holds its rights; the same for all databases of a server.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Intake => "prose_intake",
+            Self::Release => "prose_release",
+            Self::Reader => "prose_reader",
+        }
+    }
+
+    /// The role that logs in to a database for it.
+    pub fn login(self, database: &str) -> String {
+        let name = format!("{}_{database}", self.group());
+        if name.len() <= MAX_NAME {
+            return name;
+        }
+        // Two names that begin alike stay apart.
+        let digest: String = Sha256::digest(database).iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let mut end = MAX_NAME - digest.len() - 1;
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}_{digest}", &name[..end])
+    }
+}
+
+/// How a role logs in to one database.
+#[derive(Clone)]
+pub(super) struct Login {
+    role: Role,
+    name: String,
+    /// Everything that a connection needs.
+    pub(super) options: PgConnectOptions,
+    database: String,
+    password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    /// How a role logs in to the database to which the owner connects with these options.
+    pub(super) fn new(role: Role, owner: &PgConnectOptions) -> Self {
+        // As Postgres does where no database is named.
+        let database = owner.get_database().unwrap_or_else(|| owner.get_username()).to_owned();
+        let name = role.login(&database);
+        let password = password_of(owner).map(|owners| password(&owners, &name));
+        let mut options = owner.clone().username(&name).database(&database);
+        if let Some(password) = &password {
+            options = options.password(password);
+        }
+        Self { role, name, options, database, password }
+    }
+
+    /// Whether the role can log in and has its rights; why not, if the server says so. An error if it says neither.
+    async fn works(&self) -> Result<Result<(), sqlx::Error>, sqlx::Error> {
+        let mut connection = match connect(&self.options).await {
+            Ok(connection) => connection,
+            Err(error) if is_refusal(&error) => return Ok(Err(error)),
+            Err(error) => return Err(error),
+        };
+        let group = self.role.group();
+        let member = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'USAGE'))";
+        let member = sqlx::query_scalar(member).bind(group).fetch_one(&mut connection).await;
+        // It answered; how it takes the goodbye does not matter.
+        let _ = connection.close().await;
+        Ok(match member? {
+            true => Ok(()),
+            false => Err(sqlx::Error::Configuration(format!("it is not in {group}").into())),
+        })
+    }
+
+    /// Makes the role, if there is none, and lets it in.
+    async fn provide(&self, owner: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(&self.name)
+            .fetch_one(&mut *owner)
+            .await?;
+        let (name, database, group) = (quoted(&self.name), quoted(&self.database), self.role.group());
+        let mut statements = Vec::new();
+        if !there {
+            statements.push(format!(
+                "CREATE ROLE {name} INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+            ));
+        }
+        // The verifier of a password and not the password, which a server that logs statements would keep.
+        let verifier = self.password.as_ref().map(|password| scram_sha_256(password.as_bytes()));
+        let password = verifier.map(|verifier| format!(" PASSWORD '{verifier}'")).unwrap_or_default();
+        statements.push(format!("ALTER ROLE {name} LOGIN{password}"));
+        statements.push(format!("GRANT {group} TO {name}"));
+        statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {name}"));
+        for statement in statements {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *owner).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sees that each role can log in. What they need is made by the owner, and only if one of them cannot: at the first start,
+/// after the owner's password has changed, or on another server. Instances that do so at once wait for each other.
+///
+/// # Errors
+/// If one cannot even then, or the owner must not make it so.
+pub(super) async fn admit(owner: &PgConnectOptions, logins: &[Login; 3]) -> Result<(), StoreError> {
+    let mut refused = Vec::new();
+    for login in logins {
+        if login.works().await?.is_err() {
+            refused.push(login);
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    // Nor does our own log keep a verifier.
+    let mut connection = connect(&owner.clone().disable_statement_logging()).await?;
+    let mut transaction = connection.begin().await?;
+    // "roles", after the "prose" that windows take turns by.
+    sqlx::query("SELECT pg_advisory_xact_lock(x'726f6c6573'::bigint)").execute(&mut *transaction).await?;
+    for login in &refused {
+        login.provide(&mut transaction).await.map_err(|error| no_login(login, error))?;
+    }
+    transaction.commit().await?;
+    let _ = connection.close().await;
+    for login in refused {
+        login.works().await?.map_err(|error| no_login(login, error))?;
+    }
+    Ok(())
+}
+
+fn no_login(login: &Login, error: sqlx::Error) -> StoreError {
+    StoreError::NoLogin { role: login.name.clone(), error }
+}
+
+/// Connects; waits for a moment for a server that is starting. The error is what the last attempt came to.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let started = tokio::time::Instant::now();
+    loop {
+        match tokio::time::timeout_at(started + PATIENCE, PgConnection::connect_with(options)).await {
+            Ok(Err(error)) if is_starting(&error) && started.elapsed() + PAUSE < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(connected) => return connected,
+            Err(_) => return Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+/// Whether a server may be about to start, or has no connection left at this moment.
+fn is_starting(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound};
+    match error {
+        sqlx::Error::Io(error) => {
+            matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset | NotFound)
+        }
+        // cannot_connect_now, too_many_connections
+        error => matches!(sqlstate(error).as_deref(), Some("57P03" | "53300")),
+    }
+}
+
+/// Whether the server does not let somebody in as who they say they are, or not into this database.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    matches!(sqlstate(error).as_deref(), Some("28000" | "28P01" | "42501"))
+}
+
+/// The owner's password, wherever it comes from.
+fn password_of(owner: &PgConnectOptions) -> Option<String> {
+    // The one way to ask for it. Name and host are replaced by some that can always be written as a URL.
+    let url = owner.clone().username("owner").host("localhost").to_url_lossy();
+    url.password().map(str::to_owned)
+}
+
+/// The password of a login: nobody who has it can compute the owner's, or that of another login, from it.
+fn password(owners: &str, login: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(owners.as_bytes()).expect("HMAC takes a key of any length");
+    let mac = mac.chain_update(b"password of the login ").chain_update(login).finalize().into_bytes();
+    mac.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name as an identifier in SQL.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_has_a_name_of_its_own_in_each_database_that_postgres_does_not_cut_off() {
+        assert_eq!(Role::Reader.login("ingest"), "prose_reader_ingest");
+        let long = |end: &str| Role::Release.login(&format!("{}{end}", "ä".repeat(30)));
+        assert!(long("x").len() <= MAX_NAME && long("x").starts_with("prose_release_ää"), "{}", long("x"));
+        assert_ne!(long("x"), long("y"));
+    }
+
+    #[test]
+    fn the_password_of_a_login_follows_from_that_of_the_owner_and_is_another_one() {
+        let login = |url: &str, role| Login::new(role, &url.parse().unwrap()).password;
+        let url = "postgres://owner:pass%2Fword@[::1]:1/ingest?sslmode=disable";
+        let reader = login(url, Role::Reader);
+        assert_eq!(reader.as_deref().map(str::len), Some(64));
+        assert_eq!(reader, login("postgres://%5B:pass%2Fword@elsewhere/ingest", Role::Reader));
+        assert_ne!(reader, login(url, Role::Intake));
+        assert_ne!(reader, login("postgres://owner:another@[::1]:1/ingest", Role::Reader));
+        assert_ne!(reader, login("postgres://owner:pass%2Fword@[::1]:1/other", Role::Reader));
+        assert_eq!(login("postgres://owner@%2Frun%2Fpostgresql/ingest", Role::Reader), None);
+    }
+}

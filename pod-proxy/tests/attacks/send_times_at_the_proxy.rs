@@ -1,0 +1,97 @@
+//! The attack: the vendor, or whoever watches its traffic, looks at when something leaves a Pod, and in which order, to
+//! learn when somebody starts an app: when they get up, or are at work.
+//!
+//! It is held off if what leaves, its bytes and the moments, is the same whether the people of a Pod start their apps early
+//! or late in the interval, and in which order. `timing.rs` plays it with a vendor who fails on purpose, asks to wait or is
+//! slow.
+//!
+//! The defence is that nothing leaves but at the Pod's own point of each interval, which only the salt decides, in the order of
+//! the salted hashes. Without it, the same proxy sends when something comes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pod_proxy::app::{App, Options};
+use pod_proxy::config::Config;
+use pod_proxy::forward::schedule::{Phase, next_flush, next_report};
+use shared::clock::FixedClock;
+use shared::pseudonym::Salt;
+
+use crate::stand_in::*;
+
+/// When what waits is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sends {
+    AtItsPoint,
+    AtOnce,
+}
+
+/// Who starts an app how many seconds before the point, early or late.
+const EARLY: [(i64, usize); 4] = [(3_000, 1), (2_900, 2), (2_800, 3), (2_700, 4)];
+const LATE: [(i64, usize); 4] = [(2_000, 4), (60, 2), (30, 3), (10, 1)];
+
+/// The Pod's point of an interval, around which its own report is not due.
+fn point() -> Timestamp {
+    let salt = Salt::from_bytes(&[7; 256]).unwrap();
+    let report = next_report("2026-03-01T00:00:00Z".parse().unwrap(), Phase::of_report(&salt));
+    next_flush(report + SignedDuration::from_hours(2), Duration::from_secs(3_600), Phase::of_flush(&salt))
+}
+
+/// What the vendor sees: when each request came, and which installations are in it, in their order.
+async fn seen(starts: &[(i64, usize)], sends: Sends) -> Vec<(Timestamp, String)> {
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let before = |seconds: i64| point() - SignedDuration::from_secs(seconds);
+    let (app, clock) = start(&vendor, folder.path(), before(3_300)).await;
+    let mut seen = Vec::new();
+    let mut look = |now: Timestamp| {
+        let requests = vendor.requests();
+        let new = requests[seen.len()..].iter().map(|request| (now, request.body.clone()));
+        seen.extend(new.collect::<Vec<_>>());
+        seen.clone()
+    };
+    for (seconds, installation) in starts {
+        clock.set(before(*seconds));
+        app.reload(app.config()).await.unwrap();
+        assert_eq!(post(&app, &event(*installation, "1.0.0")).await.status, 204);
+        if sends == Sends::AtOnce {
+            app.flush().await;
+        }
+        look(before(*seconds));
+    }
+    clock.set(point());
+    app.reload(app.config()).await.unwrap();
+    until("everything to have left", async || app.held().entries == 0).await;
+    let seen = look(point());
+    app.shutdown().await;
+    assert_eq!(arrived(&vendor.requests()), hashes(1..=4), "all of them have left");
+    seen
+}
+
+/// A proxy whose own loop sends, and its clock.
+async fn start(vendor: &Vendor, folder: &Path, now: Timestamp) -> (App, Arc<FixedClock>) {
+    std::fs::write(folder.join("salt"), [7; 256]).unwrap();
+    let clock = Arc::new(FixedClock::new(now));
+    let config = Config::from_toml(&toml(&vendor.url, folder, "", "accounts.fixed = 33")).unwrap();
+    let app = App::start(config, Options { clock: clock.clone(), background: true }).await.unwrap();
+    until("the report of the start", async || app.held().entries > 0).await;
+    (app, clock)
+}
+
+#[tokio::test]
+async fn what_leaves_and_when_does_not_tell_when_an_app_was_started() {
+    let early = seen(&EARLY, Sends::AtItsPoint).await;
+    assert!(!early.is_empty() && early.iter().all(|(at, _)| *at == point()), "{early:?}");
+    assert_eq!(early, seen(&LATE, Sends::AtItsPoint).await);
+}
+
+#[tokio::test]
+async fn sent_at_once_it_tells_of_each_start_when_it_was() {
+    for starts in [EARLY, LATE] {
+        let seen: Vec<Timestamp> = seen(&starts, Sends::AtOnce).await.into_iter().map(|(at, _)| at).collect();
+        let started: Vec<_> = starts.iter().map(|(at, _)| point() - SignedDuration::from_secs(*at)).collect();
+        assert!(started.iter().all(|at| seen.contains(at)), "{seen:?}");
+    }
+}
