@@ -7,14 +7,25 @@ pub mod reports;
 pub mod sessions;
 pub mod tokens;
 
-use std::cmp::Ordering;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One
+/// that takes away or changes what an older program uses is called so in the name of its file, `0009_breaking_ROOM.sql`, by
+/// which older programs know it.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    // That is, what a newer version has added.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// How the description of a migration begins that older programs do not work with.
+const BREAKING: &str = "breaking ";
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +49,8 @@ pub enum StoreError {
         /// How many this version knows.
         known: usize,
     },
-    /// The schema is newer than this software.
-    #[error("the database is of a newer version of ingest-api than this one; install that version")]
+    /// A newer version has changed the schema in a way that this software does not work with.
+    #[error("the database is of a newer version of ingest-api, with which this one does not work; install that version")]
     TooNew,
     /// The work on a release ended before there was one: it panicked, or the service stopped.
     #[error("a release was not made: {0}")]
@@ -102,18 +113,22 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other.
+    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other. What a newer
+    /// version has added stays.
     ///
     /// # Errors
-    /// If the database cannot be reached, or is of a newer version.
+    /// If the database cannot be reached, or a newer version has broken with this one.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.run(&self.owner).await?)
+        match self.check_schema().await {
+            Ok(()) | Err(StoreError::NotMigrated { .. }) => Ok(MIGRATIONS.run(&self.owner).await?),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Checks that the schema is the one that this version of the software needs.
+    /// Checks that the schema has what this version of the software needs; it may have more.
     ///
     /// # Errors
-    /// [`StoreError::NotMigrated`] if it is not.
+    /// [`StoreError::NotMigrated`] if something is missing, [`StoreError::TooNew`] if a newer version has broken with this one.
     pub async fn check_schema(&self) -> Result<(), StoreError> {
         let known = MIGRATIONS.iter().count();
         let mut connection = self.owner.acquire().await?;
@@ -121,15 +136,20 @@ impl Database {
         let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
             .fetch_one(&mut *connection)
             .await?;
-        let applied = match begun {
-            true => connection.list_applied_migrations("_sqlx_migrations").await?.len(),
-            false => 0,
+        let rows: Vec<(i64, String)> = match begun {
+            true => {
+                let sql = "SELECT version, description FROM _sqlx_migrations WHERE success";
+                sqlx::query_as(sql).fetch_all(&mut *connection).await?
+            }
+            false => Vec::new(),
         };
-        match applied.cmp(&known) {
-            Ordering::Less => Err(StoreError::NotMigrated { applied, known }),
-            Ordering::Equal => Ok(()),
-            Ordering::Greater => Err(StoreError::TooNew),
+        let (ours, newer): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(version, _)| MIGRATIONS.version_exists(*version));
+        if newer.iter().any(|(_, description)| description.starts_with(BREAKING)) {
+            return Err(StoreError::TooNew);
         }
+        let applied = ours.len();
+        if applied < known { Err(StoreError::NotMigrated { applied, known }) } else { Ok(()) }
     }
 
     /// Whether the database answers.

@@ -18,3 +18,4 @@ mod privacy_page;
 mod roles;
 mod status;
 mod support;
+mod upgrade;
