@@ -50,7 +50,9 @@ pub enum StoreError {
         known: usize,
     },
     /// A newer version has changed the schema in a way that this software does not work with.
-    #[error("the database is of a newer version of ingest-api, with which this one does not work; install that version")]
+    #[error(
+        "the database is of a newer version of ingest-api, with which this one does not work; install that version"
+    )]
     TooNew,
     /// The work on a release ended before there was one: it panicked, or the service stopped.
     #[error("a release was not made: {0}")]

@@ -25,7 +25,8 @@ async fn an_instance_goes_on_and_starts_again_on_a_schema_to_which_a_newer_versi
     restarted.database().database.check_schema().await.unwrap();
     // `migrate`, as a container of the older version runs it before, does nothing and takes nothing away.
     service.database().migrate().await.unwrap();
-    let kept = service.query("SELECT version::text FROM _sqlx_migrations WHERE version = 9999").await.unwrap();
+    let kept =
+        service.query("SELECT version::text FROM _sqlx_migrations WHERE version = 9999").await.unwrap();
     assert_eq!(kept, ["9999"]);
     restarted.shutdown().await;
 }
