@@ -150,8 +150,8 @@ impl Config {
         let written = document.clone();
         let ours = environment
             .iter()
-            .cloned()
-            .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"));
+            .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"))
+            .cloned();
         let sections = [shared::settings::SECTION, SECTION, SERVER];
         collect(overlay_environment(&mut document, PREFIX, &sections, ours), &mut mistakes);
 

@@ -132,7 +132,8 @@ fn warned() -> anyhow::Result<()> {
 fn told_first() -> anyhow::Result<()> {
     let run = |arguments: &[&str]| {
         // Nothing to build with.
-        let output = Command::new("bash").arg(deploy("run")).args(arguments).env("PATH", "/usr/bin:/bin").output()?;
+        let output =
+            Command::new("bash").arg(deploy("run")).args(arguments).env("PATH", "/usr/bin:/bin").output()?;
         let said = String::from_utf8([output.stdout, output.stderr].concat())?;
         anyhow::Ok((output.status.code(), said))
     };

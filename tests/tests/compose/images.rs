@@ -251,7 +251,12 @@ fn files(image: &str) -> anyhow::Result<String> {
 
 pub(crate) fn the_files_name_the_public_images_that_are_tested() -> anyhow::Result<()> {
     let read = |path: &str| std::fs::read_to_string(repository().join(path)).with_context(|| path.to_owned());
-    for file in ["deploy/compose.yaml", "deploy/vendor/compose.yaml", "deploy/pod/compose.yaml"] {
+    for file in [
+        "deploy/compose.yaml",
+        "deploy/vendor/compose.yaml",
+        "deploy/pod/compose.yaml",
+        "deploy/pod/host.yaml",
+    ] {
         let text = read(file)?;
         let images = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
         for image in images {

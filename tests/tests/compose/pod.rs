@@ -60,7 +60,7 @@ pub(crate) fn a_proxy_beside_a_pod_becomes_healthy_and_hands_on_what_its_file_al
 /// A proxy that asks a Pod Server at `accounts` how many accounts there are, as `settings` and other files have it; without an
 /// answer, it would take no event.
 fn proxy_that_asks(
-    name: &str,
+    (name, compose): (&str, &str),
     accounts: &str,
     change: impl FnOnce(&mut Project),
 ) -> anyhow::Result<(Project, tempfile::TempDir)> {
@@ -70,7 +70,7 @@ fn proxy_that_asks(
          accounts.url = '{accounts}'\naccounts.lifetime = 'PT1S'\nvendor_url = 'http://127.0.0.1:9'\n"
     );
     fs::write(folder.path().join("prose.toml"), file)?;
-    let mut project = Project::new(name, "pod/compose.yaml", &images::tag()?);
+    let mut project = Project::new(name, compose, &images::tag()?);
     project.set("PROSE_DIRECTORY", &folder.path().display().to_string());
     project.set("PROSE_VENDOR_ANALYTICS__ENABLED", "");
     change(&mut project);
@@ -110,7 +110,7 @@ pub(crate) fn a_proxy_asks_a_pod_server_on_the_bridge_but_none_on_loopback() -> 
     {
         let port = pod_server(address)?.port();
         let url = format!("http://host.docker.internal:{port}/users-util/stats");
-        let (project, _folder) = proxy_that_asks(name, &url, |_| {})?;
+        let (project, _folder) = proxy_that_asks((name, "pod/compose.yaml"), &url, |_| {})?;
         let held = held(&project, &project.event_url("pod-proxy")?)?;
         ensure!((held > 0) == reached, "with the Pod Server on {name}, {held} are held");
     }
@@ -131,7 +131,7 @@ pub(crate) fn a_proxy_asks_a_pod_server_in_a_network_that_it_shares() -> anyhow:
     let container = docker(&[&run[..], &["--volume", &volume, NGINX]].concat());
     let outcome = container.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")).and_then(|_| {
         let url = "http://prose-pod-server:8080/users-util/stats";
-        let (project, _folder) = proxy_that_asks("network", url, |project| {
+        let (project, _folder) = proxy_that_asks(("network", "pod/compose.yaml"), url, |project| {
             project.add_file(&repository().join("deploy/pod/network.yaml"));
             project.set("POD_NETWORK", &network);
         })?;
@@ -151,12 +151,14 @@ pub(crate) fn a_proxy_in_the_network_of_the_machine_asks_a_pod_server_on_loopbac
     // Ports that are free, as it publishes none.
     let free = || anyhow::Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port());
     let (port, metrics) = (free()?, free()?);
-    let (project, _folder) =
-        proxy_that_asks("host", &format!("http://{server}/users-util/stats"), |project| {
-            project.add_file(&repository().join("deploy/pod/host.yaml"));
+    let (project, _folder) = proxy_that_asks(
+        ("host", "pod/host.yaml"),
+        &format!("http://{server}/users-util/stats"),
+        |project| {
             project.set("POD_PROXY_PORT", &port.to_string());
             project.set("POD_PROXY_METRICS_PORT", &metrics.to_string());
-        })?;
+        },
+    )?;
     let held = held(&project, &format!("http://127.0.0.1:{port}/cloud-api-proxy/v1/analytics/event"))?;
     ensure!(held > 0, "it does not know how many accounts there are");
     // The image listens on all addresses, which here would be those of the machine.
