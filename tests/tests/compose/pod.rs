@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use e2e::stack::{client, folder, post};
 use serde_json::Value;
 
-use crate::docker::{Project, docker, repository, until};
+use crate::docker::{POSTGRES, Project, docker, repository, until};
 use crate::images::NGINX;
 use crate::load::event;
 use crate::vendor::{self, Vendor};
@@ -103,10 +103,13 @@ fn pod_server(address: IpAddr) -> anyhow::Result<SocketAddr> {
 }
 
 pub(crate) fn a_proxy_asks_a_pod_server_on_the_bridge_but_none_on_loopback() -> anyhow::Result<()> {
-    let gateway =
-        docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])?;
+    images::make_stand_ins()?;
+    // The address that a container is told, with the name.
+    let told = ["run", "--rm", "--add-host", "host.docker.internal:host-gateway", "--entrypoint", "getent"];
+    let told = docker(&[&told[..], &[POSTGRES, "hosts", "host.docker.internal"]].concat())?;
+    let bridge = told.split_whitespace().next().context("an address")?.parse()?;
     for (name, address, reached) in
-        [("bridge", gateway.trim().parse()?, true), ("loopback", Ipv4Addr::LOCALHOST.into(), false)]
+        [("bridge", bridge, true), ("loopback", Ipv4Addr::LOCALHOST.into(), false)]
     {
         let port = pod_server(address)?.port();
         let url = format!("http://host.docker.internal:{port}/users-util/stats");
