@@ -176,9 +176,9 @@ impl Config {
     /// Every mistake in them.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
-        let text = match file.map(|file| (file, std::fs::read_to_string(file))) {
-            None => String::new(),
-            Some((_, Ok(text))) => text,
+        let document = match file.map(|file| (file, std::fs::read_to_string(file))) {
+            None => Table::new(),
+            Some((file, Ok(text))) => parse_toml(&text).map_err(|mistakes| mistakes.in_file(file))?,
             Some((file, Err(error))) => {
                 let mistake = shared::config::Mistake::new(
                     file.display().to_string(),
@@ -190,7 +190,7 @@ impl Config {
         // What is not UTF-8 is none of ours.
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        Self::read(&text, variables.collect())
+        Self::of_document(document, variables.collect())
     }
 
     /// Reads the text of a file, and the variables of an environment.
@@ -198,7 +198,10 @@ impl Config {
     /// # Errors
     /// Every mistake in them.
     pub fn read(text: &str, environment: Vec<(String, String)>) -> Result<Self, Mistakes> {
-        let mut document = parse_toml(text)?;
+        Self::of_document(parse_toml(text)?, environment)
+    }
+
+    fn of_document(mut document: Table, environment: Vec<(String, String)>) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let variable =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());

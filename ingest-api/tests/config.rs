@@ -168,6 +168,14 @@ fn check_ends_with_2_and_every_mistake_of_file_and_environment() {
 }
 
 #[test]
+fn a_file_that_is_not_toml_is_named_with_the_line() {
+    let output = check("[api]\nlisten = =\n", &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("/ingest.toml, line 2: not valid TOML: "), "{said}");
+}
+
+#[test]
 fn a_threshold_below_its_floor_is_refused_with_the_reason() {
     for kind in ["day", "week", "month"] {
         for (key, floor) in [("installations", 11), ("pods", 3), ("without_largest", 5), ("pod_count", 3)] {

@@ -1,7 +1,7 @@
 //! The Pod's `prose.toml` and the environment → a checked [`Config`], or every mistake in them at once.
 //!
 //! Two sections are read, `[vendor_analytics]` and `[pod_proxy]`, and of `[server]` only the domain. The others
-//! belong to the Pod Server. The environment is read here and nowhere else.
+//! belong to the Pod Server; but what is almost one of ours is a mistake. The environment is read here and nowhere else.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use shared::config::{Mistake, Mistakes, Section, overlay_environment, parse_toml};
+use shared::config::{
+    Known, Mistake, Mistakes, Section, near_sections, near_variables, overlay_environment, parse_toml,
+};
 use shared::domain::Domain;
 use shared::event::Observed;
 use shared::policy::Policy;
@@ -111,8 +113,8 @@ impl Config {
         let text = fs::read_to_string(path).map_err(|error| {
             Mistakes(vec![Mistake::new(path.display().to_string(), format!("cannot be read: {error}"))])
         })?;
-        Self::read(
-            &text,
+        Self::of_document(
+            parse_toml(&text).map_err(|mistakes| mistakes.in_file(path))?,
             std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
         )
@@ -134,13 +136,22 @@ impl Config {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
-        let mut document = parse_toml(text)?;
+        Self::of_document(parse_toml(text)?, environment)
+    }
+
+    fn of_document(
+        mut document: Table,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         // Of the Pod Server's own variables only its domain is read.
         let server = format!("{PREFIX}{}__", SERVER.to_uppercase());
+        let environment: Vec<_> = environment.into_iter().collect();
+        let written = document.clone();
         let ours = environment
-            .into_iter()
-            .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"));
+            .iter()
+            .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"))
+            .cloned();
         let sections = [shared::settings::SECTION, SECTION, SERVER];
         collect(overlay_environment(&mut document, PREFIX, &sections, ours), &mut mistakes);
 
@@ -153,6 +164,13 @@ impl Config {
         let policy = if resolved { settings.policy() } else { Policy::default() };
         let mut config = Self::of_section(&mut section, settings, policy, &mut mistakes);
         let own_domain = section.has("domain");
+        let accounts = ACCOUNT_KEYS.map(|key| format!("accounts.{key}"));
+        let known = [
+            Known { section: shared::settings::SECTION, keys: shared::settings::known_keys() },
+            Known { section: SECTION, keys: section.keys().map(str::to_owned).chain(accounts).collect() },
+        ];
+        mistakes.0.extend(near_sections(&written, &known));
+        mistakes.0.extend(near_variables(&environment, PREFIX, &known));
         section.finish(&mut mistakes);
         match server_domain {
             _ if own_domain => {}
@@ -255,6 +273,9 @@ fn server_domain(document: &Table) -> Option<Result<Domain, Mistake>> {
     let mistake = || Mistake::new(format!("{SERVER}.domain"), format!("must be {HOST_NAME}, not `{value}`"));
     Some(value.as_str().and_then(Domain::parse).ok_or_else(mistake))
 }
+
+/// The keys below `accounts`.
+const ACCOUNT_KEYS: [&str; 4] = ["fixed", "url", "command", "lifetime"];
 
 fn read_accounts(section: &mut Section<'_>, mistakes: &mut Mistakes) -> (AccountSource, Duration) {
     let mut inner = section.section("accounts");
@@ -413,6 +434,54 @@ mod tests {
         assert_eq!(config.flush_interval, SECOND);
         assert_eq!(config.accounts, AccountSource::Fixed(9));
         assert_eq!(config.domain.unwrap().as_str(), "a.example");
+    }
+
+    #[test]
+    fn what_is_almost_ours_is_a_mistake_in_the_file_and_in_the_environment() {
+        mistakes(
+            "[vendor_analytic]\nenabled = false",
+            &["vendor_analytic: unknown section; did you mean `[vendor_analytics]`?"],
+        );
+        let variable = |name: &str| Config::read("", [(name.to_owned(), "false".to_owned())]);
+        let refused = variable("PROSE_VENDOR_ANALYTICS_ENABLED").unwrap_err().to_string();
+        assert!(refused.ends_with("did you mean `PROSE_VENDOR_ANALYTICS__ENABLED`?"), "{refused}");
+        // What others may have set for themselves is none of it.
+        assert!(variable("PROSE_SERVER_DOMAIN").is_ok() && variable("PROSE_POD_PROXY_PORT").is_ok());
+    }
+
+    #[test]
+    fn each_key_of_the_sample_is_known_as_a_variable_with_one_underscore_too_few() {
+        let sample = include_str!("../prose.sample.toml");
+        let mut section = "";
+        let mut found = 0;
+        for line in sample.lines() {
+            let line = line.trim_start_matches('#');
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = name;
+            }
+            let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) else {
+                continue;
+            };
+            if !["vendor_analytics", "pod_proxy"].contains(&section) {
+                continue;
+            }
+            let name = format!("PROSE_{section}_{}", key.replace('.', "_")).to_ascii_uppercase();
+            let refused = Config::read("", [(name.clone(), "x".to_owned())]).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("{name}: unknown variable; did you mean")), "{refused}");
+            found += 1;
+        }
+        assert!(found > 25, "{found}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_named_with_the_line() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"[pod_proxy]\ndomain = =\n").unwrap();
+        let error = Config::load(file.path()).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{}, line 2: not valid TOML: ", file.path().display())),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commands.
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,7 +41,8 @@ To turn all of it off, write into prose.toml, and then `kill -HUP` the proxy or 
   [vendor_analytics]
   enabled = false
 
-Exit codes: 0 if all went well, 2 if the configuration has mistakes (each is on a line of its own), else 1.";
+Exit codes: 0 if all went well; 2 if the configuration has mistakes (each is on a line of its own), or the command line
+has one; else 1.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -80,8 +82,8 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// How many events to show, the latest last
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: usize,
+        #[arg(long, value_name = "N", default_value = "100")]
+        limit: NonZeroUsize,
         /// How to show them; `json` has one line for each, with the event as it was sent
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -138,7 +140,7 @@ fn run(command: Command) -> Result<(), CommandError> {
             }
         }
         Command::Sent { source, limit, format } => {
-            commands::sent::sent(&source.load()?, limit, format, &mut out)
+            commands::sent::sent(&source.load()?, limit.get(), format, &mut out)
         }
         Command::Check(source) => commands::check::check(&source.load()?, &mut out, &mut notes),
         Command::Health(source) => runtime()?.block_on(commands::health::health(&source.load()?, &mut out)),

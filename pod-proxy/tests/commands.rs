@@ -57,6 +57,17 @@ fn check_shows_every_mistake_on_a_line_of_its_own_and_exits_with_2() {
 }
 
 #[test]
+fn a_command_line_with_a_mistake_exits_with_2_as_the_help_says() {
+    let config = file("");
+    for wrong in [&["sent", "--limit", "0"][..], &["policy", "--fromat", "json"], &["polcy"]] {
+        let output = pod_proxy(config.path(), wrong, "");
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{wrong:?}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_pod-proxy")).arg("--help").output().unwrap();
+    assert!(text(&help.stdout).contains("or the command line\nhas one"));
+}
+
+#[test]
 fn a_file_without_a_domain_is_good_for_everything_but_run() {
     let config = file("[vendor_analytics]\npreset = 'gdpr'\n");
     let output = pod_proxy(config.path(), &["check"], "");
@@ -91,7 +102,7 @@ fn the_table_shows_which_layer_decided_each_key() {
     };
     assert_eq!(row("min_cohort_size"), "min_cohort_size 20 preset gdpr");
     assert_eq!(row("usage.user_lang.enabled"), "usage.user_lang.enabled false [vendor_analytics] not shared");
-    assert_eq!(row("usage.pod_version.enabled"), "usage.pod_version.enabled true preset all shared");
+    assert_eq!(row("usage.pod_version.enabled"), "usage.pod_version.enabled true preset gdpr shared");
 }
 
 #[test]

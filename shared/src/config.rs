@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use toml::{Table, Value};
+
+mod near_miss;
+
+pub use near_miss::{Known, near_sections, near_variables};
 
 /// One mistake in a configuration: where it is, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,14 @@ impl Mistakes {
     /// `self`, if there is a mistake in it.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// The same, of a file: its name stands before each place.
+    pub fn in_file(mut self, file: &Path) -> Self {
+        for mistake in &mut self.0 {
+            mistake.key = format!("{}, {}", file.display(), mistake.key);
+        }
+        self
     }
 }
 
@@ -231,6 +243,11 @@ impl<'a> Section<'a> {
                 empty
             }
         }
+    }
+
+    /// The keys that were asked for so far.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.asked.iter().copied()
     }
 
     /// Whether `key` is written.

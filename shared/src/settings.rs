@@ -62,7 +62,7 @@ pub enum Layer {
     Operator,
     /// The operator's override of a preset, or a preset of the operator's own.
     Override(String),
-    /// A preset that comes with the software.
+    /// A preset that comes with the software: the one that was chosen, or that a preset of the operator's own inherits.
     Preset(Named),
     /// No layer: an option that is not set.
     Nobody,
@@ -146,6 +146,12 @@ impl Settings {
         }
         serde_json::from_value(policy).expect("the registry and Policy have the same keys")
     }
+}
+
+/// The keys below `vendor_analytics`, dotted, but for those of presets.
+pub fn known_keys() -> Vec<String> {
+    let keys = keys(REGISTRY).into_iter().map(|(key, _)| key);
+    std::iter::once("preset".to_owned()).chain(keys).collect()
 }
 
 /// The keys below `vendor_analytics` and what each may hold.
@@ -388,8 +394,13 @@ fn decide(registry: &[DataPoint], written: &Written, key: &str) -> Option<(Value
             return Some((value.clone(), Layer::Override(name.clone())));
         }
         let named = Named::parse(name)?;
-        Some((named_decision(registry, named, key)?, Layer::Preset(named)))
+        Some((named_decision(registry, named, key)?, Layer::Preset(chosen(&written.chain)?)))
     })
+}
+
+/// The strongest preset of Prose in a chain: what it takes over from those that it inherits is its own decision.
+fn chosen(chain: &[String]) -> Option<Named> {
+    chain.iter().find_map(|name| Named::parse(name))
 }
 
 /// What a named preset says about a key; `None` leaves it to what the preset inherits.

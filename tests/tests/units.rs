@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         trial("systemd_understands_each_line_of_the_units", no_systemd, understood),
         trial("systemd_finds_little_exposed_by_the_units", no_systemd, hardened),
         trial("the_units_warn_before_anything_starts", None, warned),
+        trial("the_trial_tells_a_wrong_option_before_it_builds", None, told_first),
+        trial("the_images_are_labelled_with_the_version_of_the_workspace", None, labelled),
         trial("the_guide_begins_with_the_warning_and_its_configurations_have_no_mistake", None, guided),
         trial("an_unprivileged_proxy_on_a_read_only_file_system_takes_events", not_root, unprivileged),
     ];
@@ -124,6 +126,31 @@ fn warned() -> anyhow::Result<()> {
     ensure!(!config.policy.enabled && config.settings.preset == "gdpr", "{written}");
     let check = text.find("ExecStartPre=/usr/local/bin/pod-proxy check ");
     ensure!(check.is_some_and(|at| Some(at) < text.find("ExecStart=")), "it is not checked first");
+    Ok(())
+}
+
+fn told_first() -> anyhow::Result<()> {
+    let run = |arguments: &[&str]| {
+        // Nothing to build with.
+        let output =
+            Command::new("bash").arg(deploy("run")).args(arguments).env("PATH", "/usr/bin:/bin").output()?;
+        let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+        anyhow::Ok((output.status.code(), said))
+    };
+    for wrong in [&["--onec"][..], &["--once", "--days", "0"], &["--seed"], &["--seed=x"], &["--days=401"]] {
+        let (code, said) = run(wrong)?;
+        ensure!(code == Some(2) && said.contains("Usage: deploy/run"), "{wrong:?}: {said}");
+        ensure!(!said.contains("Building") && !said.contains("About analytics"), "{wrong:?}: {said}");
+    }
+    let (code, said) = run(&["--seed", "2", "--days=7", "--once", "--help"])?;
+    ensure!(code == Some(0) && said.starts_with("Usage: deploy/run"), "{said}");
+    Ok(())
+}
+
+fn labelled() -> anyhow::Result<()> {
+    let text = read(&deploy("Dockerfile"))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("ARG VERSION="));
+    ensure!(version == Some(env!("CARGO_PKG_VERSION")), "the Dockerfile has {version:?}");
     Ok(())
 }
 

@@ -51,7 +51,9 @@ const EXAMPLES: &str = "Examples:
   ingest-api insight pod_versions --below 0.4.0     what breaks if we drop everything older
   ingest-api insight pods --url https://insights.example.org --token-file FILE
                                                     the same from a service elsewhere
-  ingest-api windows list                           which windows are open";
+  ingest-api windows list                           which windows are open
+
+Exit codes: 0 if all went well; 2 for a mistake in the configuration or on the command line; else 1. `status --check` has more.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

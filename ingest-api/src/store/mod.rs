@@ -8,17 +8,28 @@ pub mod reports;
 pub mod sessions;
 pub mod tokens;
 
-use std::cmp::Ordering;
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use self::login::{Login, Role, admit, connect};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One
+/// that takes away or changes what an older program uses is called so in the name of its file, `0009_breaking_ROOM.sql`, by
+/// which older programs know it.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations");
+    // That is, what a newer version has added.
+    migrations.set_ignore_missing(true);
+    migrations
+});
+
+/// How the description of a migration begins that older programs do not work with.
+const BREAKING: &str = "breaking ";
 
 /// What can go wrong with the database.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +53,10 @@ pub enum StoreError {
         /// How many this version knows.
         known: usize,
     },
-    /// The schema is newer than this software.
-    #[error("the database is of a newer version of ingest-api than this one; install that version")]
+    /// A newer version has changed the schema in a way that this software does not work with.
+    #[error(
+        "the database is of a newer version of ingest-api, with which this one does not work; install that version"
+    )]
     TooNew,
     /// A role of ours cannot log in.
     #[error(
@@ -133,20 +146,28 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other.
+    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other. What a newer
+    /// version has added stays.
     ///
     /// # Errors
-    /// If the database cannot be reached, or is of a newer version.
+    /// If the database cannot be reached, or a newer version has broken with this one.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
-        MIGRATIONS.run(&mut owner).await?;
-        Ok(owner.close().await?)
+        let migrated = match check_schema(&mut owner).await {
+            Ok(()) | Err(StoreError::NotMigrated { .. }) => {
+                MIGRATIONS.run(&mut owner).await.map_err(Into::into)
+            }
+            Err(error) => Err(error),
+        };
+        owner.close().await?;
+        migrated
     }
 
     /// Sees that everything is there that the service needs: the schema of this version, and its roles, which log in.
     ///
     /// # Errors
-    /// [`StoreError::NotMigrated`] if it is not that schema, [`StoreError::NoLogin`] if a role cannot log in.
+    /// [`StoreError::NotMigrated`] if something of that schema is missing, [`StoreError::TooNew`] if a newer version has broken with this
+    /// one, [`StoreError::NoLogin`] if a role cannot log in.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
         let checked = check_schema(&mut owner).await;
@@ -177,18 +198,23 @@ impl Database {
     }
 }
 
+/// Checks that the schema has what this version of the software needs; it may have more.
 async fn check_schema(owner: &mut PgConnection) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().count();
     let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *owner)
         .await?;
-    let applied = match begun {
-        true => owner.list_applied_migrations("_sqlx_migrations").await?.len(),
-        false => 0,
+    let rows: Vec<(i64, String)> = match begun {
+        true => {
+            let sql = "SELECT version, description FROM _sqlx_migrations WHERE success";
+            sqlx::query_as(sql).fetch_all(&mut *owner).await?
+        }
+        false => Vec::new(),
     };
-    match applied.cmp(&known) {
-        Ordering::Less => Err(StoreError::NotMigrated { applied, known }),
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(StoreError::TooNew),
+    let (ours, newer): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|(version, _)| MIGRATIONS.version_exists(*version));
+    if newer.iter().any(|(_, description)| description.starts_with(BREAKING)) {
+        return Err(StoreError::TooNew);
     }
+    let (applied, known) = (ours.len(), MIGRATIONS.iter().count());
+    if applied < known { Err(StoreError::NotMigrated { applied, known }) } else { Ok(()) }
 }

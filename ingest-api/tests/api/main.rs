@@ -21,3 +21,4 @@ mod privacy_page;
 mod roles;
 mod status;
 mod support;
+mod upgrade;

@@ -24,7 +24,7 @@ pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     let app = App::start(config, Options::default()).await?;
-    tracing::info!(target: ALWAYS, listening = %app.local_addr(), metrics = ?app.metrics_addr(), "{summary}");
+    tracing::info!(target: ALWAYS, listening = %app.local_addr(), metrics = app.metrics_addr().map(tracing::field::display), "{summary}");
     let ended = loop {
         tokio::select! {
             _ = terminated.recv() => break Ok(()),

@@ -345,9 +345,8 @@ impl Process {
                 let line = line.unwrap();
                 log.lock().unwrap().push_str(&line);
                 let (_, address) = line.split_once("listening=")?;
-                let (_, metrics) = line.split_once("metrics=")?;
-                let metrics = metrics.strip_prefix("Some(").and_then(|metrics| metrics.split(')').next());
-                Some((address.split(' ').next().unwrap().to_owned(), metrics.map(str::to_owned)))
+                let first = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+                Some((first(address), line.split_once("metrics=").map(|(_, metrics)| first(metrics))))
             })
             .unwrap_or_else(|| panic!("it does not say where it listens: {}", log.lock().unwrap()));
         let written = Arc::clone(&log);

@@ -192,7 +192,7 @@ fn a_custom_preset_inherits_through_others_down_to_a_named_one() {
     assert_eq!(decided("usage.user_lang.max_locales"), by("2", "preset gdpr"));
     assert_eq!(decided("acquisition.pod_domain.enabled"), by("false", "preset gdpr"));
     assert_eq!(decided("usage.user_platform.allow_list"), by("–", "not set"));
-    assert_eq!(decided("usage.pod_version.enabled"), by("true", "preset all"));
+    assert_eq!(decided("usage.pod_version.enabled"), by("true", "preset gdpr"));
 }
 
 #[test]

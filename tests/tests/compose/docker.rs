@@ -5,13 +5,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long something may take until it is as it should be; machines that build at the same time are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The image whose shell and tools look into the containers that have none.
 pub(crate) const POSTGRES: &str = "postgres:15-bookworm";
+
+/// What the images that are built here are labelled with, in place of a revision of Git.
+pub(crate) const REVISION: &str = "revision-of-a-test";
 
 /// The folder of this repository.
 pub(crate) fn repository() -> PathBuf {
@@ -134,7 +137,7 @@ impl Project {
     /// The same, of a copy of this repository.
     pub(crate) fn of(repository: &Path, name: &str, file: &str, tag: &str) -> Self {
         let any = ["INGEST_API_PORT", "POD_PROXY_PORT", "PROMETHEUS_PORT"].map(|port| (port, "0"));
-        let environment = any.into_iter().chain([("PROSE_TAG", tag)]);
+        let environment = any.into_iter().chain([("PROSE_TAG", tag), ("PROSE_REVISION", REVISION)]);
         Self {
             name: format!("prose-test-{}-{name}", std::process::id()),
             files: vec![repository.join("deploy").join(file)],
@@ -248,6 +251,26 @@ impl Project {
         let text = docker(&["inspect", &self.container(service)?])?;
         let all: Value = serde_json::from_str(&text)?;
         Ok(all[0].clone())
+    }
+
+    /// Fails unless each container is as confined as it can be: nothing may be written but what is mounted, no capability, no
+    /// way to get one, no memory in a file, and not root, but for the one that draws the passwords and ends.
+    pub(crate) fn confined(&self) -> anyhow::Result<()> {
+        for (service, _) in self.containers()? {
+            let inspected = self.inspect(&service)?;
+            let host = &inspected["HostConfig"];
+            ensure!(host["ReadonlyRootfs"] == true && host["Privileged"] == false, "{service}: {host}");
+            ensure!(host["CapDrop"] == json!(["ALL"]) && host["CapAdd"].is_null(), "{service}: {host}");
+            ensure!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{service}: {host}");
+            ensure!(
+                host["Ulimits"] == json!([{ "Name": "core", "Hard": 0, "Soft": 0 }]),
+                "{service}: {host}"
+            );
+            let user = inspected["Config"]["User"].as_str().unwrap_or_default();
+            let id = user.split(':').next().and_then(|id| id.parse::<u32>().ok());
+            ensure!(id.is_some_and(|id| id > 0) || service == "secrets", "{service}: {user}");
+        }
+        Ok(())
     }
 
     /// Everything that the container of a service has said.

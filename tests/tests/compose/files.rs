@@ -12,7 +12,11 @@ fn read(path: &str) -> anyhow::Result<String> {
 }
 
 pub(crate) fn a_proxy_beside_a_pod_does_not_start_before_the_operator_has_answered() -> anyhow::Result<()> {
-    let mut project = Project::new("pod", "pod/compose.yaml", "none");
+    ["pod/compose.yaml", "pod/host.yaml"].into_iter().try_for_each(must_be_answered)
+}
+
+fn must_be_answered(file: &str) -> anyhow::Result<()> {
+    let mut project = Project::new("pod", file, "none");
     let refused = project.command(&["config"]).output()?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(!refused.status.success() && said.contains("about analytics, decide first"), "{said}");
@@ -124,9 +128,13 @@ pub(crate) fn the_rules_of_prometheus_fire_when_they_should() -> anyhow::Result<
 }
 
 pub(crate) fn the_files_begin_with_the_warning() -> anyhow::Result<()> {
-    for file in
-        ["deploy/compose.yaml", "deploy/pod/compose.yaml", "deploy/vendor/compose.yaml", "deploy/Dockerfile"]
-    {
+    for file in [
+        "deploy/compose.yaml",
+        "deploy/pod/compose.yaml",
+        "deploy/pod/host.yaml",
+        "deploy/vendor/compose.yaml",
+        "deploy/Dockerfile",
+    ] {
         let text = read(file)?;
         let comment: String = text.lines().take_while(|line| line.starts_with('#')).collect();
         let comment = comment.replace("# ", " ");

@@ -28,6 +28,21 @@ impl Block {
         Ok(Self { text, compose })
     }
 
+    /// The block with that number, from 0, of the section `heading` and those below it; not for Compose.
+    pub(crate) fn nth(number: usize, heading: &str) -> anyhow::Result<Self> {
+        let guide = fs::read_to_string(repository().join("deploy/README.md"))?;
+        let (_, section) =
+            guide.split_once(&format!("\n{heading}\n")).with_context(|| format!("no {heading}"))?;
+        let block = section.split("```sh\n").nth(number + 1).and_then(|rest| rest.split("```").next());
+        let text = block.with_context(|| format!("no block {number} after {heading}"))?.to_owned();
+        Ok(Self { text, compose: String::new() })
+    }
+
+    /// The commands.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Without a command that makes no sense in a test.
     pub(crate) fn without(mut self, command: &str) -> anyhow::Result<Self> {
         let line = format!("{command}\n");

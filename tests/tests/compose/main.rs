@@ -22,6 +22,7 @@ mod outage;
 mod pod;
 mod proxy;
 mod reach;
+mod systemd;
 mod vendor;
 mod watch;
 mod whole;
@@ -50,6 +51,8 @@ const TESTS: &[Test] = &tests![
     files::the_rules_of_prometheus_fire_when_they_should,
     files::the_files_begin_with_the_warning,
     images::the_files_name_the_public_images_that_are_tested,
+    images::buildkit_builds_the_same_images,
+    systemd::systemd_runs_both_units_as_hardened_as_they_are_and_stops_them_in_time,
     whole::the_file_alone_brings_up_every_service_healthy,
     whole::nothing_is_shared_until_the_operator_has_answered,
     fleet::a_fleet_with_different_policies_gives_the_insights_that_it_must,
@@ -62,8 +65,13 @@ const TESTS: &[Test] = &tests![
     outage::each_service_is_gone_within_ten_seconds_and_what_it_acknowledged_is_kept,
     watch::no_canary_is_in_the_log_of_any_container,
     vendor::a_database_of_the_version_before_is_upgraded_and_its_windows_go_on,
+    vendor::the_services_of_the_vendor_are_confined_and_watched_and_publish_two_ports,
     vendor::instances_are_replaced_one_at_a_time_and_no_event_is_lost,
+    vendor::an_instance_starts_again_on_a_newer_schema_unless_that_is_breaking,
     pod::a_proxy_beside_a_pod_becomes_healthy_and_hands_on_what_its_file_allows,
+    pod::a_proxy_asks_a_pod_server_on_the_bridge_but_none_on_loopback,
+    pod::a_proxy_asks_a_pod_server_in_a_network_that_it_shares,
+    pod::a_proxy_in_the_network_of_the_machine_asks_a_pod_server_on_loopback,
     day_two::tokens_are_rotated,
     day_two::a_backup_holds_no_open_window_and_is_restored_into_a_new_system,
     day_two::the_database_is_moved_in_the_middle_of_its_windows,
@@ -80,7 +88,8 @@ fn main() -> ExitCode {
     // They share containers, and a machine.
     arguments.test_threads = Some(1);
     let ignored = if arguments.list { None } else { why_not() };
-    let trials = TESTS.iter().map(|(name, test)| timed(name, ignored, *test)).collect();
+    let trials =
+        TESTS.iter().map(|(name, test)| timed(name, ignored.or_else(|| cannot(name)), *test)).collect();
     let conclusion = run(&arguments, trials);
     report();
     conclusion.exit_code()
@@ -94,6 +103,17 @@ fn why_not() -> Option<&'static str> {
         "required" => None,
         "1" => docker::missing(),
         _ => Some("not asked for by COMPOSE_TESTS=1"),
+    }
+}
+
+/// Why a test cannot be run here, where the others can.
+fn cannot(name: &str) -> Option<&'static str> {
+    match name {
+        "buildkit_builds_the_same_images" if images::buildkit().is_none() => {
+            Some("neither the plugin buildx nor a Docker client older than 23 is installed")
+        }
+        "systemd_runs_both_units_as_hardened_as_they_are_and_stops_them_in_time" => systemd::missing(),
+        _ => None,
     }
 }
 

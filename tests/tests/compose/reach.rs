@@ -6,41 +6,18 @@ use std::net::TcpStream;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use crate::docker::docker;
+use crate::docker::{Project, docker};
 use crate::whole::with;
 
 pub(crate) fn nothing_listens_beyond_what_the_file_publishes() -> anyhow::Result<()> {
-    // What each service listens on in its own namespace, and what of it is published on this machine.
-    const LISTENS: [(&str, &[u16], &[u16]); 4] = [
+    const LISTENS: [Listens; 4] = [
         ("postgres", &[5432], &[]),
         ("ingest-api", &[8280, 8281], &[8280]),
         ("pod-proxy", &[8290, 8291], &[8290]),
         ("prometheus", &[9090], &[9090]),
     ];
     with(|whole| {
-        for (service, inside, published) in LISTENS {
-            let tables = whole.project.in_network_of(
-                service,
-                "cat /proc/net/tcp /proc/net/tcp6; echo; cat /proc/net/udp /proc/net/udp6",
-            )?;
-            let (tcp, udp) = tables.split_once("\n\n").context("two tables")?;
-            let found: BTreeSet<u16> =
-                sockets(tcp).filter(|(state, ..)| *state == "0A").map(|(.., port)| port).collect();
-            ensure!(found == inside.iter().copied().collect(), "{service} listens on {found:?}");
-            // A query of a name may be under way; one that waits for anybody has no peer.
-            let datagrams: Vec<_> = sockets(udp).filter(|(state, ..)| *state == "07").collect();
-            ensure!(datagrams.is_empty(), "{service} waits for datagrams: {datagrams:?}");
-
-            let ports = whole.project.inspect(service)?["NetworkSettings"]["Ports"].clone();
-            let ports = ports.as_object().into_iter().flatten().filter(|(_, hosts)| !hosts.is_null());
-            let mut found = BTreeSet::new();
-            for (port, hosts) in ports {
-                let hosts = hosts.as_array().context("hosts")?;
-                ensure!(hosts.iter().all(|host| host["HostIp"] == "127.0.0.1"), "{service}: {hosts:?}");
-                found.insert(port.trim_end_matches("/tcp").parse::<u16>()?);
-            }
-            ensure!(found == published.iter().copied().collect(), "{service} publishes {found:?}");
-        }
+        listen(&whole.project, &LISTENS)?;
         // From this machine, by another of its addresses: the one in the network of the proxy.
         let url = whole.project.url("pod-proxy", 8290)?;
         let port = url.rsplit(':').next().context("a port")?;
@@ -54,6 +31,35 @@ pub(crate) fn nothing_listens_beyond_what_the_file_publishes() -> anyhow::Result
         ensure!(reached.is_err(), "{gateway}:{port} answers");
         Ok(())
     })
+}
+
+/// A service, what it listens on in its own namespace, and what of it is published on this machine.
+pub(crate) type Listens = (&'static str, &'static [u16], &'static [u16]);
+
+/// Fails unless services listen and publish as it is said here.
+pub(crate) fn listen(project: &Project, expected: &[Listens]) -> anyhow::Result<()> {
+    for (service, inside, published) in expected {
+        let script = "cat /proc/net/tcp /proc/net/tcp6; echo; cat /proc/net/udp /proc/net/udp6";
+        let tables = project.in_network_of(service, script)?;
+        let (tcp, udp) = tables.split_once("\n\n").context("two tables")?;
+        let found: BTreeSet<u16> =
+            sockets(tcp).filter(|(state, ..)| *state == "0A").map(|(.., port)| port).collect();
+        ensure!(found == inside.iter().copied().collect(), "{service} listens on {found:?}");
+        // A query of a name may be under way; one that waits for anybody has no peer.
+        let datagrams: Vec<_> = sockets(udp).filter(|(state, ..)| *state == "07").collect();
+        ensure!(datagrams.is_empty(), "{service} waits for datagrams: {datagrams:?}");
+
+        let ports = project.inspect(service)?["NetworkSettings"]["Ports"].clone();
+        let ports = ports.as_object().into_iter().flatten().filter(|(_, hosts)| !hosts.is_null());
+        let mut found = BTreeSet::new();
+        for (port, hosts) in ports {
+            let hosts = hosts.as_array().context("hosts")?;
+            ensure!(hosts.iter().all(|host| host["HostIp"] == "127.0.0.1"), "{service}: {hosts:?}");
+            found.insert(port.trim_end_matches("/tcp").parse::<u16>()?);
+        }
+        ensure!(found == published.iter().copied().collect(), "{service} publishes {found:?}");
+    }
+    Ok(())
 }
 
 /// State, address and port of each socket in tables of the kernel, without those of Docker's own name server.

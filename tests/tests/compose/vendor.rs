@@ -1,6 +1,7 @@
 //! `deploy/vendor/compose.yaml`: two instances behind a load balancer, over a database of the version before; and how
 //! instances are replaced. What else an operator does with them is in `day_two.rs`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 use crate::docker::{Project, repository, run, until};
 use crate::guide::Block;
 use crate::load::{Load, event};
-use crate::watch::hasty;
+use crate::reach::{Listens, listen};
+use crate::watch::{hasty, wait_until_up};
 use crate::{block_on, images, today};
 
 pub(crate) const INSTANCES: [&str; 2] = ["ingest-api-1", "ingest-api-2"];
@@ -172,6 +174,54 @@ pub(crate) fn a_database_of_the_version_before_is_upgraded_and_its_windows_go_on
         let counted = project.counted_in("month")?;
         ensure!(counted == 40, "{counted} are counted in the month");
         Ok(())
+    })
+}
+
+pub(crate) fn the_services_of_the_vendor_are_confined_and_watched_and_publish_two_ports() -> anyhow::Result<()>
+{
+    const LISTENS: [Listens; 5] = [
+        ("postgres", &[5432], &[]),
+        ("ingest-api-1", &[8280, 8281], &[]),
+        ("ingest-api-2", &[8280, 8281], &[]),
+        ("load-balancer", &[8280], &[8280]),
+        ("prometheus", &[9090], &[9090]),
+    ];
+    with(|Vendor { project, .. }| {
+        let services: BTreeSet<_> = project.containers()?.into_iter().map(|(service, _)| service).collect();
+        let mut expected: BTreeSet<_> = LISTENS.iter().map(|(service, ..)| (*service).to_owned()).collect();
+        expected.extend(["secrets", "migrate"].map(str::to_owned));
+        ensure!(services == expected, "{services:?}");
+        project.confined()?;
+        listen(project, &LISTENS)?;
+        wait_until_up(project, &["ingest-api-1:8281", "ingest-api-2:8281", "prometheus-front:9090"])
+    })
+}
+
+pub(crate) fn an_instance_starts_again_on_a_newer_schema_unless_that_is_breaking() -> anyhow::Result<()> {
+    let later = |name: &str| {
+        format!(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, '{name}', true, '', 0)"
+        )
+    };
+    let forget = "DELETE FROM _sqlx_migrations WHERE version = 9999";
+    with(|Vendor { project, .. }| {
+        // As it is when instances are replaced one at a time, and one of the version before is started once more.
+        project.sql(&later("what this version does not know"))?;
+        project.compose(&["restart", INSTANCES[0]])?;
+        project.wait_until_healthy(INSTANCES[0])?;
+        project.compose(&["run", "--rm", "--no-deps", "migrate"])?;
+        project.sql(forget)?;
+
+        project.sql(&later("breaking what this version does"))?;
+        project.compose(&["restart", INSTANCES[0]])?;
+        until("it does not start, and says why", || {
+            Ok(project.log(INSTANCES[0])?.contains("install that version").then_some(()))
+        })?;
+        let refused = project.compose(&["run", "--rm", "--no-deps", "migrate"]);
+        ensure!(refused.is_err_and(|error| format!("{error:#}").contains("install that version")));
+        project.sql(forget)?;
+        project.wait_until_healthy(INSTANCES[0])
     })
 }
 

@@ -108,22 +108,12 @@ pub(crate) fn the_file_alone_brings_up_every_service_healthy() -> anyhow::Result
         let expected = ["ingest-api", "migrate", "pod-proxy", "postgres", "prometheus", "secrets"];
         ensure!(running == expected.map(str::to_owned).into(), "{running:?}");
         for service in ["ingest-api", "pod-proxy", "postgres", "prometheus"] {
-            let inspected = whole.project.inspect(service)?;
-            ensure!(inspected["State"]["Health"]["Status"] == "healthy", "{service}");
-            let host = &inspected["HostConfig"];
-            ensure!(host["ReadonlyRootfs"] == true && host["Privileged"] == false, "{service}: {host}");
-            ensure!(host["CapDrop"] == json!(["ALL"]) && host["CapAdd"].is_null(), "{service}: {host}");
-            ensure!(host["SecurityOpt"].to_string().contains("no-new-privileges"), "{service}: {host}");
-            let user = inspected["Config"]["User"].as_str().unwrap_or_default();
-            ensure!(
-                user.split(':').next().is_some_and(|id| id.parse::<u32>().is_ok_and(|id| id > 0)),
-                "{service}: {user}"
-            );
+            ensure!(whole.project.inspect(service)?["State"]["Health"]["Status"] == "healthy", "{service}");
         }
         for service in ["secrets", "migrate"] {
             ensure!(whole.project.inspect(service)?["State"]["ExitCode"] == 0, "{service}");
         }
-        Ok(())
+        whole.project.confined()
     })
 }
 
