@@ -218,11 +218,14 @@ fn publishing_again_and_in_another_order_gives_the_same() {
             // The same Pods, by other numbers.
             (0..*reporters).for_each(|_| turned.add(i64::from(*pod), said));
         }
-        let published = |tally: &Tally| -> Vec<(Family, Vec<(String, BTreeSet<String>, u64)>)> {
-            let block =
-                |block: &Block| (block.label().to_owned(), block.leaves().clone(), block.cohort().size());
-            let families = tally.publish(&Threshold::default()).into_iter();
-            families.map(|(family, blocks)| (family, blocks.iter().map(block).collect())).collect()
+        let published = |tally: &Tally| -> Vec<(Family, String, BTreeSet<String>, u64)> {
+            let described = |(family, blocks): (Family, Vec<Block>)| {
+                let describe = move |block: Block| {
+                    (family, block.label().to_owned(), block.leaves().clone(), block.cohort().size())
+                };
+                blocks.into_iter().map(describe)
+            };
+            tally.publish(&Threshold::default()).into_iter().flat_map(described).collect()
         };
         assert_eq!(published(&tally), published(&turned), "population {seed}");
     }
