@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Server, Table};
-use e2e::load::{Crowd, Load};
+use e2e::load::{Crowd, Load, Measured};
 use ingest_api::store::StoreError;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
+use crate::intake::crowd;
 use crate::service::{BASE_PATH, Service, send};
 
 /// How many installations.
@@ -21,6 +22,9 @@ pub(crate) const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
 const PER_POD: u64 = 25;
 /// From this size on, goals hold: below, a fixed cost of some milliseconds is all that there is.
 const GOALS_FROM: u64 = 5_000_000;
+
+/// For how long reports come at a steady rate.
+const STEADY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Table> {
     let mut table = Table::default();
@@ -77,7 +81,10 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     let goal = |goal| if size >= GOALS_FROM { goal } else { Goal::None };
     table.row(named("dropping their table"), "ms", bare.drop.as_secs_f64() * 1e3, None, Goal::AtMost(50.0));
 
-    let (close, peak_mb) = close(binary, &service, window).await?;
+    let usual = reports_at_a_steady_rate(&service).await?.wait_ms(0.99);
+    let (closed, meanwhile) =
+        tokio::join!(close(binary, &service, window), reports_at_a_steady_rate(&service));
+    let ((close, peak_mb), meanwhile) = (closed?, meanwhile?.wait_ms(0.99));
     let (sql, scan) = (bare.sql.as_secs_f64(), bare.scan.as_secs_f64());
     let what = named("close, beside distinct and one family in plain SQL");
     table.row(what, "s", close.as_secs_f64(), Some(sql), goal(Goal::RatioAtMost(2.0)));
@@ -89,7 +96,25 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
         goal(Goal::RatioAtMost(10.0)),
     );
     table.row(named("peak memory of the close"), "MB", peak_mb, None, Goal::AtMost(200.0));
+    let what = named("a report waits while the window is closed, p99");
+    table.row(what, "ms", meanwhile, Some(usual), goal(Goal::RatioAtMost(2.0)));
     Ok(())
+}
+
+/// Reports of installations that are there, as many a second as a small machine has to spare.
+async fn reports_at_a_steady_rate(service: &Service) -> anyhow::Result<Measured> {
+    let load = Load {
+        address: service.address,
+        base_path: BASE_PATH.to_owned(),
+        crowd: crowd(1_000)?,
+        first: 0,
+        events: u64::MAX / 2,
+        time: STEADY,
+        connections: NonZeroU32::new(16).context("connections")?,
+        batch: None,
+        rate: NonZeroU32::new(500),
+    };
+    send(&load).await
 }
 
 /// What Postgres needs by itself.

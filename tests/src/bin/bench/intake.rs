@@ -51,7 +51,7 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
     let idle = service.server.resident_mb()?;
     // A second instance, with the keys and the database of the first.
     let second =
-        ["--data-dir".into(), service.data_dir().into(), "--database-url".into(), url(&service).into()];
+        ["--data-dir".into(), service.data_dir().into(), "--database-url".into(), service.url().into()];
     let (_, _, ready) = serve(binary, &second).await?;
     let address = free_address()?;
     let bare = std::env::current_exe()?;
@@ -88,12 +88,6 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// The private Postgres, as another instance reaches it.
-fn url(service: &Service) -> String {
-    let socket = service.data_dir().join("postgres").display().to_string().replace('/', "%2F");
-    format!("postgres://prose@{socket}/postgres")
-}
-
 struct Round {
     measured: Measured,
     /// Processor time of an event.
@@ -124,7 +118,8 @@ async fn round(server: &Server, address: SocketAddr, manner: &Manner, first: u64
     Ok(Round { measured, micros })
 }
 
-fn crowd(installations: u64) -> anyhow::Result<Crowd> {
+/// A crowd of that many installations, in Pods of 25 on average.
+pub(crate) fn crowd(installations: u64) -> anyhow::Result<Crowd> {
     let installations = NonZeroU64::new(installations).context("installations")?;
     let pods = NonZeroU64::new(installations.get().div_ceil(25)).context("Pods")?;
     Ok(Crowd::new(1, installations, pods))

@@ -4,7 +4,9 @@
 mod bare;
 mod growth;
 mod intake;
+mod reading;
 mod service;
+mod soak;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -12,8 +14,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use e2e::bench::{Table, release_binary, surroundings};
 
-/// Measures how fast ingest-api takes reports, what open windows cost on disk, and how long a close takes, as the number
-/// of installations grows.
+/// Measures how fast ingest-api takes reports, how long readers wait meanwhile, what open windows cost on disk, and how
+/// long a close takes, as the number of installations grows.
 ///
 /// Beside each number stands a limit that is measured in the same run: a server that parses an event with axum's JSON
 /// extractor and keeps nothing, or the same rows in plain SQL on the same Postgres. Builds ingest-api as it is
@@ -25,6 +27,9 @@ struct Arguments {
     /// Leave out the largest size, which takes half of the time
     #[arg(long)]
     quick: bool,
+    /// Measure nothing but whether memory stays flat over so many events; 20000000 take some minutes
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1_000_000..))]
+    soak: Option<u64>,
     /// Be the bare server
     #[arg(long, value_name = "ADDRESS", hide = true)]
     bare: Option<SocketAddr>,
@@ -59,7 +64,12 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
         say(&format!("\n## {title}\n\n{table}"));
         Ok(())
     };
+    if let Some(events) = arguments.soak {
+        chapter("Soak", runtime.block_on(soak::measure(&binary, events)))?;
+        return Ok(missed == 0);
+    }
     chapter("Intake", runtime.block_on(intake::measure(&binary)))?;
+    chapter("Reading", runtime.block_on(reading::measure(&binary)))?;
     let sizes = if arguments.quick { &growth::SIZES[..3] } else { &growth::SIZES[..] };
     chapter("Growth", runtime.block_on(growth::measure(&binary, sizes)))?;
     Ok(missed == 0)

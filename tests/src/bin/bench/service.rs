@@ -49,6 +49,12 @@ impl Service {
         Ok(Self { server, address, database, options, folder })
     }
 
+    /// The private Postgres, as another instance reaches it.
+    pub(crate) fn url(&self) -> String {
+        let socket = self.data_dir().join("postgres").display().to_string().replace('/', "%2F");
+        format!("postgres://prose@{socket}/postgres")
+    }
+
     /// Where its private Postgres and its keys are.
     pub(crate) fn data_dir(&self) -> &Path {
         self.folder.path()
