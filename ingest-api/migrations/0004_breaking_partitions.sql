@@ -1,21 +1,36 @@
 -- Reports of all open windows are appended to two tables, which Postgres takes apart: a group of reports is two COPYs,
 -- however many windows are open. A partition is found by the first byte of a subject, which stands for the window, so that
 -- no row needs a column for it; the other seven come from the window's key.
+
+-- No merge and no close meanwhile; then writers of the version before are waited for, in the order in which they write.
+SELECT intake.take_turn();
+DO $$
+DECLARE
+    open record;
+BEGIN
+    FOR open IN SELECT w.id FROM intake.open_window w WHERE w.state = 'open'
+                ORDER BY array_position(ARRAY['day', 'week', 'month'], w.kind), w.starts_on LOOP
+        EXECUTE format('LOCK TABLE intake.w%1$s_installation, intake.w%1$s_pod IN ACCESS EXCLUSIVE MODE', open.id);
+    END LOOP;
+END
+$$;
+
 CREATE TABLE intake.installation (LIKE intake.installation_template INCLUDING ALL) PARTITION BY RANGE (subject);
 CREATE TABLE intake.pod (LIKE intake.pod_template INCLUDING ALL) PARTITION BY RANGE (subject);
 GRANT INSERT ON intake.installation, intake.pod TO prose_intake;
 
--- The first byte of the window's subjects, less 128. Two windows with one slot cannot be open at a time; as there is about
--- one new window a day, it comes back after seven months.
-ALTER TABLE intake.open_window
-    ADD COLUMN slot smallint GENERATED ALWAYS AS (id % 256 - 128) STORED CONSTRAINT open_window_slot UNIQUE;
+-- The first byte of the window's subjects. They take turns, so that one that has been used is not used again for months.
+CREATE SEQUENCE intake.slot AS smallint MINVALUE -128 MAXVALUE 127 CYCLE;
+ALTER TABLE intake.open_window ADD COLUMN slot smallint;
+UPDATE intake.open_window SET slot = nextval('intake.slot');
+ALTER TABLE intake.open_window ALTER COLUMN slot SET NOT NULL, ADD CONSTRAINT open_window_slot UNIQUE (slot);
 
 -- Makes a table of a window, without rows. For the other functions.
 CREATE FUNCTION intake.create_table(name text, template text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
     EXECUTE format('CREATE TABLE intake.%I (LIKE intake.%I INCLUDING ALL)', $1, $2);
-    EXECUTE format('GRANT SELECT, DELETE ON intake.%I TO prose_release', $1);
+    EXECUTE format('GRANT SELECT ON intake.%I TO prose_release', $1);
 END
 $$;
 
@@ -40,7 +55,7 @@ $$;
 
 -- Takes the two tables of an open window away from writers, and gives them another name. It waits for those that are in the
 -- middle of a commit, and those that come meanwhile wait for it; so it gives up soon if somebody else reads the tables, for
--- example to dump them: error PA001.
+-- example to dump them: error PA002.
 CREATE FUNCTION intake.detach(id integer, prefix text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '3s' AS $$
 DECLARE
@@ -51,7 +66,7 @@ BEGIN
         EXECUTE format('ALTER TABLE intake.w%s_%s RENAME TO %I', id, kind, format('%s%s_%s', prefix, id, kind));
     END LOOP;
 EXCEPTION WHEN lock_not_available THEN
-    RAISE EXCEPTION 'somebody reads the reports of an open window' USING ERRCODE = 'PA001';
+    RAISE EXCEPTION 'somebody reads the reports of an open window' USING ERRCODE = 'PA002';
 END
 $$;
 
@@ -73,8 +88,14 @@ CREATE OR REPLACE FUNCTION intake.create_window(kind text, starts_on date, key_c
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
     opened integer;
+    free smallint;
 BEGIN
-    INSERT INTO intake.open_window AS w (kind, starts_on, key_check) VALUES ($1, $2, $3)
+    -- There are far fewer windows than slots.
+    LOOP
+        free := nextval('intake.slot');
+        EXIT WHEN NOT EXISTS (SELECT FROM intake.open_window w WHERE w.slot = free);
+    END LOOP;
+    INSERT INTO intake.open_window AS w (kind, starts_on, key_check, slot) VALUES ($1, $2, $3, free)
         ON CONFLICT ON CONSTRAINT open_window_once DO NOTHING RETURNING w.id INTO opened;
     IF opened IS NULL THEN
         RETURN;
@@ -175,7 +196,6 @@ DECLARE
     open record;
     prefix text;
 BEGIN
-    PERFORM intake.take_turn();
     FOR open IN SELECT w.id, w.slot::bigint << 56 AS least FROM intake.open_window w WHERE w.state = 'open' LOOP
         EXECUTE format('ALTER TABLE intake.w%1$s_installation RENAME TO before%1$s_installation', open.id);
         EXECUTE format('ALTER TABLE intake.w%1$s_pod RENAME TO before%1$s_pod', open.id);
@@ -200,3 +220,29 @@ $$;
 DROP FUNCTION intake.create_tables(text, integer);
 -- The functions of other functions.
 REVOKE EXECUTE ON FUNCTION intake.create_table, intake.attach, intake.detach, intake.count_rows FROM PUBLIC;
+
+-- Turns are taken by a lock that no role but the owner can take: an advisory one is anybody's.
+CREATE TABLE intake.turn (taken boolean);
+LOCK TABLE intake.turn IN EXCLUSIVE MODE;
+CREATE OR REPLACE FUNCTION intake.take_turn() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '5s' AS $$
+BEGIN
+    -- Not in the way of whoever reads it, to dump it.
+    LOCK TABLE intake.turn IN EXCLUSIVE MODE;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION 'another instance is merging or closing a window' USING ERRCODE = 'PA001';
+END
+$$;
+
+-- What runs as the owner finds types where it expects them, and not among the temporary ones of whoever calls: those are
+-- looked for first wherever they are not named.
+DO $$
+DECLARE
+    function record;
+BEGIN
+    FOR function IN SELECT p.oid::regprocedure AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                    WHERE n.nspname IN ('intake', 'release', 'access', 'optin') AND p.prosecdef LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', function.name);
+    END LOOP;
+END
+$$;

@@ -64,7 +64,7 @@ impl OpenDatabase {
             DatabaseConfig::Url(url) => Self::of_url(url.clone()),
             DatabaseConfig::UrlFile(file) => {
                 let url = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read the database URL in {}", file.display()))?;
+                    .context("cannot read the file that `database_url_file` names")?;
                 Self::of_url(url.trim().to_owned())
             }
             DatabaseConfig::Embedded => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use shared::config::{Mistakes, Section, overlay_environment, parse_toml};
+use shared::config::{Known, Mistakes, Section, near_variables, overlay_environment, parse_toml};
 use sqlx::postgres::PgConnectOptions;
 use toml::Table;
 
@@ -187,9 +187,9 @@ impl Config {
                 return Err(Mistakes(vec![mistake]));
             }
         };
-        // What is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is none of ours; a value is hardly right.
         let variables = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.to_string_lossy().into_owned())));
         Self::of_document(document, variables.collect())
     }
 
@@ -209,16 +209,21 @@ impl Config {
         // The usual variables first, so that ours are stronger; an empty one means that nothing is said.
         let usual = ["DATABASE_URL", "DATABASE_URL_FILE"];
         let usual = usual.iter().filter_map(|name| Some((format!("{PREFIX}API__{name}"), variable(name)?)));
-        for variables in [usual.collect::<Vec<_>>(), environment] {
+        for variables in [usual.collect::<Vec<_>>(), environment.clone()] {
             if let Err(Mistakes(mut more)) = overlay_environment(&mut document, PREFIX, &[SECTION], variables)
             {
                 mistakes.0.append(&mut more);
             }
         }
-        Self::of(&document, &default_dir, mistakes)
+        Self::of(&document, &default_dir, &environment, mistakes)
     }
 
-    fn of(document: &Table, default_dir: &Path, mut mistakes: Mistakes) -> Result<Self, Mistakes> {
+    fn of(
+        document: &Table,
+        default_dir: &Path,
+        environment: &[(String, String)],
+        mut mistakes: Mistakes,
+    ) -> Result<Self, Mistakes> {
         for key in document.keys().filter(|key| *key != SECTION) {
             mistakes.0.push(shared::config::Mistake::new(
                 key,
@@ -280,6 +285,12 @@ impl Config {
             retention: section.duration("retention", DAY..=DAY * 36_500),
             data_dir,
         };
+        let kinds = ["day", "week", "month"];
+        let of_thresholds = ["installations", "pods", "without_largest", "pod_count"];
+        let thresholds_of = |kind| of_thresholds.map(|key| format!("thresholds.{kind}.{key}"));
+        let keys =
+            section.keys().map(str::to_owned).chain(kinds.into_iter().flat_map(thresholds_of)).collect();
+        mistakes.0.extend(near_variables(environment, PREFIX, &[Known { section: SECTION, keys }]));
         thresholds.finish(&mut mistakes);
         section.finish(&mut mistakes);
         mistakes.or(config)

@@ -115,8 +115,9 @@ impl Config {
         })?;
         Self::of_document(
             parse_toml(&text).map_err(|mistakes| mistakes.in_file(path))?,
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+            std::env::vars_os().filter_map(|(name, value)| {
+                Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            }),
         )
     }
 

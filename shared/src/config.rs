@@ -277,6 +277,8 @@ impl<'a> Section<'a> {
 pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.chars().count() > 40 => "a longer text".to_owned(),
+        // A URL with a password in it, or almost one.
+        Value::String(text) if text.contains("://") && text.contains('@') => "a URL with a user".to_owned(),
         Value::Table(_) => "a section".to_owned(),
         Value::Array(items) if items.len() > 5 => "a longer list".to_owned(),
         _ => format!("`{value}`"),

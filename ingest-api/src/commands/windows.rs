@@ -56,18 +56,33 @@ impl WindowsCommand {
                 let closed = match (kind, day) {
                     (Some(kind), Some(day)) => {
                         let window = Window::of_day(kind.into(), day);
-                        let released = if job.close(window).await? { vec![window] } else { Vec::new() };
-                        Closed { released, ..Closed::default() }
+                        let mut closed = Closed::default();
+                        if let Some(untried) = job.close(window).await? {
+                            closed.released.push(window);
+                            closed.untried.extend(untried.into_iter().map(|family| (window, family)));
+                        }
+                        closed
                     }
                     _ => job.run(SystemClock.now()).await,
                 };
                 for window in &closed.released {
                     say(&format!("Released {window}."));
                 }
-                if closed.released.is_empty() && closed.failed.is_empty() {
+                for (window, family) in &closed.untried {
+                    say(&format!(
+                        "In {window}, {} is one number: not everything that it may tell together with others could be tried.",
+                        family.as_str()
+                    ));
+                }
+                if closed.released.is_empty() && closed.failed.is_empty() && closed.put_off.is_empty() {
                     say("No window has been over for a minute.");
                 }
-                let failed: Vec<_> = closed.failed.iter().map(ToString::to_string).collect();
+                let put_off = closed.put_off.iter().map(|window| {
+                    format!(
+                        "{window} is put off: another instance is at work, or somebody reads its tables, for example to dump them; try again"
+                    )
+                });
+                let failed: Vec<_> = closed.failed.iter().map(ToString::to_string).chain(put_off).collect();
                 anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
                 Ok(())
             }

@@ -38,6 +38,8 @@ pub struct Closed {
     pub released: Vec<Window>,
     /// Families of theirs that became one block because not everything that they may tell together could be tried.
     pub untried: Vec<(Window, Family)>,
+    /// Those that could not be closed now, though nothing is wrong: another instance is at work, or somebody reads their tables.
+    pub put_off: Vec<Window>,
     /// What went wrong with others. They are tried again by the next run.
     pub failed: Vec<CloseError>,
 }
@@ -62,13 +64,16 @@ impl CloseWindows {
         match self.database.open_windows().await {
             Ok(windows) => {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
-                    match self.close_noting(stored.window).await {
+                    match self.close(stored.window).await {
                         Ok(Some(untried)) => {
                             closed.released.push(stored.window);
                             closed.untried.extend(untried.into_iter().map(|family| (stored.window, family)));
                         }
-                        // Another instance was faster, or is at it.
-                        Ok(None) | Err(CloseError::NotOpen(_) | CloseError::Store(StoreError::Busy)) => {}
+                        // Another instance was faster.
+                        Ok(None) | Err(CloseError::NotOpen(_)) => {}
+                        Err(CloseError::Store(StoreError::Busy | StoreError::InUse)) => {
+                            closed.put_off.push(stored.window);
+                        }
                         Err(error) => closed.failed.push(error),
                     }
                 }
@@ -91,16 +96,12 @@ impl CloseWindows {
         Ok(())
     }
 
-    /// Closes one window, over or not. Returns whether this call has released it.
+    /// Closes one window, over or not. Returns the families that became one block because not everything could be tried, if
+    /// this call has released the window.
     ///
     /// # Errors
     /// If the database or the key directory fails; what has been done stays so, and the next call goes on from there.
-    pub async fn close(&self, window: Window) -> Result<bool, CloseError> {
-        Ok(self.close_noting(window).await?.is_some())
-    }
-
-    /// Likewise; returns the families that were not tried to the end, if this call has released the window.
-    async fn close_noting(&self, window: Window) -> Result<Option<BTreeSet<Family>>, CloseError> {
+    pub async fn close(&self, window: Window) -> Result<Option<BTreeSet<Family>>, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
         self.database.begin_closing(&stored).await?;
         let released = self.database.release(&stored, self.thresholds.of(window.kind())).await?;

@@ -72,12 +72,12 @@ impl Jobs {
         loop {
             ticks.tick().await;
             log(self.close().await.map(drop));
-            let start = Instant::now();
-            if merge_at <= start {
-                log(all_of(merge::merge_open_windows(&self.close.database).await));
-                merge_at = Instant::now() + pause_after_merge(start.elapsed());
+            if merge_at <= Instant::now() {
+                let (took, failed) = merge::merge_open_windows(&self.close.database).await;
+                log(all_of(failed));
+                merge_at = Instant::now() + pause_after_merge(took);
             }
-            if domains_at <= start {
+            if domains_at <= Instant::now() {
                 log(all_of(merge::write_domains(&self.close.database, &self.domains).await));
                 domains_at = Instant::now() + DOMAINS_INTERVAL;
             }
@@ -89,7 +89,7 @@ impl Jobs {
     /// # Errors
     /// What failed, all of it.
     pub async fn merge(&self) -> anyhow::Result<()> {
-        let mut failed = merge::merge_open_windows(&self.close.database).await;
+        let (_, mut failed) = merge::merge_open_windows(&self.close.database).await;
         failed.extend(merge::write_domains(&self.close.database, &self.domains).await);
         all_of(failed)
     }
@@ -100,6 +100,9 @@ impl Jobs {
         self.windows.forget_ended(now);
         let closed = self.close.run(now).await;
         self.metrics.close_finished(&closed);
+        for window in &closed.put_off {
+            tracing::info!(%window, "put off: another instance is at work, or somebody reads its tables");
+        }
         for window in &closed.released {
             tracing::info!(%window, "released");
         }
@@ -139,7 +142,8 @@ impl Jobs {
     }
 }
 
-/// How long to wait after a merge that took so long: a fiftieth of the time goes to merging at most, however large windows are.
+/// How long to wait after merges that took so long: an instance merges for a fiftieth of the time at most, however large windows
+/// are.
 fn pause_after_merge(took: Duration) -> Duration {
     MERGE_INTERVAL.max(took * MERGE_PAUSE)
 }

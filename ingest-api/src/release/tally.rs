@@ -110,6 +110,7 @@ impl Tally {
     /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least memory if the reporters of a Pod come
     /// one after the other.
     pub fn add(&mut self, pod: i64, Said(said): Said) {
+        debug_assert!((said as usize) < self.said.len(), "said by a reporter of this tally");
         let next = self.pod_numbers.len() as u32;
         let pod = *self.pod_numbers.entry(pod).or_insert(next);
         match self.counts.last_mut() {

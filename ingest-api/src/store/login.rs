@@ -1,7 +1,8 @@
 //! The roles of the database → logins of their own, one for each role and database.
 //!
 //! `prose_intake`, `prose_release` and `prose_reader` hold the rights, belong to the whole server, and cannot log in. For
-//! each database, each of them has one member that can, and that may connect to this database only. A login has no other
+//! each database, each of them has one member that can, and that may connect to this database, and to no other that is closed to the public, as
+//! each database of ours is. A login has no other
 //! role to take and none to go back to, so that a statement, whatever it says, has the rights of its task and no more.
 //!
 //! The password of a login follows from the owner's, so that all instances know it, and nothing has to be configured or
@@ -11,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use postgres_protocol::password::scram_sha_256;
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -104,13 +106,20 @@ impl Login {
             Err(error) => return Err(error),
         };
         let group = self.role.group();
-        let member = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND pg_has_role(oid, 'USAGE'))";
-        let member = sqlx::query_scalar(member).bind(group).fetch_one(&mut connection).await;
+        let of_group_only =
+            "SELECT pg_has_role($1, 'USAGE') AND NOT r.rolsuper AND NOT r.rolcreaterole AND NOT r.rolcreatedb
+                 AND (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid) = 1
+                 AND NOT EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = r.oid)
+             FROM pg_roles r WHERE r.rolname = current_user";
+        let member: Result<bool, _> =
+            sqlx::query_scalar(of_group_only).bind(group).fetch_one(&mut connection).await;
         // It answered; how it takes the goodbye does not matter.
         let _ = connection.close().await;
         Ok(match member? {
             true => Ok(()),
-            false => Err(sqlx::Error::Configuration(format!("it is not in {group}").into())),
+            false => Err(sqlx::Error::Configuration(
+                format!("it is not in {group}, is in other roles, or has settings of its own").into(),
+            )),
         })
     }
 
@@ -131,6 +140,9 @@ impl Login {
         let verifier = self.password.as_ref().map(|password| scram_sha_256(password.as_bytes()));
         let password = verifier.map(|verifier| format!(" PASSWORD '{verifier}'")).unwrap_or_default();
         statements.push(format!("ALTER ROLE {name} LOGIN{password}"));
+        // It may have given itself some.
+        statements.push(format!("ALTER ROLE {name} RESET ALL"));
+        statements.push(format!("ALTER ROLE {name} IN DATABASE {database} RESET ALL"));
         statements.push(format!("GRANT {group} TO {name}"));
         statements.push(format!("GRANT CONNECT ON DATABASE {database} TO {name}"));
         for statement in statements {
@@ -158,8 +170,11 @@ pub(super) async fn admit(owner: &PgConnectOptions, logins: &[Login; 3]) -> Resu
     // Nor does our own log keep a verifier.
     let mut connection = connect(&owner.clone().disable_statement_logging()).await?;
     let mut transaction = connection.begin().await?;
-    // "roles", after the "prose" that windows take turns by.
-    sqlx::query("SELECT pg_advisory_xact_lock(x'726f6c6573'::bigint)").execute(&mut *transaction).await?;
+    // One after the other, by a lock that only the owner can take.
+    sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut *transaction).await?;
+    sqlx::query("LOCK TABLE intake.open_window IN SHARE UPDATE EXCLUSIVE MODE")
+        .execute(&mut *transaction)
+        .await?;
     for login in &refused {
         login.provide(&mut transaction).await.map_err(|error| no_login(login, error))?;
     }
@@ -210,10 +225,11 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 fn password_of(owner: &PgConnectOptions) -> Option<String> {
     // The one way to ask for it. Name and host are replaced by some that can always be written as a URL.
     let url = owner.clone().username("owner").host("localhost").to_url_lossy();
-    url.password().map(str::to_owned)
+    url.password().map(|encoded| percent_decode_str(encoded).decode_utf8_lossy().into_owned())
 }
 
-/// The password of a login: nobody who has it can compute the owner's, or that of another login, from it.
+/// The password of a login: nobody who has it can compute the owner's, or that of another login, from it, if the owner's cannot be
+/// guessed.
 fn password(owners: &str, login: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(owners.as_bytes()).expect("HMAC takes a key of any length");
     let mac = mac.chain_update(b"password of the login ").chain_update(login).finalize().into_bytes();

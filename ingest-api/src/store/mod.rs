@@ -40,6 +40,11 @@ pub enum StoreError {
     /// Another instance is merging or closing a window. Nothing is wrong; later it is our turn, or nothing is left to do.
     #[error("another instance is merging or closing a window; try again when it is done")]
     Busy,
+    /// Somebody reads the tables of an open window, which cannot be taken from writers meanwhile. Nothing is wrong.
+    #[error(
+        "somebody reads the reports of an open window, for example to dump them; try again when they are done"
+    )]
+    InUse,
     /// A migration.
     #[error("the schema of the database: {0}")]
     Migrate(#[from] MigrateError),
@@ -69,6 +74,11 @@ pub enum StoreError {
         /// What Postgres said. Not the source of this error, as above.
         error: sqlx::Error,
     },
+    /// Everybody may connect to the database, and we must not change that.
+    #[error(
+        "everybody may connect to the database, and its owner is another role than that of the database URL: let the owner `REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC`"
+    )]
+    OpenToThePublic,
     /// The work on a release ended before there was one: it panicked, or the service stopped.
     #[error("a release was not made: {0}")]
     NotMade(#[from] tokio::task::JoinError),
@@ -76,8 +86,13 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        // Raised by intake.take_turn.
-        if sqlstate(&error).as_deref() == Some("PA001") { Self::Busy } else { Self::Database(error) }
+        match sqlstate(&error).as_deref() {
+            // Raised by intake.take_turn.
+            Some("PA001") => Self::Busy,
+            // Raised by intake.detach.
+            Some("PA002") => Self::InUse,
+            _ => Self::Database(error),
+        }
     }
 }
 
@@ -126,8 +141,18 @@ impl Database {
         let owner_options = owner.application_name("ingest-api");
         let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
         // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
-        let quick = [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "15s")];
-        let patient = [("lock_timeout", "60s")];
+        let quick = [
+            ("statement_timeout", "8s"),
+            ("idle_in_transaction_session_timeout", "15s"),
+            // An answer means that it is on disk, whatever else is set.
+            ("synchronous_commit", "on"),
+        ];
+        // Whatever the server's own settings are, they are not made for a merge of millions.
+        let patient = [
+            ("lock_timeout", "60s"),
+            ("statement_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "0"),
+        ];
         let logins = Role::ALL.map(|role| Login::new(role, &owner_options));
         let of = |role: Role, size, settings: &[(&str, &str)]| {
             let options = logins[role as usize].options.clone();
@@ -170,13 +195,17 @@ impl Database {
     /// one, [`StoreError::NoLogin`] if a role cannot log in.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
-        let checked = check_schema(&mut owner).await;
+        let checked = match check_schema(&mut owner).await {
+            Ok(()) => shut_the_public_out(&mut owner).await,
+            Err(error) => Err(error),
+        };
         owner.close().await?;
         checked?;
         admit(&self.owner_options, &self.logins).await
     }
 
-    /// How a role connects. For tests that try what it can do.
+    /// How a role connects, with its password. For tests that try what it can do.
+    #[doc(hidden)]
     pub fn options_of(&self, role: Role) -> &PgConnectOptions {
         &self.logins[role as usize].options
     }
@@ -196,6 +225,22 @@ impl Database {
             pool.close().await;
         }
     }
+}
+
+/// Takes the right to connect and to make temporary objects from everybody but the owner and our logins. Migrations do so, too,
+/// but a database that was restored from a dump has it again.
+async fn shut_the_public_out(owner: &mut PgConnection) -> Result<(), StoreError> {
+    let is_open = "SELECT has_database_privilege('public', current_database(), 'CONNECT')
+                       OR has_database_privilege('public', current_database(), 'TEMPORARY')";
+    let open: bool = sqlx::query_scalar(is_open).fetch_one(&mut *owner).await?;
+    if !open {
+        return Ok(());
+    }
+    let revoke = "DO $$ BEGIN
+        EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); END $$";
+    sqlx::query(revoke).execute(&mut *owner).await?;
+    let open: bool = sqlx::query_scalar(is_open).fetch_one(owner).await?;
+    if open { Err(StoreError::OpenToThePublic) } else { Ok(()) }
 }
 
 /// Checks that the schema has what this version of the software needs; it may have more.

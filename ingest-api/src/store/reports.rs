@@ -60,7 +60,7 @@ pub(super) struct Counted {
     /// Each population and unit that there is.
     pub(super) tallies: Vec<(Population, Tally)>,
     /// How many Pods have more installations than their [`allowance`]; those beyond it are in no tally. Which ones is left
-    /// to the order of their subjects, which is random.
+    /// to the order in which their rows lie: after a merge, that of their subjects, which are random.
     pub(super) capped: usize,
 }
 

@@ -1,8 +1,9 @@
 //! Windows that are over become releases: once, whole, and for good.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ingest_api::intake::rekey::Rows;
+use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::store::StoreError;
 use ingest_api::window::{Window, WindowKind};
@@ -411,24 +412,42 @@ async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_an_open_window_puts_off_a_merge_and_holds_up_no_writer() {
+async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds_up_writers_for_seconds() {
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
-    let window = service.database().open_windows().await.unwrap()[0];
+    let window = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
     let mut dump = PgConnection::connect(service.app.database().url()).await.unwrap();
     let read = format!("BEGIN; LOCK TABLE intake.w{}_installation IN ACCESS SHARE MODE", window.id);
     sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
-    let merge = async { service.database().merge_window(&window).await };
+
+    let merge = service.database().merge_window(&window);
     let report = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        service.post("/event", &pod(20, "0.4.0")).await.status
+        let waits = "SELECT 'waits' FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'";
+        while service.query(waits).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let start = Instant::now();
+        let status = service.post("/event", &pod(20, "0.4.0")).await.status;
+        (status, start.elapsed())
     };
-    let (merged, reported) = tokio::join!(merge, report);
-    assert!(matches!(merged, Err(StoreError::Busy)), "{merged:?}");
-    assert_eq!(reported, 204);
+    let (merged, (status, took)) = tokio::join!(merge, report);
+    assert!(matches!(merged, Err(StoreError::InUse)), "{merged:?}");
+    assert_eq!(status, 204);
+    // Three seconds, and a slow machine.
+    assert!(took < Duration::from_secs(6), "{took:?}");
+
+    service.set_clock("2026-11-23T08:00:00Z");
+    let close = CloseWindows {
+        database: service.database().clone(),
+        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
+        thresholds: service.config.thresholds,
+    };
+    let closed = close.run("2026-11-23T08:00:00Z".parse().unwrap()).await;
+    assert_eq!(closed.put_off, [window.window]);
+    assert!(closed.failed.is_empty() && closed.released.len() == 1, "{closed:?}");
     sqlx::raw_sql("COMMIT").execute(&mut dump).await.unwrap();
-    service.database().merge_window(&window).await.unwrap();
-    assert_eq!(service.database().distinct_reporters(&window).await.unwrap(), (50, 11));
+    assert_eq!(service.app.run_jobs().await.unwrap(), [window.window]);
     service.app.shutdown().await;
 }
 

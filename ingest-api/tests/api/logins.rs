@@ -122,6 +122,9 @@ async fn a_login_is_for_one_database_and_an_instance_that_takes_its_role_goes_on
     assert!(PgConnection::connect_with(&options).await.is_ok());
     let elsewhere = PgConnection::connect_with(&options.database("other")).await.unwrap_err();
     assert_eq!(elsewhere.as_database_error().unwrap().code().as_deref(), Some("42501"));
+    // One that nobody has closed to the public is open to it, as to everybody; there is nothing of ours.
+    let public = one.database().database.options_of(Role::Reader).clone().database("postgres");
+    PgConnection::connect_with(&public).await.unwrap().close().await.unwrap();
 
     // The version before connects as the owner and takes the role.
     let before: sqlx::postgres::PgConnectOptions = server.url("one", "one:p").parse().unwrap();

@@ -101,6 +101,36 @@ pub(crate) async fn unreleased_tables(service: &Service) -> Vec<String> {
 const REFUSED: &str = "42501";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_role_calls_the_functions_of_its_task_and_no_others() {
+    let service = Service::start().await;
+    let sql = "SELECT call FROM (
+                   SELECT r.rolname || ' ' || n.nspname || '.' || p.proname AS call
+                   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, pg_roles r
+                   WHERE n.nspname IN ('intake', 'release', 'access', 'optin')
+                     AND r.rolname IN ('prose_intake', 'prose_release', 'prose_reader')
+                     AND has_function_privilege(r.oid, p.oid, 'EXECUTE') AND p.prorettype <> 'trigger'::regtype
+               ) AS calls ORDER BY call COLLATE \"C\"";
+    assert_eq!(
+        service.query(sql).await.unwrap(),
+        [
+            "prose_intake intake.create_window",
+            "prose_reader access.end_session",
+            "prose_reader access.open_session",
+            "prose_reader access.valid_session",
+            "prose_reader access.valid_token",
+            "prose_reader optin.domains",
+            "prose_release intake.begin_closing",
+            "prose_release intake.begin_merging",
+            "prose_release intake.drop_window",
+            "prose_release intake.finish_merging",
+            "prose_release intake.take_turn",
+            "prose_release release.purge",
+        ]
+    );
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_is_refused_what_is_not_its_task() {
     let service = Service::start().await;
     let event = pod_with_domain(3, "0.4.0");
@@ -244,5 +274,65 @@ async fn the_database_itself_keeps_domains_from_a_token_without_the_right() {
     assert_eq!(database.domains_for(&without.digest(), now).await.unwrap().len(), 0);
     let later = "2026-11-24T12:00:00Z".parse().unwrap();
     assert_eq!(database.domains_for(&with_right.digest(), later).await.unwrap().len(), 0, "expired");
+    service.app.shutdown().await;
+}
+
+/// What runs as the owner is not led to anything that a role has made: not to a temporary type of a name that it uses either,
+/// where somebody has given the right to make one back to everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_as_the_owner_uses_nothing_that_a_role_has_made() {
+    const OWN_TYPE: &str = "
+        CREATE FUNCTION pg_temp.run(value pg_catalog.text) RETURNS boolean LANGUAGE plpgsql AS $$
+        BEGIN
+            EXECUTE 'CREATE TABLE public.made_by_the_owner ()';
+            RETURN true;
+        EXCEPTION WHEN insufficient_privilege OR duplicate_table THEN
+            RETURN true;
+        END $$;
+        CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (pg_temp.run(value));";
+    let made = "SELECT coalesce(to_regclass('public.made_by_the_owner')::text, 'nothing')";
+    for defence in [true, false] {
+        let service = Service::start().await;
+        service.report(&[pod(3, "0.4.0")]).await;
+        let owner = "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$";
+        let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
+        connection.execute(owner).await.unwrap();
+        if !defence {
+            let as_it_was = "ALTER FUNCTION intake.finish_merging SET search_path = ''";
+            connection.execute(as_it_was).await.unwrap();
+        }
+        let id = service.database().open_windows().await.unwrap()[0].id;
+        let options = service.database().options_of(Role::Release).clone();
+        let mut role = PgConnection::connect_with(&options).await.unwrap();
+        role.execute(OWN_TYPE).await.unwrap();
+        for call in ["begin_merging", "finish_merging"] {
+            let call = format!("SELECT intake.{call}({id})");
+            role.execute(sqlx::raw_sql(AssertSqlSafe(call))).await.unwrap();
+        }
+        let expected = if defence { "nothing" } else { "made_by_the_owner" };
+        assert_eq!(service.query(made).await.unwrap(), [expected]);
+        service.app.shutdown().await;
+    }
+}
+
+/// A database that was restored from a dump is open to everybody, and a role may have given itself settings: both ends with
+/// the next start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_shuts_the_public_out_and_takes_settings_from_a_role() {
+    let service = Service::start().await;
+    let mut owner = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let open = "DO $$ BEGIN EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$";
+    owner.execute(open).await.unwrap();
+    let options = service.database().options_of(Role::Intake).clone();
+    let mut role = PgConnection::connect_with(&options).await.unwrap();
+    role.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on").await.unwrap();
+
+    let restarted = service.another().await;
+    let public = "SELECT has_database_privilege('public', current_database(), 'CONNECT')::text
+                  UNION SELECT has_database_privilege('public', current_database(), 'TEMPORARY')::text";
+    assert_eq!(service.query(public).await.unwrap(), ["false"]);
+    let answer = post_to(restarted.address(), "/event", &pod(3, "0.4.0")).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    restarted.shutdown().await;
     service.app.shutdown().await;
 }

@@ -51,6 +51,9 @@ impl Vendor {
         add_haste(&mut project, folder.path())?;
         project.up(&["postgres"])?;
         plant_database_of_schema_1(&project)?;
+        // What was added since breaks with it; then the other way, by which one instance after the other is replaced.
+        let breaking = Block::after("Where the changelog says that the schema breaks", FILE)?;
+        breaking.run(&project, folder.path())?;
         let upgrade = Block::after("### Upgrading", FILE)?.without("git pull")?;
         upgrade.run(&project, folder.path())?;
         project.up(&[])?;

@@ -200,6 +200,37 @@ fn all_families_hold_the_same_reporters_or_none_has_a_block() {
     assert!((1..100).contains(&published_nothing), "{published_nothing}");
 }
 
+/// What a tally holds, in whatever order and however often a Pod comes back, is what a plain count gives.
+#[test]
+fn a_tally_counts_as_a_plain_count_does() {
+    const VERSIONS: [&str; 3] = ["0.4.0", "0.4.1", "0.5.0"];
+    for seed in 0..10_000 {
+        let mut random = Random::new(seed);
+        let mut tally = Tally::of_pods();
+        let mut plain = BTreeMap::<(usize, Option<SizeBin>), BTreeMap<i64, u32>>::new();
+        for _ in 0..random.any(40) {
+            let (pod, n) = (random.any(6) as i64 - 3, random.any(VERSIONS.len()));
+            let size = [None, Some(SizeBin::of(1)), Some(SizeBin::of(30))][random.any(3)];
+            let version = Observed::Recognised(Version::parse(VERSIONS[n]).unwrap());
+            let said = tally.said_by_pod(Some(version), size);
+            tally.add(pod, said);
+            *plain.entry((n, size)).or_default().entry(pod).or_default() += 1;
+        }
+        let cohorts = tally.cohorts(tally.said.len(), |said| tally.said.iter().position(|each| each == said));
+        let pods: BTreeMap<u32, i64> =
+            tally.pod_numbers.iter().map(|(pod, number)| (*number, *pod)).collect();
+        for (said, cohort) in tally.said.iter().zip(cohorts) {
+            let Cell::PodVersion(version) = tally.asked[0].cells[said[0] as usize] else { panic!() };
+            let Cell::PodSize(size) = tally.asked[1].cells[said[1] as usize] else { panic!() };
+            let is_it = |text: &&str| version == Some(Observed::Recognised(Version::parse(text).unwrap()));
+            let n = VERSIONS.iter().position(|text| is_it(text)).unwrap();
+            let counted: BTreeMap<i64, u32> = cohort.iter().map(|(pod, n)| (pods[&pod], n)).collect();
+            assert_eq!(plain.remove(&(n, size)), Some(counted), "population {seed}");
+        }
+        assert!(plain.is_empty(), "population {seed}: {plain:?}");
+    }
+}
+
 #[test]
 fn publishing_again_and_in_another_order_gives_the_same() {
     for seed in 0..100 {
