@@ -222,8 +222,10 @@ fn a_tally_counts_as_a_plain_count_does() {
         for (said, cohort) in tally.said.iter().zip(cohorts) {
             let Cell::PodVersion(version) = tally.asked[0].cells[said[0] as usize] else { panic!() };
             let Cell::PodSize(size) = tally.asked[1].cells[said[1] as usize] else { panic!() };
-            let is_it = |text: &&str| version == Some(Observed::Recognised(Version::parse(text).unwrap()));
-            let n = VERSIONS.iter().position(|text| is_it(text)).unwrap();
+            let n = VERSIONS
+                .iter()
+                .position(|text| version == Some(Observed::Recognised(Version::parse(text).unwrap())))
+                .unwrap();
             let counted: BTreeMap<i64, u32> = cohort.iter().map(|(pod, n)| (pods[&pod], n)).collect();
             assert_eq!(plain.remove(&(n, size)), Some(counted), "population {seed}");
         }
