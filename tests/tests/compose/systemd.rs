@@ -148,7 +148,7 @@ pub(crate) fn systemd_runs_both_units_as_hardened_as_they_are_and_stops_them_in_
     machine.run(
         "install -d -o postgres -g postgres /run/postgresql /var/lib/postgresql/it
          bin=$(echo /usr/lib/postgresql/*/bin)
-         runuser -u postgres -- \"$bin/initdb\" --auth=peer -D /var/lib/postgresql/it >/dev/null
+         runuser -u postgres -- \"$bin/initdb\" --auth-local=peer --auth-host=scram-sha-256 -D /var/lib/postgresql/it >/dev/null
          runuser -u postgres -- \"$bin/pg_ctl\" -D /var/lib/postgresql/it -o '-k /run/postgresql' -l /tmp/log -w start >/dev/null",
     )?;
     let build = "cargo build --release --locked --package ingest-api";
