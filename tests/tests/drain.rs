@@ -21,6 +21,7 @@ use e2e::process::{Process, ProxyProcess, VendorProcess};
 use e2e::stack::{client, folder};
 use ingest_api::app::OpenDatabase;
 use ingest_api::config::Config;
+use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::KeyDirectory;
 use serde_json::{Value, json};
 use shared::pseudonym::{PodId, Salt, UserHash};
@@ -208,7 +209,8 @@ async fn missing(data_dir: &Path, acknowledged: &[usize]) -> usize {
         let sql = format!("SELECT DISTINCT subject FROM intake.w{}_installation", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
-        let is_missing = |number: &&usize| !counted.contains(&key.tag(user_hash(**number).as_bytes()));
+        let subject = |number| Subject::new(&key, stored.slot, user_hash(number).as_bytes()).as_i64();
+        let is_missing = |number: &&usize| !counted.contains(&subject(**number));
         missing += acknowledged.iter().filter(is_missing).count();
     }
     connection.close().await.unwrap();

@@ -17,6 +17,7 @@ use e2e::process::{ProxyProcess, VendorProcess};
 use e2e::stack::{client, folder, post};
 use ingest_api::app::OpenDatabase;
 use ingest_api::config::Config;
+use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::KeyDirectory;
 use jiff::civil::date;
 use serde_json::{Value, json};
@@ -226,7 +227,8 @@ async fn what_was_acknowledged_is_counted_after_postgres_was_killed() {
         let sql = format!("SELECT DISTINCT subject FROM intake.w{}_installation", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
-        let subject = |number: usize| key.tag(lonely_event(number).0.as_bytes());
+        let subject =
+            |number: usize| Subject::new(&key, stored.slot, lonely_event(number).0.as_bytes()).as_i64();
         let missing = taken.iter().filter(|number| !counted.contains(&subject(**number))).count();
         assert_eq!(missing, 0, "{}: of {} that were acknowledged", stored.window, taken.len());
         let sent: BTreeSet<i64> = (0..EVENTS).map(subject).collect();
