@@ -21,8 +21,8 @@ use crate::jobs::close_windows::CloseWindows;
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::open_windows::OpenWindows;
-use crate::store::Database;
 use crate::store::tokens::StoredToken;
+use crate::store::{Database, StoreError};
 use crate::window::Window;
 
 /// How long requests that are in flight have to finish when the service stops.
@@ -82,6 +82,17 @@ impl OpenDatabase {
         let options =
             parse_database_url(&url).map_err(|wrong| anyhow::anyhow!("the database URL {wrong}"))?;
         Ok(Self { database: Database::new(options), embedded: None, url })
+    }
+
+    /// Checks that commands can work with it. A private one is made ready; of any other, nothing is changed.
+    ///
+    /// # Errors
+    /// If they cannot.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        match self.embedded {
+            Some(_) => self.database.prepare().await,
+            None => self.database.check().await,
+        }
     }
 
     /// The URL of the database, for tools such as `psql` and `pg_dump`. May hold a password.

@@ -191,7 +191,7 @@ async fn with_database(
         config.data_dir.display()
     );
     let open = OpenDatabase::open(config, false).await?;
-    let ready = if schema == Schema::Checked { open.database.prepare().await } else { Ok(()) };
+    let ready = if schema == Schema::Checked { open.check().await } else { Ok(()) };
     let done = match ready {
         Ok(()) => command(&open).await,
         Err(error) => Err(error.into()),

@@ -186,6 +186,17 @@ pub(super) async fn admit(owner: &PgConnectOptions, logins: &[Login; 3]) -> Resu
     Ok(())
 }
 
+/// Checks that each role can log in.
+///
+/// # Errors
+/// If one cannot.
+pub(super) async fn check(logins: &[Login; 3]) -> Result<(), StoreError> {
+    for login in logins {
+        login.works().await?.map_err(|error| no_login(login, error))?;
+    }
+    Ok(())
+}
+
 fn no_login(login: &Login, error: sqlx::Error) -> StoreError {
     StoreError::NoLogin { role: login.name.clone(), error }
 }

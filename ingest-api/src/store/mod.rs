@@ -65,7 +65,7 @@ pub enum StoreError {
     TooNew,
     /// A role of ours cannot log in.
     #[error(
-        "the role {role} cannot log in: {}. The service connects as its owner only to prepare the database, and then as roles of its own: the database URL needs the owner's password, from which theirs follow, or the server has to let them in without one (pg_hba.conf); and the owner needs the right to create roles (CREATEROLE)",
+        "the role {role} cannot log in: {}. The service connects as its owner only to prepare the database, and then as roles of its own: the database URL needs the owner's password, from which theirs follow, or the server has to let them in without one (pg_hba.conf); and the owner needs the right to create roles (CREATEROLE). The roles are made, and follow a new password of the owner, when `ingest-api serve` starts and by `ingest-api migrate`",
         describe(.error)
     )]
     NoLogin {
@@ -186,6 +186,19 @@ impl Database {
         };
         owner.close().await?;
         migrated
+    }
+
+    /// Checks that everything is there that the service needs, and changes nothing: whoever looks something up as another owner,
+    /// or with another password, does not lock out those who serve.
+    ///
+    /// # Errors
+    /// As of [`Self::prepare`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let mut owner = connect(&self.owner_options).await?;
+        let checked = check_schema(&mut owner).await;
+        owner.close().await?;
+        checked?;
+        login::check(&self.logins).await
     }
 
     /// Sees that everything is there that the service needs: the schema of this version, and its roles, which log in.
