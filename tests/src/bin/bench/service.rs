@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use e2e::bench::Server;
 use e2e::load::{Load, Measured};
+use e2e::stack::client;
 use ingest_api::store::Database;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tempfile::TempDir;
@@ -61,7 +63,10 @@ impl Service {
     }
 }
 
-/// Starts a server program that takes `--listen`; returns how long it took until it listened, too.
+/// How long it may take until its database is there, too.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts a server program that takes `--listen`; returns how long it took until it was ready, too.
 pub(crate) async fn serve(
     binary: &Path,
     arguments: &[std::ffi::OsString],
@@ -70,9 +75,16 @@ pub(crate) async fn serve(
     let mut all = vec!["serve".into(), "--listen".into(), address.to_string().into()];
     all.extend(["--metrics-listen".into(), free_address()?.to_string().into()]);
     all.extend_from_slice(arguments);
+    let start = Instant::now();
     let mut server = Server::start(binary, None, &all)?;
-    let ready = server.wait_until_up(address).await?;
-    Ok((server, address, ready))
+    // It listens before it has a database.
+    server.wait_until_up(address).await?;
+    let http = client()?;
+    while !http.get(format!("http://{address}/readyz")).send().await?.status().is_success() {
+        ensure!(start.elapsed() < PATIENCE, "the service does not become ready");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok((server, address, start.elapsed()))
 }
 
 /// An address that nobody listened on a moment ago.
