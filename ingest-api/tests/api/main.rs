@@ -15,6 +15,7 @@ mod killed;
 mod limits;
 mod login;
 mod logins;
+mod merging;
 mod metrics;
 mod pages;
 mod privacy_page;
