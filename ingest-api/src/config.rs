@@ -1,5 +1,6 @@
 //! File, environment and command line → [`Config`]; reports every mistake at once.
 
+mod database;
 mod public_url;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use shared::config::{Known, Mistakes, Section, near_variables, overlay_environment, parse_toml};
-use sqlx::postgres::PgConnectOptions;
 use toml::Table;
 
 use crate::insight::Insight;
@@ -19,54 +19,13 @@ use crate::limits::Rate;
 use crate::release::{Threshold, UnderFloor};
 use crate::window::WindowKind;
 
+pub use database::{DatabaseConfig, parse_database_url};
 pub use public_url::PublicUrl;
 
 /// The section of the file, and the prefix of its environment variables (`INGEST_API__LISTEN`).
 const SECTION: &str = "api";
 const PREFIX: &str = "INGEST_";
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Where Postgres is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DatabaseConfig {
-    /// A private Postgres of this service, in its data directory.
-    Embedded,
-    /// A server, as `postgres://user@host/database`. May hold a password.
-    Url(String),
-    /// A server, whose URL is in this file: a secret of a container, for example.
-    UrlFile(PathBuf),
-}
-
-impl std::fmt::Debug for DatabaseConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Embedded => "Embedded",
-            Self::Url(_) => "Url[redacted]",
-            Self::UrlFile(_) => "UrlFile",
-        })
-    }
-}
-
-/// What a URL of a database looks like.
-const DATABASE_URL: &str = "a URL such as \"postgres://ingest@localhost/ingest\"";
-
-/// How to connect to the database of a URL; or what is wrong with it, in words that quote nothing of it.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_database_url(url: &str) -> Result<PgConnectOptions, String> {
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(format!("must be {DATABASE_URL}; this one does not begin with `postgres://`"));
-    }
-    url.parse().map_err(|_| {
-        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
-        let wrong = match address.parse::<PgConnectOptions>() {
-            Ok(_) if !parameters.is_empty() => "what stands after the `?` cannot be read",
-            _ => "host and port cannot be read (in a name or password, write what is not a letter or digit as %40 for @)",
-        };
-        format!("must be {DATABASE_URL}; {wrong}")
-    })
-}
 
 /// The threshold of each kind of window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,7 +172,7 @@ impl Config {
         let mut section = Section::of(document, SECTION);
         let data_dir = section.path("data_dir").unwrap_or_else(|| default_dir.to_owned());
         let defaults = Self::in_directory(&data_dir);
-        let database = database(&mut section);
+        let database = DatabaseConfig::of(&mut section);
         let limits = limits(section.section("limits"), &mut mistakes);
         let mut thresholds = section.section("thresholds");
         let config = Self {
@@ -322,23 +281,6 @@ fn limits(mut section: Section<'_>, mistakes: &mut Mistakes) -> Option<IntakeRat
 /// A network, or an address as the network of itself.
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
-}
-
-/// The database, by its URL or by the file that has it.
-fn database(section: &mut Section<'_>) -> DatabaseConfig {
-    let url = section.read_secret("database_url", DATABASE_URL);
-    if let Some(Err(wrong)) = url.as_deref().map(parse_database_url) {
-        section.mistake("database_url", wrong);
-    }
-    let file = section.path("database_url_file");
-    if section.has("database_url") && section.has("database_url_file") {
-        section.mistake("database_url_file", "`database_url` is written too; only one of them can be right");
-    }
-    match (url, file) {
-        (Some(url), _) => DatabaseConfig::Url(url),
-        (None, Some(file)) => DatabaseConfig::UrlFile(file),
-        (None, None) => DatabaseConfig::Embedded,
-    }
 }
 
 fn threshold(mut section: Section<'_>, mistakes: &mut Mistakes) -> Threshold {
