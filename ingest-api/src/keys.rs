@@ -10,16 +10,23 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::Aead;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::Rng;
 use sha2::Sha256;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::window::{Window, WindowKind};
 
 /// The key of one window. Overwritten in memory when it is dropped, by the feature `zeroize` of what it is made of.
 #[derive(Clone)]
-pub struct WindowKey(Hmac<Sha256>);
+pub struct WindowKey {
+    /// For subjects.
+    hmac: Hmac<Sha256>,
+    /// For what waits to be merged.
+    cipher: XChaCha20Poly1305,
+}
 
 impl std::fmt::Debug for WindowKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -27,23 +34,33 @@ impl std::fmt::Debug for WindowKey {
     }
 }
 
-/// Does not compile if the two hashes that an HMAC is made of would stay in memory.
+/// Does not compile if the two hashes that an HMAC is made of, or the cipher, would stay in memory.
 const _: () = {
     const fn is_overwritten<T: ZeroizeOnDrop>() {}
     is_overwritten::<Sha256>();
+    is_overwritten::<XChaCha20Poly1305>();
 };
 
 impl WindowKey {
     /// Its length in bytes.
     pub const LEN: usize = 32;
 
-    fn new(bytes: &[u8; Self::LEN]) -> Self {
-        Self(Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length"))
+    /// Length of the number that [`Self::encrypt`] uses once, in bytes.
+    pub(crate) const NONCE_LEN: usize = 24;
+    /// How much longer than a message is what [`Self::encrypt`] makes of it, in bytes.
+    pub(crate) const TAG_LEN: usize = 16;
+
+    pub(crate) fn new(bytes: &[u8; Self::LEN]) -> Self {
+        let hmac = Hmac::<Sha256>::new_from_slice(bytes).expect("HMAC takes a key of any length");
+        let mut key = hmac.clone().chain_update(b"sealing of the window").finalize().into_bytes();
+        let cipher = XChaCha20Poly1305::new(&key);
+        key.zeroize();
+        Self { hmac, cipher }
     }
 
     /// The first 8 bytes of HMAC-SHA-256(key, `message`).
     pub fn tag(&self, message: &[u8]) -> i64 {
-        let tag = self.0.clone().chain_update(message).finalize().into_bytes();
+        let tag = self.hmac.clone().chain_update(message).finalize().into_bytes();
         let mut first = [0; 8];
         first.copy_from_slice(&tag[..8]);
         i64::from_be_bytes(first)
@@ -52,6 +69,17 @@ impl WindowKey {
     /// A number that only this key gives, and that says nothing about the key.
     pub fn check(&self) -> i64 {
         self.tag(b"key check of the window")
+    }
+
+    /// Encrypts a message, so that it can neither be read nor changed without this key. `nonce` is drawn by lot for it: there are so many
+    /// that none comes twice.
+    pub(crate) fn encrypt(&self, nonce: &[u8; Self::NONCE_LEN], message: &[u8]) -> Vec<u8> {
+        self.cipher.encrypt(nonce.into(), message).expect("a message is far shorter than 256 GiB")
+    }
+
+    /// The message, if it was encrypted with this key and this nonce.
+    pub(crate) fn decrypt(&self, nonce: &[u8; Self::NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.cipher.decrypt(nonce.into(), sealed).ok()
     }
 }
 
@@ -63,7 +91,7 @@ pub enum KeyError {
     Io(io::Error),
     /// A key file has been cut off or written to.
     #[error(
-        "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without it (`ingest-api windows close {0}`)"
+        "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without what has come since it was merged last (`ingest-api windows close {0} --without-key`)"
     )]
     Damaged(Window),
 }

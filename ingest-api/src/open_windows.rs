@@ -20,14 +20,23 @@ pub enum WindowError {
     Key(#[from] KeyError),
     /// The window is open, and there is no key for it here.
     #[error(
-        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window with what it holds: `ingest-api windows close {0}`"
+        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window without what has come since it was merged last (an hour at most, as a rule): `ingest-api windows close {0} --without-key`"
     )]
     KeyMissing(Window),
     /// The window was opened with another key.
     #[error(
-        "the key of the open window `{0}` is not the one that it was opened with; all instances must share one key directory. To go on without the right key, close the window with what it holds: `ingest-api windows close {0}`"
+        "the key of the open window `{0}` is not the one that it was opened with; all instances must share one key directory. To go on without the right key, close the window without what has come since it was merged last: `ingest-api windows close {0} --without-key`"
     )]
     OtherKey(Window),
+}
+
+/// The key of a window that is open or being closed.
+///
+/// # Errors
+/// If it is not in the directory, or is not the one that the window was opened with.
+pub fn key_of(keys: &KeyDirectory, stored: &StoredWindow) -> Result<WindowKey, WindowError> {
+    let key = keys.read(stored.window)?.ok_or(WindowError::KeyMissing(stored.window))?;
+    if key.check() == stored.key_check { Ok(key) } else { Err(WindowError::OtherKey(stored.window)) }
 }
 
 /// What was found out last: for each kind the window, and how to write to it unless it has been released before its end.
@@ -92,10 +101,7 @@ impl OpenWindows {
         for kind in WindowKind::ALL {
             let window = Window::containing(kind, now);
             if let Some(stored) = database.open_window(window).await? {
-                let key = keys.read(window)?.ok_or(WindowError::KeyMissing(window))?;
-                if key.check() != stored.key_check {
-                    return Err(WindowError::OtherKey(window));
-                }
+                key_of(keys, &stored)?;
             }
         }
         Ok(())
@@ -106,25 +112,20 @@ impl OpenWindows {
         database: &Database,
         window: Window,
     ) -> Result<Option<(StoredWindow, WindowKey)>, WindowError> {
-        let (stored, key) = match database.open_window(window).await? {
-            Some(stored) => (stored, self.keys.read(window)?.ok_or(WindowError::KeyMissing(window))?),
+        let stored = match database.open_window(window).await? {
+            Some(stored) => stored,
             None if database.is_released(window).await? => return Ok(None),
             None => {
                 // The key first: a window whose key got lost on the way could not be written to.
                 let key = self.keys.read_or_create(window)?;
-                match database.create_window(window, key.check()).await? {
-                    Some(stored) => (stored, key),
-                    None => return Ok(None),
-                }
+                let Some(stored) = database.create_window(window, key.check()).await? else {
+                    return Ok(None);
+                };
+                stored
             }
         };
-        if stored.closing {
-            return Ok(None);
-        }
-        if stored.key_check != key.check() {
-            return Err(WindowError::OtherKey(window));
-        }
-        Ok(Some((stored, key)))
+        let key = key_of(&self.keys, &stored)?;
+        Ok((!stored.closing).then_some((stored, key)))
     }
 }
 
@@ -142,7 +143,7 @@ mod tests {
             .map(|kind| {
                 let window = Window::containing(kind, before);
                 let key = keys.read_or_create(window).unwrap();
-                let stored = StoredWindow { id: 1, slot: 0, window, key_check: key.check(), closing: false };
+                let stored = StoredWindow { id: 1, window, key_check: key.check(), closing: false };
                 (window, Some((stored, key)))
             })
             .into();

@@ -22,6 +22,7 @@ use e2e::stack::{client, folder};
 use ingest_api::app::OpenDatabase;
 use ingest_api::config::Config;
 use ingest_api::intake::rekey::Subject;
+use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use serde_json::{Value, json};
 use shared::pseudonym::{PodId, Salt, UserHash};
@@ -206,10 +207,11 @@ async fn missing(data_dir: &Path, acknowledged: &[usize]) -> usize {
     let mut missing = 0;
     for stored in open.database.open_windows().await.unwrap() {
         let key = keys.read(stored.window).unwrap().unwrap();
+        merge_window(&open.database, &stored, Some(&key)).await.unwrap();
         let sql = format!("SELECT DISTINCT subject FROM intake.w{}_installation", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
-        let subject = |number| Subject::new(&key, stored.slot, user_hash(number).as_bytes()).as_i64();
+        let subject = |number| Subject::new(&key, user_hash(number).as_bytes()).as_i64();
         let is_missing = |number: &&usize| !counted.contains(&subject(**number));
         missing += acknowledged.iter().filter(is_missing).count();
     }
@@ -242,13 +244,10 @@ async fn an_ingest_api_whose_postgres_stands_still_is_gone_soon_and_loses_nothin
     let folder = folder().unwrap();
     let data_dir = folder.path().join("vendor");
     let (vendor, load, _slow) = vendor_under_load(&data_dir).await;
-    // Nobody can write to the table of one window any more, and so none of the groups, each of which goes into all windows.
     let open = OpenDatabase::open(&Config::in_directory(&data_dir), false).await.unwrap();
     let mut connection = PgConnection::connect(open.url()).await.unwrap();
     let mut lock = connection.begin().await.unwrap();
-    let window = open.database.open_windows().await.unwrap()[0].id;
-    let sql = format!("LOCK TABLE intake.w{window}_installation IN ACCESS EXCLUSIVE MODE");
-    sqlx::query(AssertSqlSafe(sql)).execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE intake.arrival IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     let end = Instant::now() + PATIENCE;
     loop {
         let waiting = "SELECT count(*) AS n FROM pg_catalog.pg_locks WHERE NOT granted";

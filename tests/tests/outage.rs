@@ -18,6 +18,7 @@ use e2e::stack::{client, folder, post};
 use ingest_api::app::OpenDatabase;
 use ingest_api::config::Config;
 use ingest_api::intake::rekey::Subject;
+use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use jiff::civil::date;
 use serde_json::{Value, json};
@@ -87,12 +88,16 @@ async fn wait_until_sent(proxy: &ProxyProcess) {
 
 /// What the open windows hold: for each kind, how many distinct reporters said what, without their subjects.
 async fn counts(data_dir: &Path) -> Vec<String> {
-    let open = OpenDatabase::open(&Config::in_directory(data_dir), false).await.unwrap();
+    let config = Config::in_directory(data_dir);
+    let open = OpenDatabase::open(&config, false).await.unwrap();
+    let keys = KeyDirectory::open(&config.key_dir).unwrap();
     let windows = open.database.open_windows().await.unwrap();
     let mut connection = PgConnection::connect(open.url()).await.unwrap();
     let mut counts = Vec::new();
     for stored in windows {
-        let (installations, pods) = open.database.distinct_reporters(&stored).await.unwrap();
+        let key = keys.read(stored.window).unwrap().unwrap();
+        merge_window(&open.database, &stored, Some(&key)).await.unwrap();
+        let (installations, pods) = open.database.merged_reporters(&stored).await.unwrap();
         counts.push(format!("{}: {installations} installations, {pods} Pods", stored.window));
         let id = stored.id;
         let sql = format!(
@@ -224,11 +229,11 @@ async fn what_was_acknowledged_is_counted_after_postgres_was_killed() {
     assert!(taken.len() > EVENTS / 2, "{} were acknowledged", taken.len());
     for stored in open.database.open_windows().await.unwrap() {
         let key = keys.read(stored.window).unwrap().unwrap();
+        merge_window(&open.database, &stored, Some(&key)).await.unwrap();
         let sql = format!("SELECT DISTINCT subject FROM intake.w{}_installation", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
-        let subject =
-            |number: usize| Subject::new(&key, stored.slot, lonely_event(number).0.as_bytes()).as_i64();
+        let subject = |number: usize| Subject::new(&key, lonely_event(number).0.as_bytes()).as_i64();
         let missing = taken.iter().filter(|number| !counted.contains(&subject(**number))).count();
         assert_eq!(missing, 0, "{}: of {} that were acknowledged", stored.window, taken.len());
         let sent: BTreeSet<i64> = (0..EVENTS).map(subject).collect();

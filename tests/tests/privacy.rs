@@ -62,6 +62,8 @@ fn unsalted(fleet: &Fleet) -> Needles {
 
 /// Adds the subjects of all open windows, and says how many there are.
 async fn add_subjects(stack: &Stack, needles: &mut Needles) -> usize {
+    // What has come since is merged.
+    stack.vendor().run_jobs().await.unwrap();
     let open = stack.vendor().database();
     let mut connection = PgConnection::connect(open.url()).await.unwrap();
     let mut subjects = 0;

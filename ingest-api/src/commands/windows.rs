@@ -7,7 +7,8 @@ use shared::clock::{Clock, SystemClock};
 
 use super::say;
 use crate::config::Config;
-use crate::jobs::close_windows::{CloseWindows, Closed};
+use crate::jobs::close_windows::{CloseWindows, Closed, WithoutKey};
+use crate::jobs::merge::{self, Which};
 use crate::keys::KeyDirectory;
 use crate::store::Database;
 use crate::window::{Window, WindowKind};
@@ -16,16 +17,24 @@ use crate::window::{Window, WindowKind};
 pub(super) enum WindowsCommand {
     /// List the windows that are open, and whether their keys are here.
     List,
+    /// Merge what has come to the windows that are open, which the service does each hour.
+    ///
+    /// Until then it is sealed with the key of its window, and is lost if that is: merge before you move keys or take a
+    /// machine away.
+    Merge,
     /// Close every window that has been over for a minute; or one window, over or not.
     ///
     /// Closing a window before its end releases what it holds. It is not opened again: until its end, reports count in
-    /// the other two kinds of windows only. That is the way out when the key of an open window is lost.
+    /// the other two kinds of windows only. That is the way out when the key of an open window is lost, with --without-key.
     Close {
         /// The kind of the window.
         #[arg(requires = "day")]
         kind: Option<Kind>,
         /// A day in it, such as 2026-11-22.
         day: Option<Date>,
+        /// Give up what came since the window was merged last, if its key is lost: nothing else can open that. The rest is counted.
+        #[arg(long, requires = "day")]
+        without_key: bool,
     },
 }
 
@@ -51,13 +60,15 @@ impl WindowsCommand {
         let keys = KeyDirectory::open(&config.key_dir)?;
         match self {
             Self::List => list(database, &keys).await,
-            Self::Close { kind, day } => {
+            Self::Merge => merge(database, &keys).await,
+            Self::Close { kind, day, without_key } => {
                 let job = CloseWindows { database: database.clone(), keys, thresholds: config.thresholds };
+                let without_key = if without_key { WithoutKey::GiveUp } else { WithoutKey::Refuse };
                 let closed = match (kind, day) {
                     (Some(kind), Some(day)) => {
                         let window = Window::of_day(kind.into(), day);
                         let mut closed = Closed::default();
-                        if let Some(untried) = job.close(window).await? {
+                        if let Some(untried) = job.close(window, without_key).await? {
                             closed.released.push(window);
                             closed.untried.extend(untried.into_iter().map(|family| (window, family)));
                         }
@@ -88,6 +99,18 @@ impl WindowsCommand {
             }
         }
     }
+}
+
+async fn merge(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    for stored in database.open_windows().await?.iter().filter(|stored| !stored.closing) {
+        match merge::merge(database, keys, stored, Which::All).await {
+            Ok(()) => say(&format!("Merged {}.", stored.window)),
+            Err(error) => failed.push(format!("{}: {error}", stored.window)),
+        }
+    }
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
 }
 
 async fn list(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {

@@ -1,9 +1,10 @@
-//! Bytes → [`ValidReport`] → rows of the open windows.
+//! Bytes → [`ValidReport`] → rows of the open windows → sealed pieces.
 
 pub mod code;
 pub mod domain_notes;
 pub mod limits;
 pub mod rekey;
+pub mod sealed;
 pub mod validate;
 pub mod writer;
 

@@ -12,17 +12,20 @@ use crate::release::Population;
 pub struct Subject(i64);
 
 impl Subject {
-    /// The subject of an identifier, in the window with that key and that slot.
-    ///
-    /// Seven bytes that the key gives, behind one that stands for the window: the tables of all open windows are parts
-    /// of one, and a row finds its own by that.
-    pub fn new(key: &WindowKey, slot: i8, id: &[u8; 8]) -> Self {
-        Self(i64::from(slot) << 56 | key.tag(id) >> 8 & ((1 << 56) - 1))
+    /// The subject of an identifier in the window with that key: seven bytes that the key gives. Of five million, two are the
+    /// same once in six thousand windows.
+    pub fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
+        Self(key.tag(id) >> 8 & ((1 << 56) - 1))
     }
 
     /// The number that stands for it in the database.
     pub fn as_i64(self) -> i64 {
         self.0
+    }
+
+    /// One that was [such a number](Self::as_i64).
+    pub(super) fn from_i64(number: i64) -> Self {
+        Self(number)
     }
 }
 
@@ -57,7 +60,7 @@ pub struct PodRow {
 }
 
 /// The rows of some reports in one window: one for each reporter, in the order of their subjects.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Installations by subject. A subject is in one population only: a proxied hash is salted, a direct one is not.
     pub installations: BTreeMap<(Subject, bool), InstallationRow>,
@@ -66,38 +69,48 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Re-keys some reports for the window with that key and that slot, merging those of one reporter.
-    pub fn new<'r>(key: &WindowKey, slot: i8, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
+    /// Re-keys some reports for the window with that key, merging those of one reporter.
+    pub fn new<'r>(key: &WindowKey, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
         let mut rows = Self::default();
         for report in reports {
-            rows.add(key, slot, report);
+            rows.add(key, report);
         }
         rows
     }
 
-    fn add(&mut self, key: &WindowKey, slot: i8, report: &ValidReport) {
-        let pod = Subject::new(key, slot, report.pod().as_bytes());
+    fn add(&mut self, key: &WindowKey, report: &ValidReport) {
+        let pod = Subject::new(key, report.pod().as_bytes());
         let proxied = report.population() == Population::Pod;
         if proxied {
-            let row = self.pods.entry(pod).or_default();
-            row.version = row.version.max(code::of_version(report.pod_version()));
-            row.size = row.size.max(code::of_size(report.pod_size()));
+            let (version, size) = (code::of_version(report.pod_version()), code::of_size(report.pod_size()));
+            self.add_pod(pod, PodRow { version, size });
         }
         if let Some(installation) = report.installation() {
-            let subject = Subject::new(key, slot, installation.id.as_bytes());
-            let new = InstallationRow {
+            let row = InstallationRow {
                 pod,
                 app_version: code::of_app_version(installation.app_version),
                 language: code::of_language(installation.language),
                 platform: code::of_platform(installation.platform),
                 proxied,
             };
-            let row = self.installations.entry((subject, proxied)).or_insert(new);
-            row.pod = row.pod.max(new.pod);
-            row.app_version = row.app_version.max(new.app_version);
-            row.language = row.language.max(new.language);
-            row.platform = row.platform.max(new.platform);
+            self.add_installation(Subject::new(key, installation.id.as_bytes()), row);
         }
+    }
+
+    /// Adds a row of an installation, merging it with the one that is there.
+    pub(super) fn add_installation(&mut self, subject: Subject, new: InstallationRow) {
+        let row = self.installations.entry((subject, new.proxied)).or_insert(new);
+        row.pod = row.pod.max(new.pod);
+        row.app_version = row.app_version.max(new.app_version);
+        row.language = row.language.max(new.language);
+        row.platform = row.platform.max(new.platform);
+    }
+
+    /// Likewise of a Pod.
+    pub(super) fn add_pod(&mut self, subject: Subject, new: PodRow) {
+        let row = self.pods.entry(subject).or_default();
+        row.version = row.version.max(new.version);
+        row.size = row.size.max(new.size);
     }
 }
 
@@ -124,7 +137,7 @@ mod tests {
             |day: &str| keys.read_or_create(Window::of_day(WindowKind::Day, day.parse().unwrap())).unwrap();
         let (today, tomorrow) = (key("2026-11-22"), key("2026-11-23"));
         let subjects = |key: &WindowKey| {
-            let rows = Rows::new(key, 0, &[report("19a124bd2f89edfe", "1.0.0")]);
+            let rows = Rows::new(key, &[report("19a124bd2f89edfe", "1.0.0")]);
             (
                 rows.installations.keys().copied().collect::<Vec<_>>(),
                 rows.pods.keys().copied().collect::<Vec<_>>(),
@@ -143,8 +156,8 @@ mod tests {
             keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
         let user = "19a124bd2f89edfe";
         let (old, new) = (report(user, "1.0.9"), report(user, "1.0.10"));
-        let forward = Rows::new(&key, 0, [&old, &new, &old]).installations;
-        assert_eq!(forward, Rows::new(&key, 0, [&new, &old]).installations);
-        assert_eq!(forward, Rows::new(&key, 0, [&new]).installations);
+        let forward = Rows::new(&key, [&old, &new, &old]).installations;
+        assert_eq!(forward, Rows::new(&key, [&new, &old]).installations);
+        assert_eq!(forward, Rows::new(&key, [&new]).installations);
     }
 }

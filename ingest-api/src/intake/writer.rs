@@ -11,12 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::domain_notes::DomainNotes;
 use super::rekey::Rows;
+use super::sealed::seal;
 use super::validate::ValidReport;
 use crate::keys::WindowKey;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
+use crate::store::arrivals::{Appended, Appender};
 use crate::store::open_windows::StoredWindow;
-use crate::store::reports::Appended;
 use crate::store::{Database, StoreError};
 use crate::window::{Window, WindowKind};
 
@@ -81,7 +82,8 @@ impl Writer {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, requests) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAX_WAITING));
-        let task = Task { database, windows, domains, clock, metrics };
+        let task =
+            Task { appender: Appender::new(database.clone()), database, windows, domains, clock, metrics };
         (Self { queue, room }, task.run(requests))
     }
 
@@ -105,6 +107,7 @@ impl Writer {
 }
 
 struct Task {
+    appender: Appender,
     database: Database,
     windows: OpenWindows,
     domains: DomainNotes,
@@ -147,9 +150,9 @@ impl Task {
             if windows.is_empty() {
                 return Err(GroupError::NoWindow);
             }
-            let rows: Vec<_> =
-                windows.iter().map(|(window, key)| Rows::new(key, window.slot, reports())).collect();
-            match self.database.append(&rows).await? {
+            let sealed: Vec<_> =
+                windows.iter().map(|(window, key)| (window, seal(key, &Rows::new(key, reports())))).collect();
+            match self.appender.append(&sealed).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();

@@ -1,7 +1,7 @@
 //! Windows that are over → releases.
 //!
-//! For each window: take its tables away from the writers; in one transaction count, fold, round, write the release
-//! and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
+//! For each window: let nobody write to it any more; merge what has come; in one transaction count, fold, round, write the
+//! release and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,8 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::Thresholds;
-use crate::keys::{KeyDirectory, KeyError};
+use crate::jobs::merge::merge_window;
+use crate::keys::{KeyDirectory, KeyError, WindowKey};
+use crate::open_windows::{WindowError, key_of};
 use crate::release::Family;
+use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
@@ -23,6 +26,9 @@ pub enum CloseError {
     /// The key directory failed.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Something waits to be merged, and the window's key is not here.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// There is nothing to close.
     #[error("the window `{0}` is not open; `ingest-api windows list` shows those that are")]
     NotOpen(Window),
@@ -30,6 +36,15 @@ pub enum CloseError {
 
 /// How long after its end a window stays open, so that instances whose clocks differ a little agree that it is over.
 pub const GRACE: Duration = Duration::from_secs(60);
+
+/// Whether a window may be closed whose key is not here, though something waits to be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutKey {
+    /// It may not.
+    Refuse,
+    /// It may, and what waits is given up.
+    GiveUp,
+}
 
 /// What became of the windows that were over.
 #[derive(Debug, Default)]
@@ -64,7 +79,7 @@ impl CloseWindows {
         match self.database.open_windows().await {
             Ok(windows) => {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
-                    match self.close(stored.window).await {
+                    match self.close(stored.window, WithoutKey::Refuse).await {
                         Ok(Some(untried)) => {
                             closed.released.push(stored.window);
                             closed.untried.extend(untried.into_iter().map(|family| (stored.window, family)));
@@ -100,12 +115,37 @@ impl CloseWindows {
     /// this call has released the window.
     ///
     /// # Errors
-    /// If the database or the key directory fails; what has been done stays so, and the next call goes on from there.
-    pub async fn close(&self, window: Window) -> Result<Option<BTreeSet<Family>>, CloseError> {
+    /// If the database or the key directory fails, or there is something to merge and no key to do so; what has been done stays
+    /// so, and the next call goes on from there.
+    pub async fn close(
+        &self,
+        window: Window,
+        without_key: WithoutKey,
+    ) -> Result<Option<BTreeSet<Family>>, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
+        // Before, so that a window that is open stays so; and after, when nobody writes to it any more.
+        self.key_for(&stored, without_key).await?;
         self.database.begin_closing(&stored).await?;
+        let key = self.key_for(&stored, without_key).await?;
+        merge_window(&self.database, &stored, key.as_ref()).await?;
         let released = self.database.release(&stored, self.thresholds.of(window.kind())).await?;
         self.keys.destroy(window)?;
         Ok(released)
+    }
+
+    /// The key of a window; none if it is not here and nothing waits for it, or what waits may be given up.
+    async fn key_for(
+        &self,
+        stored: &StoredWindow,
+        without_key: WithoutKey,
+    ) -> Result<Option<WindowKey>, CloseError> {
+        match key_of(&self.keys, stored) {
+            Ok(key) => Ok(Some(key)),
+            Err(_) if without_key == WithoutKey::GiveUp => Ok(None),
+            Err(error) => {
+                let (waiting, _) = self.database.waiting(stored).await?;
+                if waiting > 0 { Err(error.into()) } else { Ok(None) }
+            }
+        }
     }
 }

@@ -1,33 +1,87 @@
-//! Reports of open windows → one row a reporter; noted domains → the database.
-
-use std::time::{Duration, Instant};
+//! What has come to open windows → one row a reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
+use crate::keys::{KeyDirectory, WindowKey};
+use crate::open_windows::{WindowError, key_of};
+use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
 
-/// Merges each open window that has been reported to since it was merged last. What a window holds is then bounded by its
+/// A merge writes all of a window again, so it waits until this has come, in bytes …
+const LEAST: i64 = 64 << 20;
+/// … and as much as the window holds: of each row it has so many bytes, at most.
+const ROW: i64 = 60;
+
+/// Which windows are to be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Each that has been reported to.
+    All,
+    /// Those to which much has come, compared with what they hold.
+    Large,
+}
+
+/// Merges open windows that have been reported to since they were merged last. What a window holds is then bounded by its
 /// reporters and not by their reports, and the order of its rows tells nothing about the order of arrival.
 ///
-/// Returns how long the merges took, and what failed. One window that cannot be merged does not hold up the others, and the
-/// next run tries it again.
-pub async fn merge_open_windows(database: &Database) -> (Duration, Vec<StoreError>) {
+/// Returns what failed. One window that cannot be merged does not hold up the others, and the next run tries it again.
+pub async fn merge_open_windows(database: &Database, keys: &KeyDirectory, which: Which) -> Vec<WindowError> {
     let windows = match database.open_windows().await {
         Ok(windows) => windows,
-        Err(error) => return (Duration::ZERO, vec![error]),
+        Err(error) => return vec![error.into()],
     };
-    let (mut took, mut failed) = (Duration::ZERO, Vec::new());
+    let mut failed = Vec::new();
     for stored in windows.iter().filter(|stored| !stored.closing) {
-        let start = Instant::now();
-        match database.merge_window(stored).await {
-            Ok(()) => took += start.elapsed(),
+        match merge(database, keys, stored, which).await {
             // Another instance is at it.
-            Err(StoreError::Busy) => break,
+            Err(WindowError::Store(StoreError::Busy)) => break,
             // Nor does whoever reads one of them.
-            Err(StoreError::InUse) => {}
+            Ok(()) | Err(WindowError::Store(StoreError::InUse)) => {}
             Err(error) => failed.push(error),
         }
     }
-    (took, failed)
+    failed
+}
+
+/// Merges one window, if that is due.
+///
+/// # Errors
+/// If the database fails, or the key is not there.
+pub async fn merge(
+    database: &Database,
+    keys: &KeyDirectory,
+    stored: &StoredWindow,
+    which: Which,
+) -> Result<(), WindowError> {
+    let (waiting, merged_rows) = database.waiting(stored).await?;
+    let due = match which {
+        Which::All => waiting > 0,
+        Which::Large => is_large(waiting, merged_rows),
+    };
+    if due {
+        merge_window(database, stored, Some(&key_of(keys, stored)?)).await?;
+    }
+    Ok(())
+}
+
+/// Merges one window; says so if something had to be given up.
+///
+/// # Errors
+/// If the database fails.
+pub async fn merge_window(
+    database: &Database,
+    stored: &StoredWindow,
+    key: Option<&WindowKey>,
+) -> Result<(), StoreError> {
+    let unopened = database.merge_window(stored, key).await?.unopened;
+    if unopened > 0 {
+        let window = stored.window;
+        tracing::error!(%window, pieces = unopened, "what was not sealed with the key of the window was given up");
+    }
+    Ok(())
+}
+
+fn is_large(waiting: i64, merged_rows: i64) -> bool {
+    waiting >= LEAST.max(merged_rows.saturating_mul(ROW))
 }
 
 /// Writes the domains that have been noted. Returns what failed; those domains are kept for the next run.
@@ -40,4 +94,16 @@ pub async fn write_domains(database: &Database, domains: &DomainNotes) -> Vec<St
         }
     }
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_merged_before_its_hour_if_as_much_has_come_as_it_holds_and_not_for_little() {
+        let mib = |n: i64| n << 20;
+        assert!(!is_large(mib(63), 0) && is_large(mib(64), 0));
+        assert!(!is_large(mib(285), 5_000_000) && is_large(mib(287), 5_000_000));
+    }
 }

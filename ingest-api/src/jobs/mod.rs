@@ -12,20 +12,19 @@ use jiff::Timestamp;
 use shared::clock::Clock;
 
 use self::close_windows::CloseWindows;
+use self::merge::Which;
 use crate::archive::Archive;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
-use crate::open_windows::OpenWindows;
+use crate::open_windows::{OpenWindows, WindowError};
 use crate::release::Family;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
 
-/// How often domains are written: not in the wake of a report.
-const DOMAINS_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How long open windows are not merged after a merge, at least.
-const MERGE_INTERVAL: Duration = Duration::from_secs(60);
-/// … and as a multiple of the time that it took, as it writes all of a window again.
-const MERGE_PAUSE: u32 = 50;
+/// How often open windows are merged, and domains written: not in the wake of a report.
+const MERGE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often it is asked whether so much has come to a window that it is merged sooner.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// All jobs.
 #[derive(Clone, Debug)]
@@ -66,20 +65,17 @@ impl Jobs {
     pub async fn run_every(self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let start = Instant::now();
         // Not at once after a start, so that the first reports are merged, and their domains written, together.
-        let (mut merge_at, mut domains_at) = (start + MERGE_INTERVAL, start + DOMAINS_INTERVAL);
+        let (mut merge_at, mut look_at) = (Instant::now() + MERGE_INTERVAL, Instant::now() + LOOK_INTERVAL);
         loop {
             ticks.tick().await;
             log(self.close().await.map(drop));
             if merge_at <= Instant::now() {
-                let (took, failed) = merge::merge_open_windows(&self.close.database).await;
-                log(all_of(failed));
-                merge_at = Instant::now() + pause_after_merge(took);
-            }
-            if domains_at <= Instant::now() {
-                log(all_of(merge::write_domains(&self.close.database, &self.domains).await));
-                domains_at = Instant::now() + DOMAINS_INTERVAL;
+                log(self.merge().await);
+                merge_at = Instant::now() + MERGE_INTERVAL;
+            } else if look_at <= Instant::now() {
+                log(all_of(self.merge_windows(Which::Large).await));
+                look_at = Instant::now() + LOOK_INTERVAL;
             }
         }
     }
@@ -89,9 +85,14 @@ impl Jobs {
     /// # Errors
     /// What failed, all of it.
     pub async fn merge(&self) -> anyhow::Result<()> {
-        let (_, mut failed) = merge::merge_open_windows(&self.close.database).await;
-        failed.extend(merge::write_domains(&self.close.database, &self.domains).await);
+        let mut failed = self.merge_windows(Which::All).await;
+        let domains = merge::write_domains(&self.close.database, &self.domains).await;
+        failed.extend(domains.into_iter().map(Into::into));
         all_of(failed)
+    }
+
+    async fn merge_windows(&self, which: Which) -> Vec<WindowError> {
+        merge::merge_open_windows(&self.close.database, &self.close.keys, which).await
     }
 
     async fn close(&self) -> anyhow::Result<Vec<Window>> {
@@ -142,14 +143,8 @@ impl Jobs {
     }
 }
 
-/// How long to wait after merges that took so long: an instance merges for a fiftieth of the time at most, however large windows
-/// are.
-fn pause_after_merge(took: Duration) -> Duration {
-    MERGE_INTERVAL.max(took * MERGE_PAUSE)
-}
-
 /// One error of many.
-fn all_of(failed: Vec<StoreError>) -> anyhow::Result<()> {
+fn all_of(failed: Vec<WindowError>) -> anyhow::Result<()> {
     let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
@@ -158,16 +153,5 @@ fn all_of(failed: Vec<StoreError>) -> anyhow::Result<()> {
 fn log(done: anyhow::Result<()>) {
     if let Err(error) = done {
         tracing::error!(error = format!("{error:#}"), "a job failed, and is tried again");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn merging_takes_a_fiftieth_of_the_time_at_most_and_happens_each_minute_if_it_may() {
-        let pause = |millis| pause_after_merge(Duration::from_millis(millis)).as_secs();
-        assert_eq!((pause(0), pause(1_000), pause(2_000), pause(60_000)), (60, 60, 100, 3_000));
     }
 }

@@ -1,5 +1,6 @@
 //! Postgres. All SQL of the service is in this room, one file for each table.
 
+pub mod arrivals;
 pub mod domains;
 pub mod login;
 pub mod open_windows;
@@ -40,7 +41,7 @@ pub enum StoreError {
     /// Another instance is merging or closing a window. Nothing is wrong; later it is our turn, or nothing is left to do.
     #[error("another instance is merging or closing a window; try again when it is done")]
     Busy,
-    /// Somebody reads the tables of an open window, which cannot be taken from writers meanwhile. Nothing is wrong.
+    /// Somebody reads the tables of an open window, which cannot be replaced meanwhile. Nothing is wrong.
     #[error(
         "somebody reads the reports of an open window, for example to dump them; try again when they are done"
     )]
@@ -89,7 +90,7 @@ impl From<sqlx::Error> for StoreError {
         match sqlstate(&error).as_deref() {
             // Raised by intake.take_turn.
             Some("PA001") => Self::Busy,
-            // Raised by intake.detach.
+            // Raised by intake.begin_merging.
             Some("PA002") => Self::InUse,
             _ => Self::Database(error),
         }

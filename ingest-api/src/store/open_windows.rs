@@ -11,8 +11,6 @@ use crate::window::{Window, WindowKind};
 pub struct StoredWindow {
     /// Names its tables.
     pub id: i32,
-    /// The first byte of its subjects.
-    pub slot: i8,
     /// Which window it is.
     pub window: Window,
     /// What its key must give.
@@ -28,7 +26,7 @@ impl Database {
     /// If the database fails; likewise all others here.
     pub async fn open_windows(&self) -> Result<Vec<StoredWindow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, slot, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
+            "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
         )
         .fetch_all(&self.intake)
         .await?;
@@ -38,7 +36,7 @@ impl Database {
     /// The window, if it is open or being closed.
     pub async fn open_window(&self, window: Window) -> Result<Option<StoredWindow>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, slot, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window
+            "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window
              WHERE kind = $1 AND starts_on = $2",
         )
         .bind(window.kind().as_str())
@@ -64,26 +62,10 @@ impl Database {
         self.open_window(window).await
     }
 
-    /// Merges what has been reported to an open window to one row a reporter, if there is anything new. Writers wait for the
-    /// moment in which they are given new tables, and not for the merge.
-    pub async fn merge_window(&self, window: &StoredWindow) -> Result<(), StoreError> {
-        let row =
-            sqlx::query("SELECT intake.begin_merging($1) AS begun").bind(window.id).fetch_one(&self.release);
-        if row.await?.try_get("begun")? {
-            self.finish_merging(window).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the tables of a window away from the writers: waits for those that are in the middle of a commit, and
-    /// later ones find no table. Then merges what it holds. Goes on where an earlier call was interrupted.
+    /// Ends the time of a window: waits for writers that are in the middle of a commit, and later ones find it closed. What has
+    /// come is still to be merged. Does nothing if that was done.
     pub async fn begin_closing(&self, window: &StoredWindow) -> Result<(), StoreError> {
         sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
-        self.finish_merging(window).await
-    }
-
-    async fn finish_merging(&self, window: &StoredWindow) -> Result<(), StoreError> {
-        sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&self.release).await?;
         Ok(())
     }
 }
@@ -107,7 +89,6 @@ fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredWindow, StoreError> {
     let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
     Ok(StoredWindow {
         id: row.try_get("id")?,
-        slot: i8::try_from(row.try_get::<i16, _>("slot")?).map_err(|e| sqlx::Error::Decode(e.into()))?,
         window: Window::of_day(kind, starts_on.to_jiff()),
         key_check: row.try_get("key_check")?,
         closing: row.try_get("closing")?,

@@ -91,7 +91,6 @@ impl Database {
         if still_there.is_none() {
             return Ok(None);
         }
-        let closing = StoredWindow { closing: true, ..*window };
         let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
         sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
             .bind(kind)
@@ -99,7 +98,7 @@ impl Database {
             .bind(window.window.end().to_sqlx())
             .execute(&mut *transaction)
             .await?;
-        let Counted { tallies, capped } = reports::count(&mut transaction, &closing).await?;
+        let Counted { tallies, capped } = reports::count(&mut transaction, window).await?;
         if capped > 0 {
             tracing::warn!(window = %window.window, pods = capped, "more installations than Pods of their size can have were left out");
         }
@@ -123,7 +122,7 @@ impl Database {
                 }
             }
         }
-        drop_window(&mut transaction, &closing).await?;
+        drop_window(&mut transaction, window).await?;
         transaction.commit().await?;
         Ok(Some(untried))
     }

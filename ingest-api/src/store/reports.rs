@@ -1,4 +1,4 @@
-//! The tables of open windows: appended to while they are open, counted when they are closed.
+//! The two tables of each open window, one row a reporter: written by merges, counted when the window is closed.
 
 use std::collections::HashMap;
 
@@ -6,48 +6,19 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
-use super::{Database, StoreError, sqlstate};
+use super::{Database, StoreError};
 use crate::intake::code;
-use crate::intake::rekey::{PodRow, Rows};
 use crate::release::{Population, Said, Tally, UNDECLARED, allowance};
 
-/// What became of rows that were to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// They are committed.
-    Committed,
-    /// A window has been closed meanwhile; nothing is written.
-    WindowClosed,
-}
-
 impl Database {
-    /// Appends rows to their windows, in one transaction that is on disk when this returns.
-    ///
-    /// Appending and making distinct later costs half of keeping an index up to date.
-    ///
-    /// # Errors
-    /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
-    pub async fn append(&self, windows: &[Rows]) -> Result<Appended, StoreError> {
-        let mut transaction = self.intake.begin().await?;
-        for (table, copy) in [("installation", installations(windows)), ("pod", pods(windows))] {
-            match copy_in(&mut transaction, table, copy).await {
-                Err(error) if has_no_partition(&error) => return Ok(Appended::WindowClosed),
-                copied => copied?,
-            }
-        }
-        transaction.commit().await?;
-        Ok(Appended::Committed)
-    }
-
-    /// How many distinct installations and Pods a window holds. For operation and tests: no release is made from it.
+    /// How many installations and Pods a window holds, as of its last merge. For operation and tests: no release is made from it.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn distinct_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
+    pub async fn merged_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
         let prefix = prefix(window);
         let count = format!(
-            "SELECT (SELECT count(*) FROM (SELECT DISTINCT subject, proxied FROM {prefix}_installation) i) AS installations,
-                    (SELECT count(*) FROM (SELECT DISTINCT subject FROM {prefix}_pod) p) AS pods"
+            "SELECT (SELECT count(*) FROM {prefix}_installation) AS installations, (SELECT count(*) FROM {prefix}_pod) AS pods"
         );
         let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.release).await?;
         Ok((row.try_get("installations")?, row.try_get("pods")?))
@@ -60,7 +31,7 @@ pub(super) struct Counted {
     /// Each population and unit that there is.
     pub(super) tallies: Vec<(Population, Tally)>,
     /// How many Pods have more installations than their [`allowance`]; those beyond it are in no tally. Which ones is left
-    /// to the order in which their rows lie: after a merge, that of their subjects, which are random.
+    /// to the order in which their rows lie: that of their subjects, which are random.
     pub(super) capped: usize,
 }
 
@@ -138,81 +109,6 @@ impl Installations {
     }
 }
 
-/// Whether there is no partition for a row: another instance is closing its window. Postgres has no code of its own for
-/// that, but names the constraint wherever there is one.
-fn has_no_partition(error: &sqlx::Error) -> bool {
-    let constraint = error.as_database_error().and_then(|error| error.constraint());
-    sqlstate(error).as_deref() == Some("23514") && constraint.is_none()
-}
-
 fn prefix(window: &StoredWindow) -> String {
-    format!("intake.{}{}", if window.closing { "closing" } else { "w" }, window.id)
-}
-
-async fn copy_in(connection: &mut PgConnection, table: &str, copy: Copy) -> Result<(), sqlx::Error> {
-    if copy.rows == 0 {
-        return Ok(());
-    }
-    let statement = format!("COPY intake.{table} ({}) FROM STDIN (FORMAT binary)", copy.columns);
-    let mut target = connection.copy_in_raw(&statement).await?;
-    target.send(copy.finish()).await?;
-    target.finish().await?;
-    Ok(())
-}
-
-fn installations(windows: &[Rows]) -> Copy {
-    let mut copy = Copy::new("subject, pod, app_version, language, platform, proxied");
-    for ((subject, _), row) in windows.iter().flat_map(|rows| &rows.installations) {
-        copy.row(6)
-            .field(&subject.as_i64().to_be_bytes())
-            .field(&row.pod.as_i64().to_be_bytes())
-            .field(&row.app_version.to_be_bytes())
-            .field(&row.language.to_be_bytes())
-            .field(&row.platform.to_be_bytes())
-            .field(&[u8::from(row.proxied)]);
-    }
-    copy
-}
-
-fn pods(windows: &[Rows]) -> Copy {
-    let mut copy = Copy::new("subject, version, size");
-    for (subject, PodRow { version, size }) in windows.iter().flat_map(|rows| &rows.pods) {
-        copy.row(3)
-            .field(&subject.as_i64().to_be_bytes())
-            .field(&version.to_be_bytes())
-            .field(&size.to_be_bytes());
-    }
-    copy
-}
-
-/// Rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
-struct Copy {
-    columns: &'static str,
-    rows: usize,
-    bytes: Vec<u8>,
-}
-
-impl Copy {
-    fn new(columns: &'static str) -> Self {
-        // Signature, no flags, no extension.
-        let bytes = [b"PGCOPY\n\xff\r\n\0".as_slice(), &[0; 8]].concat();
-        Self { columns, rows: 0, bytes }
-    }
-
-    fn row(&mut self, fields: i16) -> &mut Self {
-        self.rows += 1;
-        self.bytes.extend(fields.to_be_bytes());
-        self
-    }
-
-    fn field<const N: usize>(&mut self, value: &[u8; N]) -> &mut Self {
-        self.bytes.extend((N as u32).to_be_bytes());
-        self.bytes.extend(value);
-        self
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.bytes.extend((-1i16).to_be_bytes());
-        self.bytes
-    }
+    format!("intake.w{}", window.id)
 }

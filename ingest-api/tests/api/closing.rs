@@ -1,7 +1,10 @@
 //! Windows that are over become releases: once, whole, and for good.
 
 use ingest_api::intake::rekey::Rows;
+use ingest_api::intake::sealed::seal;
+use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
+use ingest_api::store::arrivals::{Appended, Appender};
 use ingest_api::window::{Window, WindowKind};
 use sqlx::{Connection, PgConnection};
 
@@ -41,6 +44,7 @@ async fn a_window_that_is_over_is_released_and_leaves_nothing_else() {
         .await
         .unwrap();
     assert_eq!(tables.len(), 1, "only the month is left: {tables:?}");
+    assert_eq!(service.query("SELECT DISTINCT window_id::text FROM intake.arrival").await.unwrap(), [""; 0]);
     service.app.shutdown().await;
 }
 
@@ -128,7 +132,7 @@ async fn instances_that_close_at_once_make_one_release() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
-    // After the tables were taken from the writers.
+    // After writers were told that the window is over.
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
@@ -143,6 +147,8 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     service.report(&ten_pods(5)).await;
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
+    let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap();
+    merge_window(service.database(), &stored, key.as_ref()).await.unwrap();
     assert!(
         service
             .database()
@@ -176,13 +182,13 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
-    let rows = [Rows::new(&key, stored.slot, [&report])];
-    let appended = service.database().append(&rows).await.unwrap();
-    assert_eq!(appended, ingest_api::store::reports::Appended::WindowClosed);
+    let sealed = [(&stored, seal(&key, &Rows::new(&key, [&report])))];
+    let appended = Appender::new(service.database().clone()).append(&sealed).await.unwrap();
+    assert_eq!(appended, Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");
     assert_eq!(service.post("/event", &pod(2, "0.4.0")).await.status, 204);
     let next = service.database().open_window(day("2026-11-23")).await.unwrap().unwrap();
-    assert_eq!(service.database().distinct_reporters(&next).await.unwrap(), (0, 1));
+    assert_eq!(service.counted(&next).await, (0, 1));
     service.app.shutdown().await;
 }
 

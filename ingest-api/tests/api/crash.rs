@@ -17,8 +17,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::support::*;
 
 /// A step of a close, and where in the database it is.
-pub(crate) const STEPS: [(&str, &str); 8] = [
-    ("takes the tables from the writers", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
+pub(crate) const STEPS: [(&str, &str); 9] = [
+    ("tells writers that the window is over", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
+    ("takes what has come", "AFTER DELETE ON intake.arrival FOR EACH ROW"),
     ("has merged", "AFTER UPDATE OF merged_rows ON intake.open_window FOR EACH ROW"),
     ("writes the window", "BEFORE INSERT ON release.closed_window FOR EACH ROW"),
     ("writes the first block", "BEFORE INSERT ON release.block FOR EACH ROW"),
@@ -171,7 +172,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
         assert_eq!(victim.sql(&[&row]).await, [""; 0], "{step}: no window");
         let tables = victim
             .sql(&["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^(closing|merging)'"])
+                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^(arrived|opened|merged)'"])
             .await;
         assert_eq!(tables, [""; 0], "{step}: no rows");
         let open =

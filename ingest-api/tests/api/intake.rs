@@ -14,12 +14,7 @@ async fn an_event_is_counted_once_in_each_of_the_three_windows() {
     let windows = service.database().open_windows().await.unwrap();
     assert_eq!(windows.len(), 3);
     for window in windows {
-        assert_eq!(
-            service.database().distinct_reporters(&window).await.unwrap(),
-            (1, 1),
-            "{}",
-            window.window
-        );
+        assert_eq!(service.counted(&window).await, (1, 1), "{}", window.window);
     }
     service.app.shutdown().await;
 }
@@ -58,7 +53,7 @@ async fn a_batch_tells_which_events_are_rejected_and_counts_the_others() {
     assert_eq!(rejected, [1, 2]);
     assert_eq!(answer["rejected"][1]["problem"]["status"], 422);
     let window = service.database().open_windows().await.unwrap()[0];
-    assert_eq!(service.database().distinct_reporters(&window).await.unwrap(), (2, 1));
+    assert_eq!(service.counted(&window).await, (2, 1));
     service.app.shutdown().await;
 }
 
@@ -165,11 +160,9 @@ async fn while_the_database_stalls_a_sender_is_told_to_come_back() {
     use sqlx::{Connection, PgConnection};
 
     let service = Service::start().await;
-    let window = service.database().open_windows().await.unwrap()[0];
     let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
     let mut stall = connection.begin().await.unwrap();
-    let lock = format!("LOCK TABLE intake.w{}_pod IN ACCESS EXCLUSIVE MODE", window.id);
-    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *stall).await.unwrap();
+    sqlx::query("LOCK TABLE intake.arrival IN ACCESS EXCLUSIVE MODE").execute(&mut *stall).await.unwrap();
     let event = pod(1, "0.4.0");
     let answer = service.post("/event", &event).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
@@ -186,11 +179,9 @@ async fn more_reports_than_may_wait_are_refused_and_not_kept() {
     use sqlx::{Connection, PgConnection};
 
     let service = std::sync::Arc::new(Service::start().await);
-    let window = service.database().open_windows().await.unwrap()[0];
     let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
     let mut stall = connection.begin().await.unwrap();
-    let lock = format!("LOCK TABLE intake.w{}_pod IN ACCESS EXCLUSIVE MODE", window.id);
-    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *stall).await.unwrap();
+    sqlx::query("LOCK TABLE intake.arrival IN ACCESS EXCLUSIVE MODE").execute(&mut *stall).await.unwrap();
     let batch = serde_json::Value::from(vec![pod(1, "0.4.0"); 1_000]);
     let mut sent = tokio::task::JoinSet::new();
     for _ in 0..MAX_WAITING / 1_000 + 5 {

@@ -1,7 +1,7 @@
 //! A window that is open has one key, or the service says what to do.
 
 use ingest_api::app::{App, Schedule};
-use ingest_api::jobs::close_windows::CloseWindows;
+use ingest_api::jobs::close_windows::{CloseWindows, WithoutKey};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::window::{Window, WindowKind};
 
@@ -17,7 +17,7 @@ async fn a_missing_key_of_an_open_window_is_an_error_with_the_way_out() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("`day 2026-11-22` is missing"), "{error}");
-    assert!(error.contains("ingest-api windows close day 2026-11-22"), "{error}");
+    assert!(error.contains("ingest-api windows close day 2026-11-22 --without-key"), "{error}");
     assert!(!service.key_files().contains(&"day-2026-11-22.key".to_owned()), "no second key is made");
     service.app.shutdown().await;
 }
@@ -44,7 +44,7 @@ async fn two_instances_with_one_key_directory_count_a_reporter_once() {
     let first = std::mem::replace(&mut client.app, second);
     assert_eq!(client.post("/event", &event).await.status, 204);
     let window = client.database().open_windows().await.unwrap()[0];
-    assert_eq!(client.database().distinct_reporters(&window).await.unwrap(), (1, 1));
+    assert_eq!(client.counted(&window).await, (1, 1));
     client.app.shutdown().await;
     first.shutdown().await;
 }
@@ -70,7 +70,11 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
         keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
         thresholds: service.config.thresholds,
     };
-    assert!(close.close(month).await.unwrap().is_some());
+    // What has come is still sealed, and nothing else can open it: that is for somebody to decide.
+    let refused = close.close(month, WithoutKey::Refuse).await.unwrap_err().to_string();
+    assert!(refused.contains("windows close month 2026-11-01 --without-key"), "{refused}");
+    assert!(!service.database().open_window(month).await.unwrap().unwrap().closing, "it stays open");
+    assert!(close.close(month, WithoutKey::GiveUp).await.unwrap().is_some());
     assert_eq!(service.post("/event", &event).await.status, 204);
     assert_eq!(service.get("/readyz", None).await.status, 204);
     service.app.shutdown().await;

@@ -2,7 +2,8 @@
 //!
 //! At the steps in the database, it is stopped by a lock that a trigger wants and the test has; what the server was doing for
 //! it goes on when the lock is given back, as it would. Between the commit and the removal of the key, it is stopped by
-//! a pipe that stands in the place of the key's file: to open it waits for a reader. The file itself is then put back.
+//! a pipe that is put in the place of the key's file in the meantime: to open it waits for a reader. The file itself is then
+//! put back.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -114,7 +115,7 @@ impl Left {
         assert!(!self.is(&row).await, "{step}: no window");
         // Each that is there belongs to a window that is open, and no window that is over is.
         let rows = "SELECT FROM pg_class c WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r'
-                    AND c.relname ~ '^(w|closing|merging)[0-9]' AND NOT EXISTS (
+                    AND c.relname ~ '^(w[0-9]|arrived|opened|merged)' AND NOT EXISTS (
                         SELECT FROM intake.open_window w WHERE w.state = 'open'
                         AND c.relname IN (format('w%s_installation', w.id), format('w%s_pod', w.id)))";
         assert!(!self.is(rows).await, "{step}: no rows");
@@ -122,30 +123,36 @@ impl Left {
     }
 }
 
+/// Has the database stop a close of the day at a step: it wants a lock there that whoever is returned has.
+async fn stop_at(left: &Left, place: &str) -> PgConnection {
+    let mut holder = PgConnection::connect(&left.url).await.unwrap();
+    holder.execute("SELECT pg_advisory_lock(4711)").await.unwrap();
+    let kind = if place.contains("DEFERRABLE") { "CONSTRAINT TRIGGER" } else { "TRIGGER" };
+    for sql in [
+        // At the day: other windows that are over today, such as a month, are closed as well.
+        "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF TG_RELNAME = 'arrival' OR to_jsonb(coalesce(NEW, OLD)) ->> 'kind' = 'day' THEN
+                 PERFORM pg_advisory_xact_lock(4711);
+             END IF;
+             RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+         END $$",
+        &format!("CREATE {kind} wait {place} EXECUTE FUNCTION public.wait()"),
+    ] {
+        left.service.query(sql).await.unwrap();
+    }
+    holder
+}
+
+const STOPPED: &str =
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_is_killed_at_any_step_in_the_database_is_finished_after_a_start() {
     for (step, place) in STEPS {
         let left = Left::behind().await;
-        let mut holder = PgConnection::connect(&left.url).await.unwrap();
-        holder.execute("SELECT pg_advisory_lock(4711)").await.unwrap();
-        let kind = if place.contains("DEFERRABLE") { "CONSTRAINT TRIGGER" } else { "TRIGGER" };
-        let trigger = format!("CREATE {kind} wait {place} EXECUTE FUNCTION public.wait()");
-        for sql in [
-            // At the day: other windows that are over today, such as a month, are closed as well.
-            "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF (CASE TG_OP WHEN 'DELETE' THEN OLD.kind ELSE NEW.kind END) = 'day' THEN
-                     PERFORM pg_advisory_xact_lock(4711);
-                 END IF;
-                 RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-             END $$",
-            &trigger,
-        ] {
-            left.service.query(sql).await.unwrap();
-        }
+        let holder = stop_at(&left, place).await;
         let program = Program::start(&left.url, left.directory());
-        let waits =
-            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
-        left.until(step, waits).await;
+        left.until(step, STOPPED).await;
         program.kill();
         assert!(!left.is(&left.released()).await && left.key().exists(), "{step}: not closed yet");
         holder.close().await.unwrap();
@@ -161,10 +168,15 @@ async fn a_close_that_is_killed_between_its_commit_and_the_end_of_the_key_is_fin
     for zeroed in [false, true] {
         let left = Left::behind().await;
         let (key, aside) = (left.key(), left.key().with_extension("aside"));
+        let (commits, place) = STEPS[STEPS.len() - 1];
+        let holder = stop_at(&left, place).await;
+        let program = Program::start(&left.url, left.directory());
+        left.until(commits, STOPPED).await;
+        // The key has been read, and its file is to be overwritten next.
         std::fs::rename(&key, &aside).unwrap();
         let (here, mode) = (rustix::fs::CWD, rustix::fs::Mode::from_raw_mode(0o600));
         rustix::fs::mknodat(here, &key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let program = Program::start(&left.url, left.directory());
+        holder.close().await.unwrap();
         left.until("the commit", &left.released()).await;
         program.kill();
         std::fs::rename(&aside, &key).unwrap();

@@ -75,7 +75,7 @@ async fn a_batch_with_too_many_new_pods_is_refused_and_nothing_of_it_counted() {
     let answer = post_from(&service, "192.0.2.1", "events", &batch(3..6)).await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("60")));
     let window = service.database().open_windows().await.unwrap()[0];
-    assert_eq!(service.database().distinct_reporters(&window).await.unwrap(), (0, 4));
+    assert_eq!(service.counted(&window).await, (0, 4));
     let text = metrics(&service).await;
     assert!(text.contains("ingest_requests_limited_total{limit=\"new_pods\"} 1\n"), "{text}");
     assert!(!text.contains("192.0.2"), "{text}");

@@ -113,6 +113,7 @@ async fn a_role_calls_the_functions_of_its_task_and_no_others() {
     assert_eq!(
         service.query(sql).await.unwrap(),
         [
+            "prose_intake intake.append",
             "prose_intake intake.create_window",
             "prose_reader access.end_session",
             "prose_reader access.open_session",
@@ -124,6 +125,7 @@ async fn a_role_calls_the_functions_of_its_task_and_no_others() {
             "prose_release intake.drop_window",
             "prose_release intake.finish_merging",
             "prose_release intake.take_turn",
+            "prose_release intake.waiting_bytes",
             "prose_release release.purge",
         ]
     );
@@ -168,6 +170,12 @@ async fn a_role_is_refused_what_is_not_its_task() {
         ("prose_intake", "SELECT * FROM release.block"),
         ("prose_intake", "INSERT INTO release.closed_window VALUES ('day', '2026-11-01', '2026-11-02')"),
         ("prose_intake", "SELECT intake.drop_window(1)"),
+        ("prose_intake", "SELECT intake.begin_merging(1)"),
+        ("prose_intake", "SELECT * FROM intake.arrival"),
+        ("prose_intake", "INSERT INTO intake.arrival VALUES (1, '')"),
+        ("prose_release", "SELECT * FROM intake.arrival"),
+        ("prose_release", "SELECT intake.append('{1}', '{\"\"}')"),
+        ("prose_reader", "SELECT intake.append('{1}', '{\"\"}')"),
         ("prose_reader", "DELETE FROM access.session"),
         ("prose_intake", "SELECT * FROM optin.domains('', now())"),
         ("prose_intake", "SELECT access.open_session('', '', now(), now())"),
@@ -298,17 +306,19 @@ async fn what_runs_as_the_owner_uses_nothing_that_a_role_has_made() {
         let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
         connection.execute(owner).await.unwrap();
         if !defence {
-            let as_it_was = "ALTER FUNCTION intake.finish_merging SET search_path = ''";
+            let as_it_was = "ALTER FUNCTION intake.create_tables SET search_path = ''";
             connection.execute(as_it_was).await.unwrap();
         }
         let id = service.database().open_windows().await.unwrap()[0].id;
         let options = service.database().options_of(Role::Release).clone();
         let mut role = PgConnection::connect_with(&options).await.unwrap();
         role.execute(OWN_TYPE).await.unwrap();
+        role.execute("BEGIN").await.unwrap();
         for call in ["begin_merging", "finish_merging"] {
             let call = format!("SELECT intake.{call}({id})");
             role.execute(sqlx::raw_sql(AssertSqlSafe(call))).await.unwrap();
         }
+        role.execute("COMMIT").await.unwrap();
         let expected = if defence { "nothing" } else { "made_by_the_owner" };
         assert_eq!(service.query(made).await.unwrap(), [expected]);
         service.app.shutdown().await;

@@ -10,8 +10,11 @@ use std::sync::{Arc, OnceLock};
 use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::{Embedded, find_binaries};
+use ingest_api::jobs::merge::{Which, merge_open_windows};
+use ingest_api::keys::KeyDirectory;
 use ingest_api::release::Family;
 use ingest_api::store::Database;
+use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::store::releases::ReleasedBlock;
 use ingest_api::window::WindowKind;
 use jiff::Timestamp;
@@ -97,6 +100,19 @@ impl Service {
 
     pub(crate) fn database(&self) -> &Database {
         &self.app.database().database
+    }
+
+    /// Merges what has come to the open windows, and closes none.
+    pub(crate) async fn merge(&self) {
+        let keys = KeyDirectory::open(&self.config.key_dir).unwrap();
+        let failed = merge_open_windows(self.database(), &keys, Which::All).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+
+    /// How many installations and Pods have reported to a window.
+    pub(crate) async fn counted(&self, window: &StoredWindow) -> (i64, i64) {
+        self.merge().await;
+        self.database().merged_reporters(window).await.unwrap()
     }
 
     pub(crate) fn key_files(&self) -> Vec<String> {

@@ -7,6 +7,7 @@ use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey::Rows;
+use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::{KeyDirectory, WindowKey};
 use ingest_api::release::Family;
 use ingest_api::store::StoreError;
@@ -63,95 +64,125 @@ async fn a_migration_that_is_missing_is_missed_however_many_others_there_are() {
     assert!(missed.contains("run `ingest-api migrate`"), "{missed}");
 }
 
-/// Windows of the schema before partitions: one that is open, with rows of which some are put aside to be merged, and one that
-/// is being closed. All go on, and who was counted is known again.
+/// Windows of the schemas before: one that is open, with rows of which some are put aside to be merged, and one that is being
+/// closed. All go on, and who was counted is known again.
 #[tokio::test(flavor = "multi_thread")]
-async fn windows_of_the_schema_before_partitions_go_on_with_those_who_were_counted() {
-    let directory = tempfile::tempdir().unwrap();
-    let before = directory.path().join("migrations");
-    std::fs::create_dir(&before).unwrap();
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    for name in ["0001_schema.sql", "0002_sessions.sql", "0003_merging.sql"] {
-        std::fs::copy(migrations.join(name), before.join(name)).unwrap();
-    }
-    let url = create_database().await;
-    let mut owner = PgConnection::connect(&url).await.unwrap();
-    Migrator::new(before.as_path()).await.unwrap().run(&mut owner).await.unwrap();
-
-    let mut config = Config::in_directory(directory.path());
-    config.limits = None;
-    (config.listen, config.metrics_listen) = (([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
-    config.database = DatabaseConfig::Url(url);
-    let keys = KeyDirectory::open(&config.key_dir).unwrap();
-    let reports: Vec<ValidReport> = ten_pods(6)
-        .iter()
-        .map(|event| ValidReport::from_json(event.to_string().as_bytes()).unwrap())
-        .collect();
-    let windows =
-        [(WindowKind::Day, "2026-11-21"), (WindowKind::Day, "2026-11-22"), (WindowKind::Month, "2026-11-22")];
-    for (kind, day) in windows {
-        let window = Window::of_day(kind, day.parse().unwrap());
-        let key = keys.read_or_create(window).unwrap();
-        let (start, check) = (window.start(), key.check());
-        let sql = format!("SELECT intake.create_window('{}', '{start}', {check})", kind.as_str());
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await.unwrap();
-        let id: i32 =
-            sqlx::query_scalar("SELECT max(id) FROM intake.open_window").fetch_one(&mut owner).await.unwrap();
-        let (put_aside, later) = reports.split_at(reports.len() / 2);
-        insert_as_before(&mut owner, id, &key, put_aside).await;
-        let step = if day == "2026-11-21" { "begin_closing" } else { "begin_merging" };
-        sqlx::raw_sql(AssertSqlSafe(format!("SELECT intake.{step}({id})")))
-            .execute(&mut owner)
-            .await
-            .unwrap();
-        if step == "begin_merging" {
-            insert_as_before(&mut owner, id, &key, later).await;
+async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
+    for schema in [Before::Partitions, Before::Sealing] {
+        let directory = tempfile::tempdir().unwrap();
+        let before = directory.path().join("migrations");
+        std::fs::create_dir(&before).unwrap();
+        let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let names =
+            ["0001_schema.sql", "0002_sessions.sql", "0003_merging.sql", "0004_breaking_partitions.sql"];
+        for name in &names[..if schema == Before::Partitions { 3 } else { 4 }] {
+            std::fs::copy(migrations.join(name), before.join(name)).unwrap();
         }
-    }
-    owner.close().await.unwrap();
+        let url = create_database().await;
+        let mut owner = PgConnection::connect(&url).await.unwrap();
+        Migrator::new(before.as_path()).await.unwrap().run(&mut owner).await.unwrap();
 
-    let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
-    let open = ingest_api::app::OpenDatabase::open(&config, false).await.unwrap();
-    open.database.migrate().await.unwrap();
-    open.close().await;
-    let app = App::start(config, clock.clone(), Schedule::OnCall).await.unwrap();
-    let database = &app.database().database;
-    let month = Window::of_day(WindowKind::Month, "2026-11-22".parse().unwrap());
-    let counted = async || {
-        let stored = database.open_window(month).await.unwrap().unwrap();
-        database.distinct_reporters(&stored).await.unwrap()
-    };
-    assert_eq!(counted().await, (60, 10));
-    // The same again, and an installation more in each Pod.
-    assert_eq!(post_to(app.address(), "/events", &ten_pods(7).into()).await.status, 200);
-    assert_eq!(counted().await, (70, 10));
-    clock.set("2026-12-02T08:00:00Z".parse().unwrap());
-    assert_eq!(app.run_jobs().await.unwrap().len(), 4, "two days, a week and the month");
-    let total = async |day: &str| {
-        let day = day.parse().unwrap();
-        let releases = database.releases(WindowKind::Day, day, day, &[Family::Installations]).await.unwrap();
-        releases[0].blocks().iter().map(|block| block.published).sum::<u64>()
-    };
-    // Of the day that was being closed, half was there.
-    assert_eq!((total("2026-11-21").await, total("2026-11-22").await), (30, 70));
-    app.shutdown().await;
+        let mut config = Config::in_directory(directory.path());
+        config.limits = None;
+        (config.listen, config.metrics_listen) = (([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
+        config.database = DatabaseConfig::Url(url);
+        let keys = KeyDirectory::open(&config.key_dir).unwrap();
+        let reports: Vec<ValidReport> = ten_pods(6)
+            .iter()
+            .map(|event| ValidReport::from_json(event.to_string().as_bytes()).unwrap())
+            .collect();
+        let windows = [
+            (WindowKind::Day, "2026-11-21"),
+            (WindowKind::Day, "2026-11-22"),
+            (WindowKind::Month, "2026-11-22"),
+        ];
+        for (kind, day) in windows {
+            let window = Window::of_day(kind, day.parse().unwrap());
+            let key = keys.read_or_create(window).unwrap();
+            let (start, check) = (window.start(), key.check());
+            let sql = format!("SELECT intake.create_window('{}', '{start}', {check})", kind.as_str());
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await.unwrap();
+            let id: i32 = sqlx::query_scalar("SELECT max(id) FROM intake.open_window")
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+            let (put_aside, later) = reports.split_at(reports.len() / 2);
+            insert(schema, &mut owner, id, &key, put_aside).await;
+            let step = if day == "2026-11-21" { "begin_closing" } else { "begin_merging" };
+            sqlx::raw_sql(AssertSqlSafe(format!("SELECT intake.{step}({id})")))
+                .execute(&mut owner)
+                .await
+                .unwrap();
+            if step == "begin_merging" {
+                insert(schema, &mut owner, id, &key, later).await;
+            }
+        }
+        owner.close().await.unwrap();
+
+        let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
+        let open = ingest_api::app::OpenDatabase::open(&config, false).await.unwrap();
+        open.database.migrate().await.unwrap();
+        open.close().await;
+        let app = App::start(config, clock.clone(), Schedule::OnCall).await.unwrap();
+        let database = &app.database().database;
+        let month = Window::of_day(WindowKind::Month, "2026-11-22".parse().unwrap());
+        let counted = async || {
+            let stored = database.open_window(month).await.unwrap().unwrap();
+            merge_window(database, &stored, keys.read(month).unwrap().as_ref()).await.unwrap();
+            database.merged_reporters(&stored).await.unwrap()
+        };
+        assert_eq!(counted().await, (60, 10));
+        // The same again, and an installation more in each Pod.
+        assert_eq!(post_to(app.address(), "/events", &ten_pods(7).into()).await.status, 200);
+        assert_eq!(counted().await, (70, 10));
+        clock.set("2026-12-02T08:00:00Z".parse().unwrap());
+        assert_eq!(app.run_jobs().await.unwrap().len(), 4, "two days, a week and the month");
+        let total = async |day: &str| {
+            let day = day.parse().unwrap();
+            let releases =
+                database.releases(WindowKind::Day, day, day, &[Family::Installations]).await.unwrap();
+            releases[0].blocks().iter().map(|block| block.published).sum::<u64>()
+        };
+        // Of the day that was being closed, half was there.
+        assert_eq!((total("2026-11-21").await, total("2026-11-22").await), (30, 70));
+        app.shutdown().await;
+    }
 }
 
-/// Writes the rows of some reports as the version before did, whose subjects were eight bytes that the key gave.
-async fn insert_as_before(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
-    let full = |bytes: &[u8; 8]| key.tag(bytes);
+/// What a schema did not have yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// Each window had tables of its own, and subjects of eight bytes that the key gave.
+    Partitions,
+    /// Rows were written as they are, to the parts of two tables: the first byte of a subject stood for its window.
+    Sealing,
+}
+
+/// Writes the rows of some reports as a version of that schema did.
+async fn insert(schema: Before, owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
+    let (tables, first_byte) = match schema {
+        Before::Partitions => (format!("intake.w{id}_"), None),
+        Before::Sealing => {
+            let slot = sqlx::query_scalar("SELECT slot FROM intake.open_window WHERE id = $1").bind(id);
+            ("intake.".to_owned(), Some::<i16>(slot.fetch_one(&mut *owner).await.unwrap()))
+        }
+    };
+    let subject = |bytes: &[u8; 8]| match first_byte {
+        None => key.tag(bytes),
+        Some(slot) => i64::from(slot) << 56 | key.tag(bytes) >> 8 & ((1 << 56) - 1),
+    };
     for report in reports {
-        let pod = full(report.pod().as_bytes());
-        let rows = Rows::new(key, 0, [report]);
+        let pod = subject(report.pod().as_bytes());
+        let rows = Rows::new(key, [report]);
         for row in rows.pods.values() {
-            let sql = format!("INSERT INTO intake.w{id}_pod VALUES ({pod}, {}, {})", row.version, row.size);
+            let sql = format!("INSERT INTO {tables}pod VALUES ({pod}, {}, {})", row.version, row.size);
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *owner).await.unwrap();
         }
         let Some(installation) = report.installation() else { continue };
-        let subject = full(installation.id.as_bytes());
+        let subject = subject(installation.id.as_bytes());
         for row in rows.installations.values() {
             let sql = format!(
-                "INSERT INTO intake.w{id}_installation (subject, pod, app_version, language, platform, proxied)
+                "INSERT INTO {tables}installation (subject, pod, app_version, language, platform, proxied)
                  VALUES ({subject}, {pod}, {}, {}, {}, {})",
                 row.app_version, row.language, row.platform, row.proxied
             );

@@ -7,6 +7,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use e2e::load::{Crowd, Load, Measured};
+use ingest_api::jobs::merge::{Which, merge};
+use ingest_api::keys::KeyDirectory;
 use ingest_api::store::Database;
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
@@ -25,9 +28,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// Sends reports of made-up installations to a running ingest-api, and says how many a second it acknowledges and how
 /// long a request waits.
 ///
-/// They count like any others: use a service that holds nothing of value. With --database-url it then looks into the
-/// open windows, and ends with 1 unless each of them holds exactly the installations that were sent and those that it
-/// held before.
+/// They count like any others: use a service that holds nothing of value. With --database-url and --key-dir it then
+/// merges the open windows, and ends with 1 unless each of them holds exactly the installations that were sent and those
+/// that it held before.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The service, with what stands before /v1/analytics
@@ -58,8 +61,11 @@ struct Arguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Check the counts in this database of the service afterwards
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, requires = "key_dir")]
     database_url: Option<String>,
+    /// The key directory of the service: what has come is sealed until it is merged
+    #[arg(long, value_name = "DIRECTORY")]
+    key_dir: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -91,9 +97,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         batch: arguments.batch,
         rate: arguments.rate,
     };
-    let counts = match &arguments.database_url {
-        Some(url) => Some(Counts::begin(url).await?),
-        None => None,
+    let counts = match (&arguments.database_url, &arguments.key_dir) {
+        (Some(url), Some(key_dir)) => Some(Counts::begin(url, key_dir).await?),
+        _ => None,
     };
     let progress = Arc::new(AtomicU64::new(0));
     let told = tokio::spawn(tell(Arc::clone(&progress), load.events));
@@ -148,20 +154,22 @@ fn table(measured: &Measured) -> String {
 /// How many installations the open windows held before.
 struct Counts {
     database: Database,
+    keys: KeyDirectory,
     before: Vec<(Window, i64)>,
 }
 
 impl Counts {
-    async fn begin(url: &str) -> anyhow::Result<Self> {
+    async fn begin(url: &str, key_dir: &Path) -> anyhow::Result<Self> {
         let options = url.parse().map_err(|_| anyhow::anyhow!("the database URL is not one"))?;
         let database = Database::new(options);
-        let before = count(&database).await?;
-        Ok(Self { database, before })
+        let keys = KeyDirectory::open(key_dir)?;
+        let before = count(&database, &keys).await?;
+        Ok(Self { database, keys, before })
     }
 
     async fn check(self, load: &Load) -> anyhow::Result<bool> {
         let sent = i64::try_from(load.events.min(load.crowd.installations()))?;
-        let after = count(&self.database).await?;
+        let after = count(&self.database, &self.keys).await?;
         let mut right = true;
         for (window, after) in after {
             let before =
@@ -176,12 +184,13 @@ impl Counts {
     }
 }
 
-async fn count(database: &Database) -> anyhow::Result<Vec<(Window, i64)>> {
+async fn count(database: &Database, keys: &KeyDirectory) -> anyhow::Result<Vec<(Window, i64)>> {
     let now = SystemClock.now();
     let mut counts = Vec::new();
     for kind in WindowKind::ALL {
         if let Some(stored) = database.open_window(Window::containing(kind, now)).await? {
-            let (installations, _) = database.distinct_reporters(&stored).await?;
+            merge(database, keys, &stored, Which::All).await?;
+            let (installations, _) = database.merged_reporters(&stored).await?;
             counts.push((stored.window, installations));
         }
     }

@@ -1,6 +1,6 @@
 //! The Postgres of a compose file → what it holds.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::docker::Project;
 
@@ -19,13 +19,14 @@ impl Project {
 
     /// The same, in another open window.
     pub(crate) fn counted_in(&self, kind: &str) -> anyhow::Result<usize> {
-        let tables = self.sql(&format!(
-            "SELECT string_agg(format('SELECT subject FROM intake.%I', c.relname), ' UNION ALL ')
-             FROM intake.open_window w JOIN pg_class c ON c.relnamespace = 'intake'::regnamespace
-             AND c.relname IN (format('w%s_installation', w.id), format('merging%s_installation', w.id))
-             WHERE w.kind = '{kind}' AND w.state = 'open'"
-        ))?;
-        ensure!(!tables.is_empty(), "no {kind} is open");
-        Ok(self.sql(&format!("SELECT count(DISTINCT subject) FROM ({tables}) r"))?.parse()?)
+        let instances = self.compose(&["config", "--services"])?;
+        let instances = instances.lines().filter(|service| service.starts_with("ingest-api"));
+        let merge = ["ingest-api", "windows", "merge"];
+        let merged = instances.map(|instance| self.exec(instance, &merge)).reduce(|one, other| one.or(other));
+        merged.context("no ingest-api")??;
+        let id =
+            self.sql(&format!("SELECT id FROM intake.open_window WHERE kind = '{kind}' AND state = 'open'"))?;
+        ensure!(!id.is_empty(), "no {kind} is open");
+        Ok(self.sql(&format!("SELECT count(DISTINCT subject) FROM intake.w{id}_installation"))?.parse()?)
     }
 }

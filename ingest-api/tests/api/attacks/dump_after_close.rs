@@ -6,7 +6,6 @@
 
 use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::{KeyDirectory, WindowKey};
-use ingest_api::store::open_windows::StoredWindow;
 use sha2::{Digest, Sha256};
 use shared::pseudonym::PodId;
 
@@ -17,6 +16,7 @@ use crate::support::{domain, ten_pods};
 async fn attack(defence: Defence) -> usize {
     let service = Service::start().await;
     service.report(&ten_pods(6)).await;
+    service.merge().await;
     let windows = service.database().open_windows().await.unwrap();
     let mut dump = Vec::new();
     for window in &windows {
@@ -42,10 +42,8 @@ async fn attack(defence: Defence) -> usize {
     let number = |bytes: &[u8]| i64::from_be_bytes(bytes[..8].try_into().unwrap()).to_string();
     let known = |pod: u32| {
         let id = *PodId::of_domain(&domain(pod)).as_bytes();
-        // Of which window a row is can be seen.
-        let guess = |(key, window): (&WindowKey, &StoredWindow)| Subject::new(key, window.slot, &id).as_i64();
-        let mut guesses: Vec<String> =
-            keys.iter().zip(&windows).map(guess).map(|guess| guess.to_string()).collect();
+        let guess = |key: &WindowKey| Subject::new(key, &id).as_i64().to_string();
+        let mut guesses: Vec<String> = keys.iter().map(guess).collect();
         guesses.extend([number(&id), number(&Sha256::digest(id)), number(&Sha256::digest(domain(pod)))]);
         guesses
     };

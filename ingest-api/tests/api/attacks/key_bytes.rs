@@ -74,8 +74,8 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// Those of [`ten_pods`] with six installations each, in the windows that are open in the database at `url`.
-    async fn of(url: &str, directory: &KeyDirectory, folder: &Path) -> Self {
+    /// Those of [`ten_pods`] with six installations each, in the windows that have a key.
+    fn of(directory: &KeyDirectory, folder: &Path) -> Self {
         let mut identifiers = Vec::new();
         for pod in 0..10 {
             identifiers.push((format!("Pod {pod}"), PodId::of_domain(&domain(pod)).as_bytes().to_vec()));
@@ -87,21 +87,16 @@ impl Secrets {
         }
         let mut keys = Vec::new();
         let mut subjects = Vec::new();
-        let mut owner = PgConnection::connect(url).await.unwrap();
         for window in directory.windows().unwrap() {
             let file = format!("{}-{}.key", window.kind().as_str(), window.start());
-            let slot = "SELECT slot FROM intake.open_window WHERE kind = $1 AND starts_on = $2::date";
-            let slot = sqlx::query_scalar::<_, i16>(slot).bind(window.kind().as_str());
-            let slot = slot.bind(window.start().to_string()).fetch_one(&mut owner).await.unwrap();
             keys.push((format!("key of {window}"), std::fs::read(folder.join(file)).unwrap()));
             let key = directory.read(window).unwrap().unwrap();
             for (name, identifier) in identifiers.iter().filter(|(name, _)| !name.starts_with("domain")) {
                 let id = identifier.as_slice().try_into().unwrap();
-                let subject = Subject::new(&key, slot.try_into().unwrap(), id).as_i64();
+                let subject = Subject::new(&key, id).as_i64();
                 subjects.push((format!("subject of {name} in {window}"), subject.to_be_bytes().to_vec()));
             }
         }
-        owner.close().await.unwrap();
         Self { identifiers, keys, subjects }
     }
 }
@@ -124,13 +119,19 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     assert_eq!(answer.status, 200, "{}", answer.body);
 
     let directory_of_keys = KeyDirectory::open(keys_folder.path()).unwrap();
-    let Secrets { identifiers, keys, subjects } =
-        Secrets::of(&url, &directory_of_keys, keys_folder.path()).await;
+    let Secrets { identifiers, keys, subjects } = Secrets::of(&directory_of_keys, keys_folder.path());
     assert_eq!(keys.len(), 3);
 
     // While the windows are open: neither identifiers nor keys in a dump, and a dump has what it should.
     let dumps = tempfile::tempdir().unwrap();
     let dump = |name: &str| dumps.path().join(name).to_str().unwrap().to_owned();
+    postgres_tool("pg_dump", &url, &["-f", &dump("open.sql")]);
+    assert_eq!(search(dumps.path(), &identifiers), []);
+    assert_eq!(search(dumps.path(), &keys), []);
+    for folder in [directory.path(), dumps.path()] {
+        assert_eq!(search(folder, &subjects), [], "until they are merged, no subject is anywhere");
+    }
+    app.run_jobs().await.unwrap();
     postgres_tool("pg_dump", &url, &["-f", &dump("open.sql")]);
     assert_eq!(search(dumps.path(), &identifiers), []);
     assert_eq!(search(dumps.path(), &keys), []);
@@ -225,7 +226,7 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let keys_folder = data.path().join("keys");
     let directory_of_keys = KeyDirectory::open(&keys_folder).unwrap();
-    let Secrets { identifiers, keys, subjects } = Secrets::of(&url, &directory_of_keys, &keys_folder).await;
+    let Secrets { identifiers, keys, subjects } = Secrets::of(&directory_of_keys, &keys_folder);
     assert!(keys.len() >= 3);
     // As another instance does that is killed then: this one merges, and goes on.
     owner("SELECT intake.begin_closing(id) FROM intake.open_window").await;

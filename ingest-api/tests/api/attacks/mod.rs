@@ -22,6 +22,7 @@ mod largest_contributor_subtracts_itself;
 mod one_company_behind_a_cell;
 mod one_installation_more;
 mod one_pod_with_thousands;
+mod order_of_arrival;
 mod rare_value;
 mod reader_of_an_open_window;
 mod replays_across_a_restart;

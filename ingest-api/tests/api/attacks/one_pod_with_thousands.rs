@@ -17,9 +17,9 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
     service.report(&invented[..500]).await;
     if allowance == Defence::Off {
         let window = service.database().open_window(first_day()).await.unwrap().unwrap();
-        service.database().begin_closing(&window).await.unwrap();
+        service.merge().await;
         let most = i32::MAX;
-        let sql = format!("UPDATE intake.closing{}_pod SET size = {most} RETURNING subject::text", window.id);
+        let sql = format!("UPDATE intake.w{}_pod SET size = {most} RETURNING subject::text", window.id);
         assert_eq!(service.query(&sql).await.unwrap().len(), 10);
     }
     let versions = published(&service, "app_versions").await;

@@ -21,6 +21,7 @@ async fn attack(defence: Defence) -> u64 {
     let once = ten_pods(6);
     for turn in 0..100 {
         service.report(&once).await;
+        service.merge().await;
         if turn == 50 {
             let restarted = service.another().await;
             std::mem::replace(&mut service.app, restarted).shutdown().await;

@@ -9,9 +9,8 @@ use super::*;
 use crate::support::ten_pods;
 
 async fn subjects(service: &Service, id: i32) -> BTreeSet<String> {
-    // The first byte only says which window it is.
     let sql = format!(
-        "SELECT (subject & x'ffffffffffffff'::bigint)::text FROM (
+        "SELECT subject::text FROM (
              SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
              UNION SELECT subject FROM intake.w{id}_pod) AS subjects"
     );
@@ -29,6 +28,7 @@ async fn attack(defence: Defence) -> usize {
     }
     service.set_clock("2026-11-23T00:00:10Z");
     service.report(&ten_pods(6)).await;
+    service.merge().await;
     let windows = service.database().open_windows().await.unwrap();
     assert_eq!(windows.len(), 5, "two days, two weeks and a month");
     let mut seen = BTreeSet::new();

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Server, Table};
 use e2e::load::{Crowd, Load, Measured};
+use ingest_api::jobs::merge::{Which, merge};
+use ingest_api::open_windows::WindowError;
 use ingest_api::store::StoreError;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::window::{Window, WindowKind};
@@ -62,11 +64,13 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
 
     let window = Window::containing(WindowKind::Day, SystemClock.now());
     let stored = service.database.open_window(window).await?.context("the day is open")?;
+    let start = Instant::now();
     // The service may be at it itself.
-    while let Err(error) = service.database.merge_window(&stored).await {
-        ensure!(matches!(error, StoreError::Busy), "{error}");
+    while let Err(error) = merge(&service.database, &service.keys()?, &stored, Which::All).await {
+        ensure!(matches!(error, WindowError::Store(StoreError::Busy)), "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    table.row(named("merging all of them"), "s", start.elapsed().as_secs_f64(), None, Goal::None);
     let mut connection = service.options.clone().connect().await?;
     let bare = Bare::measure(&mut connection, &stored).await?;
     ensure!(bare.rows == size, "{} installations are counted", bare.rows);

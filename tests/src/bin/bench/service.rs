@@ -8,6 +8,8 @@ use anyhow::ensure;
 use e2e::bench::Server;
 use e2e::load::{Load, Measured};
 use e2e::stack::client;
+use ingest_api::config::Config;
+use ingest_api::keys::KeyDirectory;
 use ingest_api::store::Database;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tempfile::TempDir;
@@ -55,6 +57,11 @@ impl Service {
     pub(crate) fn url(&self) -> String {
         let socket = self.data_dir().join("postgres").display().to_string().replace('/', "%2F");
         format!("postgres://prose@{socket}/postgres")
+    }
+
+    /// Its keys.
+    pub(crate) fn keys(&self) -> anyhow::Result<KeyDirectory> {
+        Ok(KeyDirectory::open(&Config::in_directory(self.data_dir()).key_dir)?)
     }
 
     /// Where its private Postgres and its keys are.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Table};
 use e2e::load::Load;
+use ingest_api::jobs::merge::{Which, merge};
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
 
@@ -51,7 +52,8 @@ pub(crate) async fn measure(binary: &Path, events: u64) -> anyhow::Result<Table>
     ensure!(measured.events == events, "not all events were acknowledged");
     let window = Window::containing(WindowKind::Day, SystemClock.now());
     let stored = service.database.open_window(window).await?.context("the day is open")?;
-    let (installations, _) = service.database.distinct_reporters(&stored).await?;
+    merge(&service.database, &service.keys()?, &stored, Which::All).await?;
+    let (installations, _) = service.database.merged_reporters(&stored).await?;
     ensure!(u64::try_from(installations)? == INSTALLATIONS.min(events), "{installations} are counted");
 
     let mut table = Table::default();
