@@ -2,7 +2,9 @@
 //!
 //! Both lists are closed: three letters that are no language could be anything.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -54,9 +56,13 @@ impl Locale {
     /// dropped. The underscores that Java and
     /// POSIX write are read as hyphens.
     pub fn parse(text: &str) -> Option<Self> {
+        // Each report has one: a list that is searched from its beginning would cost as much as all else about it.
+        static KNOWN: LazyLock<[HashSet<&str>; 2]> =
+            LazyLock::new(|| [Locale::languages().collect(), Locale::regions().collect()]);
+        let [languages, regions] = &*KNOWN;
         let id = icu_locale_core::Locale::try_from_str(&text.replace('_', "-")).ok()?.id;
-        let language = Self::languages().find(|known| *known == id.language.as_str())?;
-        let region = id.region.and_then(|region| Self::regions().find(|known| *known == region.as_str()));
+        let language = languages.get(id.language.as_str())?;
+        let region = id.region.and_then(|region| regions.get(region.as_str()).copied());
         Some(Self { language: subtag(language)?, region: region.and_then(subtag) })
     }
 

@@ -74,24 +74,33 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
         .allow_headers([header::CONTENT_TYPE])
         .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_secs(86_400));
+    // One layer of many parts: axum allocates for each layer, and for each request.
+    let around = |max_bytes: usize| {
+        ServiceBuilder::new()
+            .layer(cors.clone())
+            .layer(CatchPanicLayer::custom(problem::panicked))
+            .layer(HandleErrorLayer::new(problem::timed_out))
+            .timeout(REQUEST_TIMEOUT)
+            .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+            .layer(DefaultBodyLimit::max(max_bytes))
+    };
+    // The fallbacks stand before the layers, so that they see a preflight request too.
+    let event = post(reports::post_event).fallback(problem::method_not_allowed);
+    let events = post(reports::post_events).fallback(problem::method_not_allowed).layer::<_, Infallible>(
+        ServiceBuilder::new()
+            .layer(HandleErrorLayer::new(problem::too_many))
+            .load_shed()
+            .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES)),
+    );
     let intake = Router::new()
         .route(
             &format!("{base_path}/v1/analytics/event"),
-            post(reports::post_event).layer(DefaultBodyLimit::max(MAX_EVENT_BYTES)),
+            event.layer::<_, Infallible>(around(MAX_EVENT_BYTES)),
         )
         .route(
             &format!("{base_path}/v1/analytics/events"),
-            post(reports::post_events).layer::<_, Infallible>(DefaultBodyLimit::max(MAX_BATCH_BYTES)).layer(
-                ServiceBuilder::new()
-                    .layer(HandleErrorLayer::new(problem::too_many))
-                    .load_shed()
-                    .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES)),
-            ),
-        )
-        // Before the layers, so that they see a preflight request too.
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true));
-    let intake = guarded(intake).layer(cors);
+            events.layer::<_, Infallible>(around(MAX_BATCH_BYTES)),
+        );
     let reading = Router::new()
         .route("/", get(pages::get_overview))
         .route("/insights/{insight}", get(pages::get_insight_page))
@@ -111,21 +120,17 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
         .route("/readyz", get(health::get_readiness))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found);
-    let reading = guarded(reading)
+    let reading = reading
+        .layer(
+            ServiceBuilder::new()
+                .layer(axum::middleware::from_fn(problem::log_faults))
+                .layer(CatchPanicLayer::custom(problem::panicked))
+                .layer(HandleErrorLayer::new(problem::timed_out))
+                .timeout(REQUEST_TIMEOUT),
+        )
         .layer(axum::middleware::from_fn(pages::show_problems))
         .layer(axum::middleware::map_response(harden));
     intake.merge(reading).with_state(services)
-}
-
-/// What stands before every handler: a time limit, and answers for those that fail or panic.
-fn guarded(routes: Router<Arc<Services>>) -> Router<Arc<Services>> {
-    routes.layer(
-        ServiceBuilder::new()
-            .layer(axum::middleware::from_fn(problem::log_faults))
-            .layer(CatchPanicLayer::custom(problem::panicked))
-            .layer(HandleErrorLayer::new(problem::timed_out))
-            .timeout(REQUEST_TIMEOUT),
-    )
 }
 
 /// The route of the metrics, on a listener of its own.

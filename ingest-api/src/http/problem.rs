@@ -173,7 +173,6 @@ pub(super) async fn timed_out(_: tower::BoxError) -> Error {
 }
 
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    let mut response = respond(Problem::new(ProblemType::INTERNAL, None));
-    response.extensions_mut().insert(Fault("a handler panicked".to_owned()));
-    response
+    tracing::error!("a handler panicked");
+    respond(Problem::new(ProblemType::INTERNAL, None))
 }

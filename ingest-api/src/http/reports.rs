@@ -1,5 +1,6 @@
 //! Intake: `POST …/v1/analytics/event` and `…/events`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::problem::{Problem, ProblemType};
@@ -37,10 +38,10 @@ struct RejectedEvent {
 pub(super) async fn post_event(
     State(services): State<Arc<Services>>,
     Admitted(source): Admitted,
-    headers: HeaderMap,
+    declared: Declared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Error> {
-    media_type(&headers, &["application/json"])?;
+    declared.one_of(&[MediaType::Json])?;
     let report = ValidReport::from_json(&body?).inspect_err(|rejection| count(&services, *rejection))?;
     write(&services, source, vec![report]).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -51,12 +52,15 @@ pub(super) async fn post_event(
 pub(super) async fn post_events(
     State(services): State<Arc<Services>>,
     Admitted(source): Admitted,
-    headers: HeaderMap,
+    declared: Declared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
-    let media_type = media_type(&headers, &["application/json", "application/x-ndjson"])?;
+    let media_type = declared.one_of(&[MediaType::Json, MediaType::NdJson])?;
     let body = body?;
-    let events = if media_type == "application/json" { array(&body)? } else { lines(&body) };
+    let events = match media_type {
+        MediaType::Json => array(&body)?,
+        MediaType::NdJson => lines(&body),
+    };
     if events.len() > MAX_BATCH {
         let detail = format!("A batch has at most {MAX_BATCH} events.");
         return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
@@ -125,20 +129,59 @@ fn count(services: &Services, rejection: Rejection) {
     services.metrics.report_rejected(rejection.label());
 }
 
-/// The media type of the body, without parameters; one of those that are taken.
-fn media_type(headers: &HeaderMap, taken: &[&'static str]) -> Result<&'static str, Error> {
-    // What could be inflated has lost its header on the way here.
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Error::problem(
-            ProblemType::UNSUPPORTED_MEDIA_TYPE,
-            "A body may be compressed by gzip or zstd.",
-        ));
+/// What a body can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MediaType {
+    Json,
+    NdJson,
+}
+
+impl MediaType {
+    const ALL: [Self; 2] = [Self::Json, Self::NdJson];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::NdJson => "application/x-ndjson",
+        }
     }
-    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let declared = declared.split(';').next().unwrap_or("").trim();
-    taken.iter().find(|media_type| media_type.eq_ignore_ascii_case(declared)).copied().ok_or_else(|| {
-        Error::problem(ProblemType::UNSUPPORTED_MEDIA_TYPE, format!("Send {}.", taken.join(" or ")))
-    })
+}
+
+/// What the body of a request is declared to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Declared {
+    media_type: Option<MediaType>,
+    /// In a way that we do not know.
+    is_encoded: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for Declared {
+    type Rejection = Infallible;
+
+    // A handler that takes the headers would be given a copy of them.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // What could be inflated has lost its header on the way here.
+        let is_encoded =
+            parts.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+        let declared = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let declared = declared.and_then(|value| value.split(';').next()).unwrap_or("").trim();
+        let media_type = MediaType::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(declared));
+        Ok(Self { media_type, is_encoded })
+    }
+}
+
+impl Declared {
+    /// The media type of the body, without parameters, if it is one of those that are taken.
+    fn one_of(self, taken: &[MediaType]) -> Result<MediaType, Error> {
+        if self.is_encoded {
+            let detail = "A body may be compressed by gzip or zstd.";
+            return Err(Error::problem(ProblemType::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        self.media_type.filter(|media_type| taken.contains(media_type)).ok_or_else(|| {
+            let taken: Vec<_> = taken.iter().map(|media_type| media_type.as_str()).collect();
+            Error::problem(ProblemType::UNSUPPORTED_MEDIA_TYPE, format!("Send {}.", taken.join(" or ")))
+        })
+    }
 }
 
 fn array(body: &[u8]) -> Result<Vec<&[u8]>, Error> {
