@@ -10,7 +10,7 @@ LOCK TABLE intake.installation, intake.pod IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE intake.arrival (
     window_id   integer NOT NULL,
     -- Rows of that window; see ingest-api/src/intake/sealed.rs. Each is short enough to lie in a page with others.
-    sealed      bytea NOT NULL
+    sealed      bytea NOT NULL CONSTRAINT arrival_length CHECK (length(sealed) <= 2000)
 );
 -- Nothing is gained by compressing what looks random.
 ALTER TABLE intake.arrival ALTER COLUMN sealed SET STORAGE EXTERNAL;
@@ -22,7 +22,11 @@ ALTER TABLE intake.arrival SET (autovacuum_vacuum_threshold = 1000, autovacuum_v
 CREATE FUNCTION intake.append(window_ids integer[], sealed bytea[]) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- A close takes a lock that waits for this one; and what it has committed is seen by the statement after this.
+    -- A close takes a lock that waits for this one; and what it has committed is seen by the statement after this, unless
+    -- all of a transaction sees what was before it.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'reports are written in transactions that are read committed' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
     LOCK TABLE intake.arrival IN ROW EXCLUSIVE MODE;
     IF EXISTS (SELECT unnest(window_ids) EXCEPT SELECT w.id FROM intake.open_window w WHERE w.state = 'open') THEN
         RETURN false;
@@ -72,26 +76,30 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION intake.begin_merging;
--- The first of two steps of a merge, which are one transaction: moves what has come to a window to intake.arrived, and returns
--- how many rows that are; 0, and does nothing, if there are none. Whoever has the key then opens them into intake.opened_installation and
--- intake.opened_pod. Writers do not wait for a merge. These three tables are in no write-ahead log.
-CREATE FUNCTION intake.begin_merging(id integer) RETURNS bigint
+-- Sees that nobody else reads the tables of a window until the end of the transaction; gives up soon if somebody does: error
+-- PA002. For the other functions.
+CREATE FUNCTION intake.lock_tables(id integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
-DECLARE
-    arrived bigint;
+BEGIN
+    EXECUTE format('LOCK TABLE intake.w%1$s_installation, intake.w%1$s_pod IN ACCESS EXCLUSIVE MODE', id);
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION 'somebody reads the reports of an open window' USING ERRCODE = 'PA002';
+END
+$$;
+
+-- The first of two steps of a merge, which are one transaction: moves what has come to a window to intake.arrived, and returns
+-- whether there is any. Whoever has the key then opens them into intake.opened_installation and
+-- intake.opened_pod. Writers do not wait for a merge. These three tables are in no write-ahead log.
+CREATE OR REPLACE FUNCTION intake.begin_merging(id integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM intake.take_turn();
     IF NOT EXISTS (SELECT FROM intake.open_window w WHERE w.id = $1)
        OR NOT EXISTS (SELECT FROM intake.arrival a WHERE a.window_id = $1) THEN
-        RETURN 0;
+        RETURN false;
     END IF;
-    -- Now rather than when all is opened: not in vain, if somebody reads the window. Error PA002 then.
-    BEGIN
-        EXECUTE format('LOCK TABLE intake.w%1$s_installation, intake.w%1$s_pod IN ACCESS EXCLUSIVE MODE', id);
-    EXCEPTION WHEN lock_not_available THEN
-        RAISE EXCEPTION 'somebody reads the reports of an open window' USING ERRCODE = 'PA002';
-    END;
+    -- Now rather than when all is opened: not in vain, if somebody reads the window.
+    PERFORM intake.lock_tables(id);
     CREATE UNLOGGED TABLE intake.arrived (sealed bytea NOT NULL);
     ALTER TABLE intake.arrived ALTER COLUMN sealed SET STORAGE EXTERNAL;
     CREATE UNLOGGED TABLE intake.opened_installation (LIKE intake.installation_template INCLUDING ALL);
@@ -100,8 +108,7 @@ BEGIN
     GRANT INSERT ON intake.opened_installation, intake.opened_pod TO prose_release;
     WITH gone AS (DELETE FROM intake.arrival a WHERE a.window_id = $1 RETURNING a.sealed)
         INSERT INTO intake.arrived SELECT g.sealed FROM gone g;
-    GET DIAGNOSTICS arrived = ROW_COUNT;
-    RETURN arrived;
+    RETURN true;
 END
 $$;
 
@@ -138,13 +145,17 @@ END
 $$;
 
 -- Ends the time of a window: waits for writers that are in the middle of a commit, and later ones are refused. What has come is still to
--- be merged.
+-- be merged. Those that come meanwhile wait for it; so it gives up soon if somebody stays in the middle: error PA002.
 CREATE OR REPLACE FUNCTION intake.begin_closing(id integer) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
 BEGIN
     PERFORM intake.take_turn();
-    -- Not in the way of whoever reads it, to dump it.
-    LOCK TABLE intake.arrival IN SHARE MODE;
+    BEGIN
+        -- Not in the way of whoever reads it, to dump it.
+        LOCK TABLE intake.arrival IN SHARE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE EXCEPTION 'somebody is writing to the open windows' USING ERRCODE = 'PA002';
+    END;
     UPDATE intake.open_window w SET state = 'closing' WHERE w.id = $1 AND w.state = 'open';
 END
 $$;
@@ -159,6 +170,7 @@ BEGIN
         IF EXISTS (SELECT FROM intake.arrival a WHERE a.window_id = $1) THEN
             RAISE EXCEPTION 'something in the window has not been merged' USING ERRCODE = 'object_not_in_prerequisite_state';
         END IF;
+        PERFORM intake.lock_tables(id);
         EXECUTE format('DROP TABLE intake.w%1$s_installation, intake.w%1$s_pod', id);
     END IF;
 END
@@ -205,6 +217,6 @@ DROP TABLE intake.installation, intake.pod;
 ALTER TABLE intake.open_window DROP COLUMN slot;
 DROP SEQUENCE intake.slot;
 DROP FUNCTION intake.create_table, intake.attach, intake.detach, intake.count_rows;
-REVOKE EXECUTE ON FUNCTION intake.append, intake.waiting_bytes, intake.begin_merging, intake.create_tables FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION intake.append, intake.waiting_bytes, intake.create_tables, intake.lock_tables FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION intake.append TO prose_intake;
-GRANT EXECUTE ON FUNCTION intake.waiting_bytes, intake.begin_merging TO prose_release;
+GRANT EXECUTE ON FUNCTION intake.waiting_bytes TO prose_release;

@@ -20,7 +20,7 @@ pub enum WindowError {
     Key(#[from] KeyError),
     /// The window is open, and there is no key for it here.
     #[error(
-        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window without what has come since it was merged last (an hour at most, as a rule): `ingest-api windows close {0} --without-key`"
+        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window without what has come since it was merged last, an hour ago as a rule: `ingest-api windows close {0} --without-key`"
     )]
     KeyMissing(Window),
     /// The window was opened with another key.
@@ -77,6 +77,20 @@ impl OpenWindows {
             *self.known() = known;
         }
         Ok(self.known().iter().filter_map(|(_, open)| open.clone()).collect())
+    }
+
+    /// The key of a window that is open or being closed: the one in the directory or, if its file is lost, the one that is
+    /// remembered. What has come under it can then still be opened.
+    ///
+    /// # Errors
+    /// As of [`key_of`].
+    pub fn key_of(&self, stored: &StoredWindow) -> Result<WindowKey, WindowError> {
+        key_of(&self.keys, stored).or_else(|error| {
+            let known = self.known();
+            let mut open = known.iter().filter_map(|(_, open)| open.as_ref());
+            let remembered = open.find(|(known, _)| known.id == stored.id).map(|(_, key)| key.clone());
+            remembered.ok_or(error)
+        })
     }
 
     /// Looks everything up again next time.

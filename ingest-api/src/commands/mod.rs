@@ -66,7 +66,7 @@ enum Command {
     /// Make, list and revoke tokens of readers.
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// List the windows that are open, and close them.
+    /// List the windows that are open, merge what has come to them, and close them.
     #[command(subcommand)]
     Windows(windows::WindowsCommand),
     /// Print an insight.

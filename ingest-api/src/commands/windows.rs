@@ -1,4 +1,4 @@
-//! `ingest-api windows list|close`.
+//! `ingest-api windows list|merge|close`.
 
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::jobs::close_windows::{CloseWindows, Closed, WithoutKey};
 use crate::jobs::merge::{self, Which};
 use crate::keys::KeyDirectory;
+use crate::open_windows::OpenWindows;
 use crate::store::Database;
 use crate::window::{Window, WindowKind};
 
@@ -60,7 +61,7 @@ impl WindowsCommand {
         let keys = KeyDirectory::open(&config.key_dir)?;
         match self {
             Self::List => list(database, &keys).await,
-            Self::Merge => merge(database, &keys).await,
+            Self::Merge => merge(database, &OpenWindows::new(keys)).await,
             Self::Close { kind, day, without_key } => {
                 let job = CloseWindows { database: database.clone(), keys, thresholds: config.thresholds };
                 let without_key = if without_key { WithoutKey::GiveUp } else { WithoutKey::Refuse };
@@ -101,11 +102,13 @@ impl WindowsCommand {
     }
 }
 
-async fn merge(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {
+async fn merge(database: &Database, keys: &OpenWindows) -> anyhow::Result<()> {
     let mut failed = Vec::new();
-    for stored in database.open_windows().await?.iter().filter(|stored| !stored.closing) {
+    for stored in &database.open_windows().await? {
+        let window = stored.window;
         match merge::merge(database, keys, stored, Which::All).await {
-            Ok(()) => say(&format!("Merged {}.", stored.window)),
+            Ok(true) => say(&format!("Merged {window}.")),
+            Ok(false) => say(&format!("Nothing has come to {window} since its last merge.")),
             Err(error) => failed.push(format!("{}: {error}", stored.window)),
         }
     }

@@ -78,6 +78,7 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     let around = |max_bytes: usize| {
         ServiceBuilder::new()
             .layer(cors.clone())
+            .map_response(problem::log_fault)
             .layer(CatchPanicLayer::custom(problem::panicked))
             .layer(HandleErrorLayer::new(problem::timed_out))
             .timeout(REQUEST_TIMEOUT)
@@ -86,12 +87,11 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     };
     // The fallbacks stand before the layers, so that they see a preflight request too.
     let event = post(reports::post_event).fallback(problem::method_not_allowed);
-    let events = post(reports::post_events).fallback(problem::method_not_allowed).layer::<_, Infallible>(
-        ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(problem::too_many))
-            .load_shed()
-            .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES)),
-    );
+    let few = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(problem::too_many))
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES));
+    let events = post(reports::post_events).layer::<_, Infallible>(few).fallback(problem::method_not_allowed);
     let intake = Router::new()
         .route(
             &format!("{base_path}/v1/analytics/event"),

@@ -154,6 +154,14 @@ pub(super) async fn log_faults(request: Request, next: Next) -> Response {
     response
 }
 
+/// Likewise where reports are taken, for less: there, nothing fails that the writer has not logged, but a handler that panics.
+pub(super) fn log_fault<B>(response: axum::http::Response<B>) -> axum::http::Response<B> {
+    if let Some(Fault(cause)) = response.extensions().get() {
+        tracing::error!(route = "intake", %cause, "a request failed");
+    }
+    response
+}
+
 pub(super) async fn not_found() -> Error {
     Error::problem(ProblemType::NOT_FOUND, "No route has this path.")
 }
@@ -173,6 +181,7 @@ pub(super) async fn timed_out(_: tower::BoxError) -> Error {
 }
 
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    tracing::error!("a handler panicked");
-    respond(Problem::new(ProblemType::INTERNAL, None))
+    let mut response = respond(Problem::new(ProblemType::INTERNAL, None));
+    response.extensions_mut().insert(Fault("a handler panicked".to_owned()));
+    response
 }

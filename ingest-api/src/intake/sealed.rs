@@ -1,8 +1,10 @@
 //! [`Rows`] of one window ⇄ sealed pieces: what the database holds of them until they are merged.
 //!
 //! A piece is a nonce of 24 bytes, then records, encrypted and authenticated together by XChaCha20-Poly1305 under a key that
-//! follows from the window's. Without that key, a piece tells how long it is and nothing else. A record is a byte that says
-//! what it is, and the numbers of a row in the order of their declaration, big-endian.
+//! follows from the window's. A record is a byte that says what it is, and the numbers of a row in the order of their
+//! declaration, big-endian; zeros follow up to a multiple of 256 bytes. So without the key, a piece tells that it holds some
+//! rows more or less, and not what they are: one that is alone might be eight. Programs that know no other records give up what
+//! they do not know: a new one is in a migration that breaks with them.
 
 use rand::Rng;
 
@@ -13,9 +15,16 @@ use crate::keys::WindowKey;
 /// out of its table (PostgreSQL manual, "TOAST").
 const MAX_PIECE: usize = 2_000;
 
-const POD: u8 = 0;
+/// How long the records of a piece may be, in bytes …
+const ROOM: usize = MAX_PIECE - WindowKey::NONCE_LEN - WindowKey::TAG_LEN;
+/// … and they are filled up to a multiple of this, unless there is no room.
+const STEP: usize = 256;
+
+/// What follows is none: all zeros.
+const END: u8 = 0;
 const DIRECT_INSTALLATION: u8 = 1;
 const PROXIED_INSTALLATION: u8 = 2;
+const POD: u8 = 3;
 
 /// What was to be opened is not a piece that this key has sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,12 +33,11 @@ pub struct NotOurs;
 
 /// Seals rows in as few pieces as they need.
 pub fn seal(key: &WindowKey, rows: &Rows) -> Vec<Vec<u8>> {
-    const ROOM: usize = MAX_PIECE - WindowKey::NONCE_LEN - WindowKey::TAG_LEN;
     let mut pieces = Vec::new();
     let mut records = Vec::with_capacity(ROOM);
     let mut add = |record: &[&[u8]]| {
         if records.len() + record.iter().map(|field| field.len()).sum::<usize>() > ROOM {
-            pieces.push(piece(key, &records));
+            pieces.push(piece(key, &mut records));
             records.clear();
         }
         record.iter().for_each(|field| records.extend_from_slice(field));
@@ -48,12 +56,13 @@ pub fn seal(key: &WindowKey, rows: &Rows) -> Vec<Vec<u8>> {
         add(&[&[POD], &subject.as_i64().to_be_bytes(), &row.version.to_be_bytes(), &row.size.to_be_bytes()]);
     }
     if !records.is_empty() {
-        pieces.push(piece(key, &records));
+        pieces.push(piece(key, &mut records));
     }
     pieces
 }
 
-fn piece(key: &WindowKey, records: &[u8]) -> Vec<u8> {
+fn piece(key: &WindowKey, records: &mut Vec<u8>) -> Vec<u8> {
+    records.resize(records.len().next_multiple_of(STEP).min(ROOM), END);
     let mut nonce = [0; WindowKey::NONCE_LEN];
     rand::rng().fill_bytes(&mut nonce);
     [nonce.as_slice(), &key.encrypt(&nonce, records)].concat()
@@ -62,13 +71,16 @@ fn piece(key: &WindowKey, records: &[u8]) -> Vec<u8> {
 /// Adds what a piece holds to rows of the same window.
 ///
 /// # Errors
-/// [`NotOurs`], if another key has sealed it, or somebody has changed it; nothing is added then.
+/// [`NotOurs`], if another key has sealed it, or somebody has changed it.
 pub fn open(key: &WindowKey, piece: &[u8], rows: &mut Rows) -> Result<(), NotOurs> {
     let (nonce, sealed) = piece.split_first_chunk().ok_or(NotOurs)?;
     let records = key.decrypt(nonce, sealed).ok_or(NotOurs)?;
     let mut fields = Fields(&records);
-    while !fields.0.is_empty() {
-        fields.record(rows).ok_or(NotOurs)?;
+    while let Some(what) = fields.take::<1>() {
+        match what {
+            [END] => break,
+            [what] => fields.record(what, rows).ok_or(NotOurs)?,
+        }
     }
     Ok(())
 }
@@ -87,21 +99,24 @@ impl Fields<'_> {
         Some(Subject::from_i64(i64::from_be_bytes(self.take()?)))
     }
 
-    fn record(&mut self, rows: &mut Rows) -> Option<()> {
-        let [what] = self.take()?;
+    fn record(&mut self, what: u8, rows: &mut Rows) -> Option<()> {
         let subject = self.subject()?;
-        if what == POD {
-            let (version, size) = (i64::from_be_bytes(self.take()?), i32::from_be_bytes(self.take()?));
-            rows.add_pod(subject, PodRow { version, size });
-        } else {
-            let row = InstallationRow {
-                pod: self.subject()?,
-                app_version: i64::from_be_bytes(self.take()?),
-                language: i32::from_be_bytes(self.take()?),
-                platform: i16::from_be_bytes(self.take()?),
-                proxied: what == PROXIED_INSTALLATION,
-            };
-            rows.add_installation(subject, row);
+        match what {
+            POD => {
+                let (version, size) = (i64::from_be_bytes(self.take()?), i32::from_be_bytes(self.take()?));
+                rows.add_pod(subject, PodRow { version, size });
+            }
+            DIRECT_INSTALLATION | PROXIED_INSTALLATION => {
+                let row = InstallationRow {
+                    pod: self.subject()?,
+                    app_version: i64::from_be_bytes(self.take()?),
+                    language: i32::from_be_bytes(self.take()?),
+                    platform: i16::from_be_bytes(self.take()?),
+                    proxied: what == PROXIED_INSTALLATION,
+                };
+                rows.add_installation(subject, row);
+            }
+            _ => return None,
         }
         Some(())
     }
@@ -168,6 +183,23 @@ mod tests {
             assert_eq!(open(&key(1), &wrong, &mut opened), Err(NotOurs), "{wrong:?}");
         }
         assert_eq!(opened, Rows::default());
+    }
+
+    #[test]
+    fn how_long_a_piece_is_does_not_tell_what_is_in_it() {
+        let subject = Subject::from_i64;
+        let row =
+            |proxied| InstallationRow { pod: subject(1), app_version: 1, language: 1, platform: 1, proxied };
+        let (mut of_a_pod, mut direct, mut proxied) = (Rows::default(), Rows::default(), Rows::default());
+        of_a_pod.add_pod(subject(1), PodRow::default());
+        direct.add_installation(subject(2), row(false));
+        proxied.add_installation(subject(2), row(true));
+        proxied.add_pod(subject(1), PodRow::default());
+        let lengths = [of_a_pod, direct, proxied].map(|rows| {
+            let pieces = seal(&key(1), &rows);
+            (pieces.len(), pieces[0].len())
+        });
+        assert_eq!(lengths, [(1, 256 + 40); 3]);
     }
 
     #[test]

@@ -141,6 +141,8 @@ impl CloseWindows {
     ) -> Result<Option<WindowKey>, CloseError> {
         match key_of(&self.keys, stored) {
             Ok(key) => Ok(Some(key)),
+            // Whatever else it is, the key may be there.
+            Err(error @ (WindowError::Store(_) | WindowError::Key(KeyError::Io(_)))) => Err(error.into()),
             Err(_) if without_key == WithoutKey::GiveUp => Ok(None),
             Err(error) => {
                 let (waiting, _) = self.database.waiting(stored).await?;

@@ -1,8 +1,8 @@
 //! What has come to open windows → one row a reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
-use crate::keys::{KeyDirectory, WindowKey};
-use crate::open_windows::{WindowError, key_of};
+use crate::keys::WindowKey;
+use crate::open_windows::{OpenWindows, WindowError};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
 
@@ -20,47 +20,55 @@ pub enum Which {
     Large,
 }
 
+/// What became of open windows.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Whether some were put off, though nothing is wrong: another instance is at work, or somebody reads their tables.
+    pub put_off: bool,
+    /// What went wrong.
+    pub failed: Vec<WindowError>,
+}
+
 /// Merges open windows that have been reported to since they were merged last. What a window holds is then bounded by its
 /// reporters and not by their reports, and the order of its rows tells nothing about the order of arrival.
 ///
-/// Returns what failed. One window that cannot be merged does not hold up the others, and the next run tries it again.
-pub async fn merge_open_windows(database: &Database, keys: &KeyDirectory, which: Which) -> Vec<WindowError> {
-    let windows = match database.open_windows().await {
-        Ok(windows) => windows,
-        Err(error) => return vec![error.into()],
-    };
-    let mut failed = Vec::new();
-    for stored in windows.iter().filter(|stored| !stored.closing) {
-        match merge(database, keys, stored, which).await {
-            // Another instance is at it.
-            Err(WindowError::Store(StoreError::Busy)) => break,
-            // Nor does whoever reads one of them.
-            Ok(()) | Err(WindowError::Store(StoreError::InUse)) => {}
-            Err(error) => failed.push(error),
+/// One window that cannot be merged does not hold up the others, and the next run tries it again.
+pub async fn merge_open_windows(database: &Database, keys: &OpenWindows, which: Which) -> Run {
+    let mut run = Run::default();
+    match database.open_windows().await {
+        Ok(windows) => {
+            for stored in windows.iter().filter(|stored| !stored.closing) {
+                match merge(database, keys, stored, which).await {
+                    Ok(_) => {}
+                    Err(WindowError::Store(StoreError::Busy | StoreError::InUse)) => run.put_off = true,
+                    Err(error) => run.failed.push(error),
+                }
+            }
         }
+        Err(error) => run.failed.push(error.into()),
     }
-    failed
+    run
 }
 
-/// Merges one window, if that is due.
+/// Merges one window, if that is due; returns whether it was.
 ///
 /// # Errors
 /// If the database fails, or the key is not there.
 pub async fn merge(
     database: &Database,
-    keys: &KeyDirectory,
+    keys: &OpenWindows,
     stored: &StoredWindow,
     which: Which,
-) -> Result<(), WindowError> {
+) -> Result<bool, WindowError> {
     let (waiting, merged_rows) = database.waiting(stored).await?;
     let due = match which {
         Which::All => waiting > 0,
         Which::Large => is_large(waiting, merged_rows),
     };
     if due {
-        merge_window(database, stored, Some(&key_of(keys, stored)?)).await?;
+        merge_window(database, stored, Some(&keys.key_of(stored)?)).await?;
     }
-    Ok(())
+    Ok(due)
 }
 
 /// Merges one window; says so if something had to be given up.
@@ -72,7 +80,7 @@ pub async fn merge_window(
     stored: &StoredWindow,
     key: Option<&WindowKey>,
 ) -> Result<(), StoreError> {
-    let unopened = database.merge_window(stored, key).await?.unopened;
+    let unopened = database.merge_window(stored, key).await?.unwrap_or_default().unopened;
     if unopened > 0 {
         let window = stored.window;
         tracing::error!(%window, pieces = unopened, "what was not sealed with the key of the window was given up");

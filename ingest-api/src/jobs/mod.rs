@@ -4,6 +4,7 @@ pub mod close_windows;
 pub(crate) mod find_oddities;
 pub mod merge;
 pub mod purge;
+mod timetable;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use jiff::Timestamp;
 use shared::clock::Clock;
 
 use self::close_windows::CloseWindows;
-use self::merge::Which;
+use self::merge::{Run, Which};
+use self::timetable::Timetable;
 use crate::archive::Archive;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
@@ -20,11 +22,6 @@ use crate::open_windows::{OpenWindows, WindowError};
 use crate::release::Family;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
-
-/// How often open windows are merged, and domains written: not in the wake of a report.
-const MERGE_INTERVAL: Duration = Duration::from_secs(3_600);
-/// How often it is asked whether so much has come to a window that it is merged sooner.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// All jobs.
 #[derive(Clone, Debug)]
@@ -65,17 +62,18 @@ impl Jobs {
     pub async fn run_every(self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // Not at once after a start, so that the first reports are merged, and their domains written, together.
-        let (mut merge_at, mut look_at) = (Instant::now() + MERGE_INTERVAL, Instant::now() + LOOK_INTERVAL);
+        let mut timetable = Timetable::from(Instant::now());
         loop {
             ticks.tick().await;
             log(self.close().await.map(drop));
-            if merge_at <= Instant::now() {
-                log(self.merge().await);
-                merge_at = Instant::now() + MERGE_INTERVAL;
-            } else if look_at <= Instant::now() {
-                log(all_of(self.merge_windows(Which::Large).await));
-                look_at = Instant::now() + LOOK_INTERVAL;
+            if let Some(which) = timetable.merge_is_due(Instant::now()) {
+                let Run { put_off, failed } = self.merge_windows(which).await;
+                timetable.merged(which, !put_off && failed.is_empty(), Instant::now());
+                log(all_of(failed));
+            }
+            if timetable.domains_are_due(Instant::now()) {
+                let failed = merge::write_domains(&self.close.database, &self.domains).await;
+                log(all_of(failed.into_iter().map(Into::into).collect()));
             }
         }
     }
@@ -85,14 +83,14 @@ impl Jobs {
     /// # Errors
     /// What failed, all of it.
     pub async fn merge(&self) -> anyhow::Result<()> {
-        let mut failed = self.merge_windows(Which::All).await;
+        let mut failed = self.merge_windows(Which::All).await.failed;
         let domains = merge::write_domains(&self.close.database, &self.domains).await;
         failed.extend(domains.into_iter().map(Into::into));
         all_of(failed)
     }
 
-    async fn merge_windows(&self, which: Which) -> Vec<WindowError> {
-        merge::merge_open_windows(&self.close.database, &self.close.keys, which).await
+    async fn merge_windows(&self, which: Which) -> Run {
+        merge::merge_open_windows(&self.close.database, &self.windows, which).await
     }
 
     async fn close(&self) -> anyhow::Result<Vec<Window>> {

@@ -9,8 +9,8 @@ use crate::intake::rekey::{PodRow, Rows};
 use crate::intake::sealed;
 use crate::keys::WindowKey;
 
-/// How many pieces are opened at a time: some tens of thousands of rows.
-const PIECES: usize = 500;
+/// How many pieces are opened at a time: some thousands of rows, in few milliseconds.
+const PIECES: usize = 100;
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +55,16 @@ impl Appender {
             || windows.iter().flat_map(|(window, pieces)| pieces.iter().map(|piece| (window.id, piece)));
         let (ids, sealed): (Vec<i32>, Vec<&[u8]>) =
             pieces().map(|(id, piece)| (id, piece.as_slice())).unzip();
-        // Kept only if all went well, so that one that is given up in the middle is not used again.
+        // Kept only if all went well; the pool sees to one that is given up.
         if let Some(mut kept) = self.connection.take() {
             match append(&mut kept, &ids, &sealed).await {
-                // It may have been lost since it was used last.
-                Err(error) if is_lost(&error) => drop(kept.detach()),
-                appended => {
+                Ok(appended) => {
                     self.connection = Some(kept);
-                    return Ok(appended?);
+                    return Ok(appended);
                 }
+                // Since it was used last.
+                Err(error) if is_lost(&error) => drop(kept.detach()),
+                Err(error) => return Err(error.into()),
             }
         }
         let mut connection = self.database.intake.acquire().await?;
@@ -102,20 +103,19 @@ impl Database {
     }
 
     /// Merges what has come to a window with what it holds, to one row a reporter: all of it, or nothing. Writers do not wait
-    /// for it. Without a key, what has come is given up.
+    /// for it. Without a key, what has come is given up. `None` if nothing has come.
     pub async fn merge_window(
         &self,
         window: &StoredWindow,
         key: Option<&WindowKey>,
-    ) -> Result<Merged, StoreError> {
+    ) -> Result<Option<Merged>, StoreError> {
         let mut connection = self.release.acquire().await?;
         let mut transaction = connection.begin().await?;
         let begin = sqlx::query("SELECT intake.begin_merging($1)").bind(window.id);
-        let arrived: i64 = begin.fetch_one(&mut *transaction).await?.try_get(0)?;
-        let mut merged = Merged::default();
-        if arrived == 0 {
-            return Ok(merged);
+        if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
+            return Ok(None);
         }
+        let mut merged = Merged::default();
         sqlx::query("DECLARE arrived CURSOR FOR SELECT sealed FROM intake.arrived")
             .execute(&mut *transaction)
             .await?;
@@ -140,7 +140,7 @@ impl Database {
         sqlx::query("CLOSE arrived").execute(&mut *transaction).await?;
         sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
         transaction.commit().await?;
-        Ok(merged)
+        Ok(Some(merged))
     }
 }
 

@@ -43,7 +43,7 @@ pub enum StoreError {
     Busy,
     /// Somebody reads the tables of an open window, which cannot be replaced meanwhile. Nothing is wrong.
     #[error(
-        "somebody reads the reports of an open window, for example to dump them; try again when they are done"
+        "somebody reads the reports of an open window, for example to dump them, or does not come to an end with writing some; try again when they are done"
     )]
     InUse,
     /// A migration.
@@ -90,7 +90,7 @@ impl From<sqlx::Error> for StoreError {
         match sqlstate(&error).as_deref() {
             // Raised by intake.take_turn.
             Some("PA001") => Self::Busy,
-            // Raised by intake.begin_merging.
+            // Raised by intake.begin_merging and intake.begin_closing.
             Some("PA002") => Self::InUse,
             _ => Self::Database(error),
         }
@@ -147,12 +147,18 @@ impl Database {
             ("idle_in_transaction_session_timeout", "15s"),
             // An answer means that it is on disk, whatever else is set.
             ("synchronous_commit", "on"),
+            ("default_transaction_isolation", "read committed"),
         ];
         // Whatever the server's own settings are, they are not made for a merge of millions.
         let patient = [
             ("lock_timeout", "60s"),
             ("statement_timeout", "0"),
-            ("idle_in_transaction_session_timeout", "0"),
+            // Longer than an audit. A host that is gone has its turn taken from it.
+            ("idle_in_transaction_session_timeout", "15min"),
+            ("tcp_keepalives_idle", "60"),
+            ("tcp_keepalives_interval", "10"),
+            ("tcp_keepalives_count", "6"),
+            ("default_transaction_isolation", "read committed"),
         ];
         let logins = Role::ALL.map(|role| Login::new(role, &owner_options));
         let of = |role: Role, size, settings: &[(&str, &str)]| {

@@ -6,6 +6,7 @@ use ingest_api::intake::sealed::seal;
 use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::jobs::merge::{Which, merge_open_windows, merge_window};
 use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::StoreError;
 use ingest_api::store::arrivals::{Appender, Merged};
 use ingest_api::store::open_windows::StoredWindow;
@@ -71,8 +72,8 @@ async fn a_merge_that_is_killed_half_way_loses_nothing_and_holds_up_no_writer() 
     let mut killed = PgConnection::connect_with(options).await.unwrap();
     killed.execute("BEGIN").await.unwrap();
     let begin = format!("SELECT intake.begin_merging({})", window.id);
-    let begun: i64 = sqlx::query_scalar(AssertSqlSafe(begin)).fetch_one(&mut killed).await.unwrap();
-    assert!(begun > 0);
+    let begun: bool = sqlx::query_scalar(AssertSqlSafe(begin)).fetch_one(&mut killed).await.unwrap();
+    assert!(begun);
     service.report(&ten_pods(6)).await;
     drop(killed);
 
@@ -104,7 +105,7 @@ async fn a_merge_after_a_few_reports_more_leaves_one_row_a_reporter_in_order_too
 
     // Not written again if nothing has come.
     let before = rows(&service, &window, "xmin").await;
-    assert_eq!(service.database().merge_window(&window, Some(&key)).await.unwrap(), Merged::default());
+    assert_eq!(service.database().merge_window(&window, Some(&key)).await.unwrap(), None);
     assert_eq!(rows(&service, &window, "xmin").await, before);
     service.app.shutdown().await;
 }
@@ -114,13 +115,15 @@ async fn a_large_window_is_not_merged_for_a_few_reports() {
     let service = Service::start().await;
     let (window, _) = day_of(&service).await;
     service.report(&ten_pods(5)).await;
-    let keys = KeyDirectory::open(&service.config.key_dir).unwrap();
+    assert_eq!(service.counted(&window).await, (50, 10));
+    service.report(&ten_pods(6)).await;
+    let keys = OpenWindows::new(KeyDirectory::open(&service.config.key_dir).unwrap());
     let merge = async |which| {
-        assert!(merge_open_windows(service.database(), &keys, which).await.is_empty());
+        assert!(merge_open_windows(service.database(), &keys, which).await.failed.is_empty());
         service.database().merged_reporters(&window).await.unwrap()
     };
-    assert_eq!(merge(Which::Large).await, (0, 0));
-    assert_eq!(merge(Which::All).await, (50, 10));
+    assert_eq!(merge(Which::Large).await, (50, 10));
+    assert_eq!(merge(Which::All).await, (60, 10));
     service.app.shutdown().await;
 }
 
@@ -166,6 +169,46 @@ async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds
     service.app.shutdown().await;
 }
 
+/// What waits was sealed with a key that only the memory of the service has still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_key_file_is_lost_merges_with_the_key_that_it_remembers() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    std::fs::remove_file(service.key_file("day-2026-11-22.key")).unwrap();
+    service.report(&ten_pods(6)).await;
+    service.app.run_jobs().await.unwrap();
+    let window = service.database().open_window(today()).await.unwrap().unwrap();
+    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (60, 10));
+    service.set_clock("2026-11-23T08:00:00Z");
+    assert_eq!(service.app.run_jobs().await.unwrap().len(), 2, "nothing waits for the key");
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    assert!(released.contains(&("pod", "installations", "all".to_owned(), 60)), "{released:?}");
+    service.app.shutdown().await;
+}
+
+/// As a dump that begins when everything has been merged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_is_put_off_by_whoever_reads_the_window_though_nothing_is_to_be_merged() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.merge().await;
+    let (window, _) = day_of(&service).await;
+    let mut dump = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let read = format!("BEGIN; LOCK TABLE intake.w{}_pod IN ACCESS SHARE MODE", window.id);
+    sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
+    let close = CloseWindows {
+        database: service.database().clone(),
+        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
+        thresholds: service.config.thresholds,
+    };
+    let closed = close.run("2026-11-23T08:00:00Z".parse().unwrap()).await;
+    assert_eq!(closed.put_off, [window.window]);
+    assert!(closed.failed.is_empty() && closed.released.len() == 1, "{closed:?}");
+    dump.execute("COMMIT").await.unwrap();
+    assert_eq!(close.run("2026-11-23T08:00:00Z".parse().unwrap()).await.released, [window.window]);
+    service.app.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_cannot_be_merged_holds_up_neither_other_windows_nor_domains() {
     let service = Service::start().await;
@@ -194,10 +237,15 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     let other =
         KeyDirectory::open(tempfile::tempdir().unwrap().path()).unwrap().read_or_create(today()).unwrap();
     let forged = seal(&other, &Rows::new(&other, [&report]));
-    let pieces = [(&window, forged), (&window, vec![Vec::new(), vec![7; 5_000]])];
+    let pieces = [(&window, forged), (&window, vec![Vec::new(), vec![7; 2_000]])];
     Appender::new(service.database().clone()).append(&pieces).await.unwrap();
+    let long = [(&window, vec![vec![7; 2_001]])];
+    assert!(
+        Appender::new(service.database().clone()).append(&long).await.is_err(),
+        "nor is it of any length"
+    );
     let merged = service.database().merge_window(&window, Some(&key)).await.unwrap();
-    assert_eq!(merged, Merged { unopened: 3 });
+    assert_eq!(merged, Some(Merged { unopened: 3 }));
     assert_eq!(service.counted(&window).await, (50, 10));
     merge_window(service.database(), &window, Some(&key)).await.unwrap();
     service.app.shutdown().await;

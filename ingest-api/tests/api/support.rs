@@ -12,6 +12,7 @@ use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::{Embedded, find_binaries};
 use ingest_api::jobs::merge::{Which, merge_open_windows};
 use ingest_api::keys::KeyDirectory;
+use ingest_api::open_windows::OpenWindows;
 use ingest_api::release::Family;
 use ingest_api::store::Database;
 use ingest_api::store::open_windows::StoredWindow;
@@ -105,8 +106,8 @@ impl Service {
     /// Merges what has come to the open windows, and closes none.
     pub(crate) async fn merge(&self) {
         let keys = KeyDirectory::open(&self.config.key_dir).unwrap();
-        let failed = merge_open_windows(self.database(), &keys, Which::All).await;
-        assert!(failed.is_empty(), "{failed:?}");
+        let run = merge_open_windows(self.database(), &OpenWindows::new(keys), Which::All).await;
+        assert!(run.failed.is_empty() && !run.put_off, "{run:?}");
     }
 
     /// How many installations and Pods have reported to a window.

@@ -96,6 +96,16 @@ impl fmt::Display for Table {
     }
 }
 
+/// To which power of its size something grows, of some sizes and what was measured at each: the slope of the line that fits
+/// their logarithms best. Nothing fits less than two sizes.
+pub fn growth(points: &[(f64, f64)]) -> f64 {
+    let points: Vec<_> = points.iter().map(|(size, found)| (size.ln(), found.ln())).collect();
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let together: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    together / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
+}
+
 /// Three digits, more or less.
 pub fn short(number: f64) -> String {
     match number.abs() {
@@ -108,6 +118,15 @@ pub fn short(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_power_is_found_again() {
+        for power in [0.0, 1.0, 1.5] {
+            let points = [1e4, 1e5, 1e6, 5e6].map(|size: f64| (size, 3.0 * size.powf(power)));
+            assert!((growth(&points) - power).abs() < 1e-9, "{power}");
+        }
+        assert!(growth(&[(1.0, 1.0)]).is_nan());
+    }
 
     #[test]
     fn a_goal_is_missed_by_what_is_beyond_it_and_by_a_ratio_to_nothing() {

@@ -18,6 +18,7 @@ use clap::Parser;
 use e2e::load::{Crowd, Load, Measured};
 use ingest_api::jobs::merge::{Which, merge};
 use ingest_api::keys::KeyDirectory;
+use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::Database;
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
@@ -154,7 +155,7 @@ fn table(measured: &Measured) -> String {
 /// How many installations the open windows held before.
 struct Counts {
     database: Database,
-    keys: KeyDirectory,
+    keys: OpenWindows,
     before: Vec<(Window, i64)>,
 }
 
@@ -162,7 +163,7 @@ impl Counts {
     async fn begin(url: &str, key_dir: &Path) -> anyhow::Result<Self> {
         let options = url.parse().map_err(|_| anyhow::anyhow!("the database URL is not one"))?;
         let database = Database::new(options);
-        let keys = KeyDirectory::open(key_dir)?;
+        let keys = OpenWindows::new(KeyDirectory::open(key_dir)?);
         let before = count(&database, &keys).await?;
         Ok(Self { database, keys, before })
     }
@@ -184,7 +185,7 @@ impl Counts {
     }
 }
 
-async fn count(database: &Database, keys: &KeyDirectory) -> anyhow::Result<Vec<(Window, i64)>> {
+async fn count(database: &Database, keys: &OpenWindows) -> anyhow::Result<Vec<(Window, i64)>> {
     let now = SystemClock.now();
     let mut counts = Vec::new();
     for kind in WindowKind::ALL {

@@ -10,7 +10,7 @@ use ingest_api::intake::rekey::{Rows, Subject};
 use ingest_api::intake::sealed;
 use ingest_api::keys::KeyDirectory;
 use shared::pseudonym::UserHash;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 
 use super::*;
 use crate::support::{domain, proxied};
@@ -18,67 +18,86 @@ use crate::support::{domain, proxied};
 /// How many report.
 const INSTALLATIONS: u32 = 40;
 
-/// The installations that are found, in the order in which their rows lie: before and after a merge.
-async fn attack(defence: Defence) -> [Vec<u32>; 2] {
+/// The installations that are found in a window, in the order in which their rows lie: before and after a merge.
+struct Found {
+    before: Vec<u32>,
+    after: Vec<u32>,
+}
+
+/// What is found in the day and in the week.
+async fn attack(defence: Defence) -> [Found; 2] {
     let service = Service::start().await;
     for n in 0..INSTALLATIONS {
         let event = proxied(1, n, "1.0.0", "web", "en");
         assert_eq!(service.post("/event", &event).await.status, 204);
     }
-    let window = service.database().open_window(first_day()).await.unwrap().unwrap();
-    let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(first_day()).unwrap().unwrap();
-    let whose: BTreeMap<i64, u32> = (0..INSTALLATIONS)
-        .map(|n| {
-            let id = UserHash::of_device("u", &domain(1), &n.to_string());
-            (Subject::new(&key, id.as_bytes()).as_i64(), n)
-        })
-        .collect();
-
+    let keys = KeyDirectory::open(&service.config.key_dir).unwrap();
     let mut owner = PgConnection::connect(service.app.database().url()).await.unwrap();
-    let sql = "SELECT sealed FROM intake.arrival WHERE window_id = $1 ORDER BY ctid";
-    let waits = sqlx::query(sql).bind(window.id).fetch_all(&mut owner).await.unwrap();
-    assert_eq!(waits.len(), INSTALLATIONS as usize);
-    let mut before = Vec::new();
-    for piece in waits {
-        let piece: Vec<u8> = piece.get(0);
-        match defence {
-            Defence::On => {
+    let week = Window::of_day(WindowKind::Week, first_day().start());
+    let mut windows = Vec::new();
+    for window in [first_day(), week] {
+        let key = keys.read(window).unwrap().unwrap();
+        let whose: BTreeMap<i64, u32> = (0..INSTALLATIONS)
+            .map(|n| {
+                let id = UserHash::of_device("u", &domain(1), &n.to_string());
+                (Subject::new(&key, id.as_bytes()).as_i64(), n)
+            })
+            .collect();
+        let id = service.database().open_window(window).await.unwrap().unwrap().id;
+        let sql = "SELECT sealed FROM intake.arrival WHERE window_id = $1 ORDER BY ctid";
+        let waits: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(id).fetch_all(&mut owner).await.unwrap();
+        assert_eq!(waits.len(), INSTALLATIONS as usize);
+        let found = |piece: &Vec<u8>| -> Vec<u32> {
+            match defence {
                 // Wherever a subject may stand in it.
-                let numbers = piece.windows(8).map(|bytes| i64::from_be_bytes(bytes.try_into().unwrap()));
-                before.extend(numbers.filter_map(|number| whose.get(&number)).copied());
+                Defence::On => piece
+                    .windows(8)
+                    .filter_map(|bytes| whose.get(&i64::from_be_bytes(bytes.try_into().unwrap())).copied())
+                    .collect(),
+                Defence::Off => {
+                    let mut rows = Rows::default();
+                    sealed::open(&key, piece, &mut rows).unwrap();
+                    rows.installations.keys().map(|(subject, _)| whose[&subject.as_i64()]).collect()
+                }
             }
-            Defence::Off => {
-                let mut rows = Rows::default();
-                sealed::open(&key, &piece, &mut rows).unwrap();
-                before.extend(rows.installations.keys().map(|(subject, _)| whose[&subject.as_i64()]));
-            }
-        }
+        };
+        windows.push((id, waits.iter().flat_map(found).collect(), whose));
     }
     service.merge().await;
-    let sql = format!("SELECT subject FROM intake.w{}_installation ORDER BY ctid", window.id);
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut owner).await.unwrap();
-    let after = rows.iter().map(|row| whose[&row.get::<i64, _>(0)]).collect();
+    let mut all_found = Vec::new();
+    for (id, before, whose) in windows {
+        let sql = format!("SELECT subject FROM intake.w{id}_installation ORDER BY ctid");
+        let rows: Vec<i64> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut owner).await.unwrap();
+        all_found.push(Found { before, after: rows.iter().map(|subject| whose[subject]).collect() });
+    }
     owner.close().await.unwrap();
     service.app.shutdown().await;
-    [before, after]
+    all_found.try_into().unwrap_or_else(|_| unreachable!("two windows"))
 }
 
-/// How many of all pairs lie in the order in which they came.
-fn in_order(found: &[u32]) -> usize {
-    (1..found.len()).map(|n| found[..n].iter().filter(|earlier| **earlier < found[n]).count()).sum()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_who_came_first() {
-    let [before, after] = attack(Defence::On).await;
-    assert_eq!(before, [0; 0]);
-    assert_eq!(after.len(), INSTALLATIONS as usize);
-    // 390 of 780 by chance, with a deviation of 41: this is seven of them.
-    assert!(in_order(&after).abs_diff(390) < 290, "{after:?}");
+/// How many of all pairs lie in the same order in two lists.
+fn in_order(one: &[u32], other: &[u32]) -> usize {
+    let place = |n: &u32| other.iter().position(|found| found == n).unwrap();
+    let pairs = (1..one.len()).flat_map(|n| (0..n).map(move |earlier| (earlier, n)));
+    pairs.filter(|(earlier, n)| place(&one[*earlier]) < place(&one[*n])).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_copy_of_the_key_what_waits_tells_it() {
-    let [before, _] = attack(Defence::Off).await;
-    assert_eq!(before, Vec::from_iter(0..INSTALLATIONS));
+async fn nobody_sees_who_came_first_nor_who_is_who_in_another_window() {
+    let [day, week] = attack(Defence::On).await;
+    assert_eq!([day.before, week.before], [Vec::<u32>::new(), Vec::new()]);
+    let arrived = Vec::from_iter(0..INSTALLATIONS);
+    for (one, other) in [(&day.after, &arrived), (&week.after, &arrived), (&day.after, &week.after)] {
+        assert_eq!(one.len(), INSTALLATIONS as usize);
+        // 390 of 780 by chance, with a deviation of 43: this is nearly seven of them.
+        assert!(in_order(one, other).abs_diff(390) < 290, "{one:?} {other:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_copy_of_the_keys_what_waits_tells_both() {
+    let [day, week] = attack(Defence::Off).await;
+    let arrived = Vec::from_iter(0..INSTALLATIONS);
+    assert_eq!([day.before, week.before], [arrived.clone(), arrived]);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use e2e::bench::{Goal, Server, Table};
+use e2e::bench::{Goal, Server, Table, growth};
 use e2e::load::{Crowd, Load, Measured};
 use ingest_api::jobs::merge::{Which, merge};
 use ingest_api::open_windows::WindowError;
@@ -24,19 +24,32 @@ pub(crate) const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
 const PER_POD: u64 = 25;
 /// From this size on, goals hold: below, a fixed cost of some milliseconds is all that there is.
 const GOALS_FROM: u64 = 5_000_000;
+/// … and how things grow can be seen.
+const FIT_FROM: u64 = 100_000;
 
 /// For how long reports come at a steady rate.
 const STEADY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Table> {
     let mut table = Table::default();
+    let mut took = Vec::new();
     for size in sizes {
-        one_size(binary, *size, &mut table).await.with_context(|| format!("{size} installations"))?;
+        let one = one_size(binary, *size, &mut table).await;
+        took.push(one.with_context(|| format!("{size} installations"))?);
+    }
+    for (what, of) in [("merging", 0), ("close", 1)] {
+        // A fixed cost is not part of what grows.
+        let points = sizes.iter().zip(&took).filter(|(size, _)| **size >= FIT_FROM);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let points: Vec<_> = points.map(|(size, took)| (*size as f64, took[of].as_secs_f64())).collect();
+        let what = format!("growth of {what}: to this power of the installations");
+        table.row(what, "", growth(&points), None, Goal::None);
     }
     Ok(table)
 }
 
-async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result<()> {
+/// Returns how long a merge of all of them took, and the close.
+async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result<[Duration; 2]> {
     let service = Service::start(binary).await?;
     let installations = NonZeroU64::new(size).context("installations")?;
     let pods = NonZeroU64::new(size.div_ceil(PER_POD)).context("Pods")?;
@@ -70,15 +83,16 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
         ensure!(matches!(error, WindowError::Store(StoreError::Busy)), "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    table.row(named("merging all of them"), "s", start.elapsed().as_secs_f64(), None, Goal::None);
+    let merged = start.elapsed();
+    table.row(named("merging all of them"), "s", merged.as_secs_f64(), None, Goal::None);
     let mut connection = service.options.clone().connect().await?;
     let bare = Bare::measure(&mut connection, &stored).await?;
     ensure!(bare.rows == size, "{} installations are counted", bare.rows);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     table.row(
-        named("disk for each in one window"),
+        named("disk for each reporter (installation or Pod) in one window"),
         "bytes",
-        bare.bytes as f64 / size as f64,
+        bare.bytes as f64 / bare.reporters as f64,
         None,
         Goal::AtMost(60.0),
     );
@@ -102,7 +116,7 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     table.row(named("peak memory of the close"), "MB", peak_mb, None, Goal::AtMost(200.0));
     let what = named("a report waits while the window is closed, p99");
     table.row(what, "ms", meanwhile, Some(usual), goal(Goal::RatioAtMost(2.0)));
-    Ok(())
+    Ok([merged, close])
 }
 
 /// Reports of installations that are there, as many a second as a small machine has to spare.
@@ -124,6 +138,7 @@ async fn reports_at_a_steady_rate(service: &Service) -> anyhow::Result<Measured>
 /// What Postgres needs by itself.
 struct Bare {
     rows: u64,
+    reporters: u64,
     bytes: i64,
     scan: Duration,
     sql: Duration,
@@ -135,11 +150,15 @@ impl Bare {
         let table = format!("intake.w{}_installation", window.id);
         run(connection, &format!("VACUUM ANALYZE {table}")).await?;
         let start = Instant::now();
-        let count = sqlx::query(AssertSqlSafe(format!(
-            "SELECT count(*) AS n, pg_relation_size('{table}') AS bytes FROM {table}"
+        let count = sqlx::query(AssertSqlSafe(format!("SELECT count(*) AS n FROM {table}")));
+        let rows: i64 = count.fetch_one(&mut *connection).await?.try_get("n")?;
+        let scan = start.elapsed();
+        let pods = format!("intake.w{}_pod", window.id);
+        let both = sqlx::query(AssertSqlSafe(format!(
+            "SELECT count(*) AS n, pg_relation_size('{table}') + pg_relation_size('{pods}') AS bytes FROM {pods}"
         )));
-        let row = count.fetch_one(&mut *connection).await?;
-        let (scan, rows, bytes) = (start.elapsed(), row.try_get::<i64, _>("n")?, row.try_get("bytes")?);
+        let both = both.fetch_one(&mut *connection).await?;
+        let (bytes, pods): (i64, i64) = (both.try_get("bytes")?, both.try_get("n")?);
 
         let start = Instant::now();
         run(
@@ -160,7 +179,8 @@ impl Bare {
         let start = Instant::now();
         run(connection, "DROP TABLE intake.bare").await?;
         let drop = start.elapsed();
-        Ok(Self { rows: u64::try_from(rows)?, bytes, scan, sql, drop })
+        let (rows, reporters) = (u64::try_from(rows)?, u64::try_from(rows + pods)?);
+        Ok(Self { rows, reporters, bytes, scan, sql, drop })
     }
 }
 

@@ -10,6 +10,7 @@ use e2e::load::{Load, Measured};
 use e2e::stack::client;
 use ingest_api::config::Config;
 use ingest_api::keys::KeyDirectory;
+use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::Database;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tempfile::TempDir;
@@ -60,8 +61,8 @@ impl Service {
     }
 
     /// Its keys.
-    pub(crate) fn keys(&self) -> anyhow::Result<KeyDirectory> {
-        Ok(KeyDirectory::open(&Config::in_directory(self.data_dir()).key_dir)?)
+    pub(crate) fn keys(&self) -> anyhow::Result<OpenWindows> {
+        Ok(OpenWindows::new(KeyDirectory::open(&Config::in_directory(self.data_dir()).key_dir)?))
     }
 
     /// Where its private Postgres and its keys are.
