@@ -10,7 +10,7 @@ LOCK TABLE intake.installation, intake.pod IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE intake.arrival (
     window_id   integer NOT NULL,
     -- Rows of that window; see ingest-api/src/intake/sealed.rs. Each is short enough to lie in a page with others.
-    sealed      bytea NOT NULL CONSTRAINT arrival_length CHECK (length(sealed) <= 2000)
+    sealed      bytea NOT NULL CONSTRAINT arrival_length CHECK (length(sealed) BETWEEN 41 AND 2000)
 );
 -- Nothing is gained by compressing what looks random.
 ALTER TABLE intake.arrival ALTER COLUMN sealed SET STORAGE EXTERNAL;
@@ -41,6 +41,10 @@ CREATE FUNCTION intake.waiting_bytes(id integer) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(sum(length(a.sealed)), 0) FROM intake.arrival a WHERE a.window_id = $1
 $$;
+
+-- Whoever opens windows opens none that nobody else can read, or that is none.
+ALTER TABLE intake.open_window ADD CONSTRAINT open_window_starts
+    CHECK (starts_on BETWEEN '2000-01-01' AND '9999-01-01' AND starts_on = date_trunc(kind, starts_on::timestamp)::date);
 
 -- Opens a window with its two tables, unless it is open or has been released. It waits for nobody's turn: what is
 -- merged or closed is another window.

@@ -178,6 +178,22 @@ impl KeyDirectory {
         Ok(())
     }
 
+    /// Destroys the key of a window, but one that gives another check value: that is the key of another database.
+    /// Returns whether there is none now.
+    ///
+    /// # Errors
+    /// If the file cannot be read or removed.
+    pub fn destroy_key_of(&self, window: Window, check: i64) -> Result<bool, KeyError> {
+        // Somebody was killed who had overwritten it.
+        let overwritten = || WindowKey::new(&[0; WindowKey::LEN]).check();
+        match self.read(window) {
+            Ok(Some(key)) if key.check() != check && key.check() != overwritten() => Ok(false),
+            // A part of a key is destroyed, too.
+            Ok(_) | Err(KeyError::Damaged(_)) => self.destroy(window).map(|()| true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The windows that have a key.
     ///
     /// # Errors
@@ -240,6 +256,23 @@ mod tests {
         });
         assert!(checks.iter().all(|check| *check == checks[0]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn the_key_of_another_database_is_not_destroyed_and_what_is_left_of_ours_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(folder.path()).unwrap();
+        let today = window("2026-11-22");
+        let check = keys.read_or_create(today).unwrap().check();
+        assert!(!keys.destroy_key_of(today, check + 1).unwrap());
+        assert!(keys.read(today).unwrap().is_some());
+        assert!(keys.destroy_key_of(today, check).unwrap());
+        for left in [&[0; 32][..], &[7; 20]] {
+            fs::write(folder.path().join("day-2026-11-22.key"), left).unwrap();
+            assert!(keys.destroy_key_of(today, check).unwrap());
+            assert!(keys.read(today).unwrap().is_none());
+        }
+        assert!(keys.destroy_key_of(today, check).unwrap(), "there is none");
     }
 
     #[test]

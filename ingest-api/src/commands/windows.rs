@@ -7,7 +7,7 @@ use shared::clock::{Clock, SystemClock};
 
 use super::say;
 use crate::config::Config;
-use crate::jobs::close_windows::{CloseWindows, Closed, WithoutKey};
+use crate::jobs::close_windows::{CloseWindows, WithoutKey};
 use crate::jobs::merge::{self, Which};
 use crate::keys::KeyDirectory;
 use crate::open_windows::OpenWindows;
@@ -67,19 +67,14 @@ impl WindowsCommand {
                 let without_key = if without_key { WithoutKey::GiveUp } else { WithoutKey::Refuse };
                 let closed = match (kind, day) {
                     (Some(kind), Some(day)) => {
-                        let window = Window::of_day(kind.into(), day);
-                        let mut closed = Closed::default();
-                        if let Some(untried) = job.close(window, without_key).await? {
-                            closed.released.push(window);
-                            closed.untried.extend(untried.into_iter().map(|family| (window, family)));
-                        }
-                        closed
+                        job.close(Window::of_day(kind.into(), day), without_key).await?
                     }
                     _ => job.run(SystemClock.now()).await,
                 };
                 for window in &closed.released {
                     say(&format!("Released {window}."));
                 }
+                closed.given_up.iter().for_each(|(window, pieces)| say_given_up(*window, *pieces));
                 for (window, family) in &closed.untried {
                     say(&format!(
                         "In {window}, {} is one number: not everything that it may tell together with others could be tried.",
@@ -107,13 +102,24 @@ async fn merge(database: &Database, keys: &OpenWindows) -> anyhow::Result<()> {
     for stored in &database.open_windows().await? {
         let window = stored.window;
         match merge::merge(database, keys, stored, Which::All).await {
-            Ok(true) => say(&format!("Merged {window}.")),
-            Ok(false) => say(&format!("Nothing has come to {window} since its last merge.")),
+            Ok(Some(given_up)) => {
+                say(&format!("Merged {window}."));
+                say_given_up(window, given_up);
+            }
+            Ok(None) => say(&format!("Nothing has come to {window} since its last merge.")),
             Err(error) => failed.push(format!("{}: {error}", stored.window)),
         }
     }
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
+}
+
+fn say_given_up(window: Window, pieces: u64) {
+    if pieces > 0 {
+        say(&format!(
+            "What had come to {window} in {pieces} pieces was given up: its key is lost, or had not sealed them."
+        ));
+    }
 }
 
 async fn list(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {

@@ -3,7 +3,6 @@
 //! For each window: let nobody write to it any more; merge what has come; in one transaction count, fold, round, write the
 //! release and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,10 +52,22 @@ pub struct Closed {
     pub released: Vec<Window>,
     /// Families of theirs that became one block because not everything that they may tell together could be tried.
     pub untried: Vec<(Window, Family)>,
+    /// Windows in which something was given up, and how many pieces: their key had not sealed them, or was not there.
+    pub given_up: Vec<(Window, u64)>,
     /// Those that could not be closed now, though nothing is wrong: another instance is at work, or somebody reads their tables.
     pub put_off: Vec<Window>,
     /// What went wrong with others. They are tried again by the next run.
     pub failed: Vec<CloseError>,
+}
+
+impl Closed {
+    fn extend(&mut self, other: Self) {
+        self.released.extend(other.released);
+        self.untried.extend(other.untried);
+        self.given_up.extend(other.given_up);
+        self.put_off.extend(other.put_off);
+        self.failed.extend(other.failed);
+    }
 }
 
 /// What closing needs.
@@ -80,12 +91,9 @@ impl CloseWindows {
             Ok(windows) => {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
                     match self.close(stored.window, WithoutKey::Refuse).await {
-                        Ok(Some(untried)) => {
-                            closed.released.push(stored.window);
-                            closed.untried.extend(untried.into_iter().map(|family| (stored.window, family)));
-                        }
+                        Ok(one) => closed.extend(one),
                         // Another instance was faster.
-                        Ok(None) | Err(CloseError::NotOpen(_)) => {}
+                        Err(CloseError::NotOpen(_)) => {}
                         Err(CloseError::Store(StoreError::Busy | StoreError::InUse)) => {
                             closed.put_off.push(stored.window);
                         }
@@ -111,26 +119,29 @@ impl CloseWindows {
         Ok(())
     }
 
-    /// Closes one window, over or not. Returns the families that became one block because not everything could be tried, if
-    /// this call has released the window.
+    /// Closes one window, over or not. Nothing is released if another instance was faster.
     ///
     /// # Errors
     /// If the database or the key directory fails, or there is something to merge and no key to do so; what has been done stays
     /// so, and the next call goes on from there.
-    pub async fn close(
-        &self,
-        window: Window,
-        without_key: WithoutKey,
-    ) -> Result<Option<BTreeSet<Family>>, CloseError> {
+    pub async fn close(&self, window: Window, without_key: WithoutKey) -> Result<Closed, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
         // Before, so that a window that is open stays so; and after, when nobody writes to it any more.
         self.key_for(&stored, without_key).await?;
         self.database.begin_closing(&stored).await?;
         let key = self.key_for(&stored, without_key).await?;
-        merge_window(&self.database, &stored, key.as_ref()).await?;
+        let given_up = merge_window(&self.database, &stored, key.as_ref()).await?;
         let released = self.database.release(&stored, self.thresholds.of(window.kind())).await?;
-        self.keys.destroy(window)?;
-        Ok(released)
+        if !self.keys.destroy_key_of(window, stored.key_check)? {
+            tracing::warn!(%window, "a key that is not of this window was left in the key directory");
+        }
+        let mut closed = Closed::default();
+        if let Some(untried) = released {
+            closed.released.push(window);
+            closed.untried.extend(untried.into_iter().map(|family| (window, family)));
+        }
+        closed.given_up.extend((given_up > 0).then_some((window, given_up)));
+        Ok(closed)
     }
 
     /// The key of a window; none if it is not here and nothing waits for it, or what waits may be given up.

@@ -50,7 +50,7 @@ pub async fn merge_open_windows(database: &Database, keys: &OpenWindows, which: 
     run
 }
 
-/// Merges one window, if that is due; returns whether it was.
+/// Merges one window, if that is due; returns how many pieces were given up, or `None` if it was not due.
 ///
 /// # Errors
 /// If the database fails, or the key is not there.
@@ -59,19 +59,20 @@ pub async fn merge(
     keys: &OpenWindows,
     stored: &StoredWindow,
     which: Which,
-) -> Result<bool, WindowError> {
+) -> Result<Option<u64>, WindowError> {
     let (waiting, merged_rows) = database.waiting(stored).await?;
     let due = match which {
         Which::All => waiting > 0,
         Which::Large => is_large(waiting, merged_rows),
     };
-    if due {
-        merge_window(database, stored, Some(&keys.key_of(stored)?)).await?;
+    if !due {
+        return Ok(None);
     }
-    Ok(due)
+    let key = keys.key_of(stored)?;
+    Ok(Some(merge_window(database, stored, Some(&key)).await?))
 }
 
-/// Merges one window; says so if something had to be given up.
+/// Merges one window; returns how many pieces had to be given up, which the log has, too.
 ///
 /// # Errors
 /// If the database fails.
@@ -79,13 +80,13 @@ pub async fn merge_window(
     database: &Database,
     stored: &StoredWindow,
     key: Option<&WindowKey>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let unopened = database.merge_window(stored, key).await?.unwrap_or_default().unopened;
     if unopened > 0 {
         let window = stored.window;
         tracing::error!(%window, pieces = unopened, "what was not sealed with the key of the window was given up");
     }
-    Ok(())
+    Ok(unopened)
 }
 
 fn is_large(waiting: i64, merged_rows: i64) -> bool {

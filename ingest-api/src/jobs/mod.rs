@@ -68,6 +68,11 @@ impl Jobs {
             log(self.close().await.map(drop));
             if let Some(which) = timetable.merge_is_due(Instant::now()) {
                 let Run { put_off, failed } = self.merge_windows(which).await;
+                if put_off {
+                    tracing::info!(
+                        "a merge is put off: another instance is at work, or somebody reads open windows"
+                    );
+                }
                 timetable.merged(which, !put_off && failed.is_empty(), Instant::now());
                 log(all_of(failed));
             }

@@ -74,7 +74,8 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
     let refused = close.close(month, WithoutKey::Refuse).await.unwrap_err().to_string();
     assert!(refused.contains("windows close month 2026-11-01 --without-key"), "{refused}");
     assert!(!service.database().open_window(month).await.unwrap().unwrap().closing, "it stays open");
-    assert!(close.close(month, WithoutKey::GiveUp).await.unwrap().is_some());
+    let closed = close.close(month, WithoutKey::GiveUp).await.unwrap();
+    assert_eq!((closed.released, closed.given_up.len()), (vec![month], 1), "and is said");
     assert_eq!(service.post("/event", &event).await.status, 204);
     assert_eq!(service.get("/readyz", None).await.status, 204);
     service.app.shutdown().await;

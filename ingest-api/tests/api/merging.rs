@@ -237,13 +237,13 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     let other =
         KeyDirectory::open(tempfile::tempdir().unwrap().path()).unwrap().read_or_create(today()).unwrap();
     let forged = seal(&other, &Rows::new(&other, [&report]));
-    let pieces = [(&window, forged), (&window, vec![Vec::new(), vec![7; 2_000]])];
+    let pieces = [(&window, forged), (&window, vec![vec![7; 41], vec![7; 2_000]])];
     Appender::new(service.database().clone()).append(&pieces).await.unwrap();
-    let long = [(&window, vec![vec![7; 2_001]])];
-    assert!(
-        Appender::new(service.database().clone()).append(&long).await.is_err(),
-        "nor is it of any length"
-    );
+    for length in [0, 40, 2_001] {
+        let piece = [(&window, vec![vec![7; length]])];
+        let appended = Appender::new(service.database().clone()).append(&piece).await;
+        assert!(appended.is_err(), "nor is one of any length");
+    }
     let merged = service.database().merge_window(&window, Some(&key)).await.unwrap();
     assert_eq!(merged, Some(Merged { unopened: 3 }));
     assert_eq!(service.counted(&window).await, (50, 10));

@@ -171,6 +171,7 @@ async fn a_role_is_refused_what_is_not_its_task() {
         ("prose_intake", "INSERT INTO release.closed_window VALUES ('day', '2026-11-01', '2026-11-02')"),
         ("prose_intake", "SELECT intake.drop_window(1)"),
         ("prose_intake", "SELECT intake.begin_merging(1)"),
+        ("prose_intake", "SELECT intake.lock_tables(1)"),
         ("prose_intake", "SELECT * FROM intake.arrival"),
         ("prose_intake", "INSERT INTO intake.arrival VALUES (1, '')"),
         ("prose_release", "SELECT * FROM intake.arrival"),
@@ -188,6 +189,14 @@ async fn a_role_is_refused_what_is_not_its_task() {
         assert_eq!(attempt(&service, role, sql).await.as_deref(), Some(REFUSED), "{role}: {sql}");
     }
     assert_eq!(attempt(&service, "prose_reader", "SELECT * FROM release.block").await, None);
+    // What is its task, and would wedge the others': a window that is none, and a report after the end.
+    for (sql, state) in [
+        ("SELECT intake.create_window('day', 'infinity', 0)", "23514"),
+        ("SELECT intake.create_window('week', '2026-11-24', 0)", "23514"),
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT intake.append('{}', '{}')", "25000"),
+    ] {
+        assert_eq!(attempt(&service, "prose_intake", sql).await.as_deref(), Some(state), "{sql}");
+    }
     service.app.shutdown().await;
 }
 
