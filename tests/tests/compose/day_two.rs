@@ -122,7 +122,7 @@ pub(crate) fn the_database_is_moved_in_the_middle_of_its_windows() -> anyhow::Re
         // The same are known again, and others are counted.
         report(project, FIRST, 60)?;
         let after = project.counted()?;
-        ensure!(after == counted + 10, "{after} are counted, after {counted}");
+        ensure!(after == counted + 5, "{after} are counted, after {counted}");
         let role = project.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'prose_ingest'")?;
         ensure!(role == "f", "{role}");
         Ok(())
