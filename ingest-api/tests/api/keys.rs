@@ -1,8 +1,7 @@
 //! A window that is open has one key, or the service says what to do.
 
 use ingest_api::app::{App, Schedule};
-use ingest_api::jobs::close_windows::{CloseWindows, WithoutKey};
-use ingest_api::keys::KeyDirectory;
+use ingest_api::jobs::close_windows::WithoutKey;
 use ingest_api::window::{Window, WindowKind};
 
 use crate::support::*;
@@ -65,11 +64,7 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
     assert!(refused.header("retry-after").is_some());
 
     let month = Window::of_day(WindowKind::Month, "2026-11-01".parse().unwrap());
-    let close = CloseWindows {
-        database: service.database().clone(),
-        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
-        thresholds: service.config.thresholds,
-    };
+    let close = service.close_job();
     // What has come is still sealed, and nothing else can open it: that is for somebody to decide.
     let refused = close.close(month, WithoutKey::Refuse).await.unwrap_err().to_string();
     assert!(refused.contains("windows close month 2026-11-01 --without-key"), "{refused}");

@@ -3,7 +3,6 @@
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey::Rows;
 use ingest_api::intake::sealed::seal;
-use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::jobs::merge::{Which, merge_open_windows, merge_window};
 use ingest_api::keys::{KeyDirectory, WindowKey};
 use ingest_api::open_windows::OpenWindows;
@@ -156,11 +155,7 @@ async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds
     );
 
     service.set_clock("2026-11-23T08:00:00Z");
-    let close = CloseWindows {
-        database: service.database().clone(),
-        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
-        thresholds: service.config.thresholds,
-    };
+    let close = service.close_job();
     let closed = close.run("2026-11-23T08:00:00Z".parse().unwrap()).await;
     assert_eq!(closed.put_off, [window.window]);
     assert!(closed.failed.is_empty() && closed.released.len() == 1, "{closed:?}");
@@ -196,11 +191,7 @@ async fn a_close_is_put_off_by_whoever_reads_the_window_though_nothing_is_to_be_
     let mut dump = PgConnection::connect(service.app.database().url()).await.unwrap();
     let read = format!("BEGIN; LOCK TABLE intake.w{}_pod IN ACCESS SHARE MODE", window.id);
     sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
-    let close = CloseWindows {
-        database: service.database().clone(),
-        keys: KeyDirectory::open(&service.config.key_dir).unwrap(),
-        thresholds: service.config.thresholds,
-    };
+    let close = service.close_job();
     let closed = close.run("2026-11-23T08:00:00Z".parse().unwrap()).await;
     assert_eq!(closed.put_off, [window.window]);
     assert!(closed.failed.is_empty() && closed.released.len() == 1, "{closed:?}");

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::{Embedded, find_binaries};
+use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::jobs::merge::{Which, merge_open_windows};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
@@ -108,6 +109,15 @@ impl Service {
         let keys = KeyDirectory::open(&self.config.key_dir).unwrap();
         let run = merge_open_windows(self.database(), &OpenWindows::new(keys), Which::All).await;
         assert!(run.failed.is_empty() && !run.put_off, "{run:?}");
+    }
+
+    /// The job that closes windows, to be run by itself.
+    pub(crate) fn close_job(&self) -> CloseWindows {
+        CloseWindows {
+            database: self.database().clone(),
+            keys: KeyDirectory::open(&self.config.key_dir).unwrap(),
+            thresholds: self.config.thresholds,
+        }
     }
 
     /// How many installations and Pods have reported to a window.
