@@ -70,8 +70,9 @@ async fn add_subjects(stack: &Stack, needles: &mut Needles) -> usize {
     for stored in open.database.open_windows().await.unwrap() {
         let id = stored.id;
         let sql = format!(
-            "SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
-             UNION SELECT subject FROM intake.w{id}_pod"
+            "SELECT * FROM (
+                 SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
+                 UNION SELECT subject FROM intake.w{id}_pod) AS subjects WHERE subject >= 0"
         );
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap() {
             needles.add_id("a subject", row.get::<i64, _>("subject").to_be_bytes());

@@ -56,29 +56,47 @@ pub(super) async fn post_events(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
     let media_type = declared.one_of(&[MediaType::Json, MediaType::NdJson])?;
-    let body = body?;
-    let events = match media_type {
-        MediaType::Json => array(&body)?,
-        MediaType::NdJson => lines(&body),
-    };
-    if events.len() > MAX_BATCH {
-        let detail = format!("A batch has at most {MAX_BATCH} events.");
-        return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
-    }
-    let mut reports = Vec::with_capacity(events.len());
-    let mut rejected = Vec::new();
-    for (index, event) in events.into_iter().enumerate() {
-        match ValidReport::from_json(event) {
-            Ok(report) => reports.push(report),
-            Err(rejection) => {
-                count(&services, rejection);
-                rejected.push(RejectedEvent { index, problem: rejection.problem() });
-            }
-        }
-    }
+    let Read { reports, rejected } = read(media_type, body?).await?;
+    let rejected = rejected.into_iter().map(|(index, rejection)| {
+        count(&services, rejection);
+        RejectedEvent { index, problem: rejection.problem() }
+    });
+    let rejected = rejected.collect();
     let accepted = reports.len();
     write(&services, source, reports).await?;
     Ok(Json(BatchAnswer { accepted, rejected }))
+}
+
+/// The events of a batch.
+#[derive(Debug, Default)]
+struct Read {
+    reports: Vec<ValidReport>,
+    /// The places of the others, counted from zero, and why they are not counted.
+    rejected: Vec<(usize, Rejection)>,
+}
+
+/// Reads a batch, which takes a millisecond, where no other request waits for it.
+async fn read(media_type: MediaType, body: Bytes) -> Result<Read, Error> {
+    let read = move || {
+        let events = match media_type {
+            MediaType::Json => array(&body)?,
+            MediaType::NdJson => lines(&body),
+        };
+        if events.len() > MAX_BATCH {
+            let detail = format!("A batch has at most {MAX_BATCH} events.");
+            return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
+        }
+        let mut read = Read { reports: Vec::with_capacity(events.len()), rejected: Vec::new() };
+        for (index, event) in events.into_iter().enumerate() {
+            match ValidReport::from_json(event) {
+                Ok(report) => read.reports.push(report),
+                Err(rejection) => read.rejected.push((index, rejection)),
+            }
+        }
+        Ok(read)
+    };
+    let ended = |_| Error::Fault("a batch was not read to its end".to_owned());
+    tokio::task::spawn_blocking(read).await.map_err(ended)?
 }
 
 /// A request that its network may make. Whatever is over the limit is refused before its body is read.

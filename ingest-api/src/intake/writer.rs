@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use shared::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -25,6 +26,8 @@ use crate::window::{Window, WindowKind};
 pub const MAX_WAITING: usize = 20_000;
 /// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
 const MAX_GROUP: usize = 5_000;
+/// More than so many are sealed where no request waits for it: it takes milliseconds.
+const LARGE_GROUP: usize = 1_000;
 
 /// How long one commit may take, in which Postgres may have to be started again.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +56,8 @@ enum GroupError {
     WindowsKeepClosing,
     #[error("the windows of this moment have all been released already; is the clock right?")]
     NoWindow,
+    #[error("a group of reports was not sealed: {0}")]
+    NotSealed(#[from] tokio::task::JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -68,7 +73,7 @@ pub struct Writer {
 struct Request {
     reports: Vec<ValidReport>,
     done: oneshot::Sender<Result<(), WriteError>>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 impl Writer {
@@ -98,11 +103,28 @@ impl Writer {
         let weight = u32::try_from(reports.len()).map_err(|_| WriteError::Overloaded)?;
         let room = self.room.clone().try_acquire_many_owned(weight).map_err(|_| WriteError::Overloaded)?;
         let (done, answer) = oneshot::channel();
-        self.queue.send(Request { reports, done, _room: room }).map_err(|_| WriteError::Unavailable)?;
+        self.queue.send(Request { reports, done, room }).map_err(|_| WriteError::Unavailable)?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) | Err(_) => Err(WriteError::Unavailable),
         }
+    }
+}
+
+/// Requests that one commit is for.
+#[derive(Default)]
+struct Group {
+    reports: Vec<Vec<ValidReport>>,
+    senders: Vec<(oneshot::Sender<Result<(), WriteError>>, OwnedSemaphorePermit)>,
+    /// How many reports.
+    size: usize,
+}
+
+impl Group {
+    fn add(&mut self, Request { reports, done, room }: Request) {
+        self.size += reports.len();
+        self.reports.push(reports);
+        self.senders.push((done, room));
     }
 }
 
@@ -118,14 +140,14 @@ struct Task {
 impl Task {
     async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
         while let Some(first) = requests.recv().await {
-            let mut group = vec![first];
-            let mut size = group[0].reports.len();
-            while size < MAX_GROUP {
+            let mut group = Group::default();
+            group.add(first);
+            while group.size < MAX_GROUP {
                 let Ok(next) = requests.try_recv() else { break };
-                size += next.reports.len();
-                group.push(next);
+                group.add(next);
             }
-            let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&group)).await;
+            let Group { reports, senders, size } = group;
+            let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&Arc::new(reports), size)).await;
             let written = written.unwrap_or(Err(GroupError::TimedOut));
             if let Err(error) = &written {
                 // Whatever we believe of the windows may be what is wrong.
@@ -134,35 +156,49 @@ impl Task {
             }
             self.metrics.group_written(written.is_ok());
             let answer = written.map_err(|_| WriteError::Unavailable);
-            for request in group {
+            for (done, _room) in senders {
                 // The sender may have gone away; its reports are counted all the same.
-                let _ = request.done.send(answer);
+                let _ = done.send(answer);
             }
         }
     }
 
-    async fn write(&mut self, group: &[Request]) -> Result<(), GroupError> {
-        let reports = || group.iter().flat_map(|request| &request.reports);
+    async fn write(&mut self, reports: &Arc<Vec<Vec<ValidReport>>>, size: usize) -> Result<(), GroupError> {
         // A window that is closed between looking it up and writing to it is over: the second look finds the next.
         for _ in 0..3 {
             let now = self.clock.now();
-            let windows: Vec<(StoredWindow, WindowKey)> = self.windows.current(&self.database, now).await?;
+            let windows = self.windows.current(&self.database, now).await?;
             if windows.is_empty() {
                 return Err(GroupError::NoWindow);
             }
-            let sealed: Vec<_> =
-                windows.iter().map(|(window, key)| (window, seal(key, &Rows::new(key, reports())))).collect();
+            let windows = windows.into_iter();
+            let sealed = if size > LARGE_GROUP {
+                let sealing = windows.map(|window| {
+                    let reports = Arc::clone(reports);
+                    tokio::task::spawn_blocking(move || seal_for(window, &reports))
+                });
+                try_join_all(sealing).await?
+            } else {
+                windows.map(|window| seal_for(window, reports)).collect()
+            };
             match self.appender.append(&sealed).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();
-                    reports()
-                        .filter_map(ValidReport::domain)
-                        .for_each(|domain| self.domains.note(domain, week));
+                    let domains = reports.iter().flatten().filter_map(ValidReport::domain);
+                    domains.for_each(|domain| self.domains.note(domain, week));
                     return Ok(());
                 }
             }
         }
         Err(GroupError::WindowsKeepClosing)
     }
+}
+
+/// The pieces in which all of these reports come to a window.
+fn seal_for(
+    (window, key): (StoredWindow, WindowKey),
+    reports: &[Vec<ValidReport>],
+) -> (StoredWindow, Vec<Vec<u8>>) {
+    (window, seal(&key, &Rows::new(&key, reports.iter().flatten())))
 }

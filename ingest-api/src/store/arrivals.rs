@@ -3,6 +3,7 @@
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
+use super::copy::CopyIn;
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
 use crate::intake::rekey::{PodRow, Rows};
@@ -47,10 +48,7 @@ impl Appender {
     ///
     /// # Errors
     /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
-    pub async fn append(
-        &mut self,
-        windows: &[(&StoredWindow, Vec<Vec<u8>>)],
-    ) -> Result<Appended, StoreError> {
+    pub async fn append(&mut self, windows: &[(StoredWindow, Vec<Vec<u8>>)]) -> Result<Appended, StoreError> {
         let pieces =
             || windows.iter().flat_map(|(window, pieces)| pieces.iter().map(|piece| (window.id, piece)));
         let (ids, sealed): (Vec<i32>, Vec<&[u8]>) =
@@ -132,10 +130,8 @@ impl Database {
                     merged.unopened += 1;
                 }
             }
-            for (table, copy) in [("opened_installation", installations(&rows)), ("opened_pod", pods(&rows))]
-            {
-                copy_in(&mut transaction, table, copy).await?;
-            }
+            installations(&rows).send(&mut transaction).await?;
+            pods(&rows).send(&mut transaction).await?;
         }
         sqlx::query("CLOSE arrived").execute(&mut *transaction).await?;
         sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
@@ -144,19 +140,9 @@ impl Database {
     }
 }
 
-async fn copy_in(connection: &mut PgConnection, table: &str, copy: Copy) -> Result<(), sqlx::Error> {
-    if copy.rows == 0 {
-        return Ok(());
-    }
-    let statement = format!("COPY intake.{table} ({}) FROM STDIN (FORMAT binary)", copy.columns);
-    let mut target = connection.copy_in_raw(&statement).await?;
-    target.send(copy.finish()).await?;
-    target.finish().await?;
-    Ok(())
-}
-
-fn installations(rows: &Rows) -> Copy {
-    let mut copy = Copy::new("subject, pod, app_version, language, platform, proxied");
+fn installations(rows: &Rows) -> CopyIn {
+    let columns = "subject, pod, app_version, language, platform, proxied";
+    let mut copy = CopyIn::new("intake.opened_installation", columns);
     for ((subject, _), row) in &rows.installations {
         copy.row(6)
             .field(&subject.as_i64().to_be_bytes())
@@ -169,8 +155,8 @@ fn installations(rows: &Rows) -> Copy {
     copy
 }
 
-fn pods(rows: &Rows) -> Copy {
-    let mut copy = Copy::new("subject, version, size");
+fn pods(rows: &Rows) -> CopyIn {
+    let mut copy = CopyIn::new("intake.opened_pod", "subject, version, size");
     for (subject, PodRow { version, size }) in &rows.pods {
         copy.row(3)
             .field(&subject.as_i64().to_be_bytes())
@@ -178,36 +164,4 @@ fn pods(rows: &Rows) -> Copy {
             .field(&size.to_be_bytes());
     }
     copy
-}
-
-/// Rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
-struct Copy {
-    columns: &'static str,
-    rows: usize,
-    bytes: Vec<u8>,
-}
-
-impl Copy {
-    fn new(columns: &'static str) -> Self {
-        // Signature, no flags, no extension.
-        let bytes = [b"PGCOPY\n\xff\r\n\0".as_slice(), &[0; 8]].concat();
-        Self { columns, rows: 0, bytes }
-    }
-
-    fn row(&mut self, fields: i16) -> &mut Self {
-        self.rows += 1;
-        self.bytes.extend(fields.to_be_bytes());
-        self
-    }
-
-    fn field<const N: usize>(&mut self, value: &[u8; N]) -> &mut Self {
-        self.bytes.extend((N as u32).to_be_bytes());
-        self.bytes.extend(value);
-        self
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.bytes.extend((-1i16).to_be_bytes());
-        self.bytes
-    }
 }

@@ -1,6 +1,7 @@
 //! Postgres. All SQL of the service is in this room, one file for each table.
 
 pub mod arrivals;
+mod copy;
 pub mod domains;
 pub mod login;
 pub mod open_windows;

@@ -1,10 +1,11 @@
-//! The two tables of each open window, one row a reporter: written by merges, counted when the window is closed.
+//! The two tables of each open window, one row a reporter: written by merges, counted when the window is closed. Merges fill them
+//! up to full hundreds, with rows whose subjects are negative.
 
 use std::collections::HashMap;
 
-use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
+use super::copy::copy_out;
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError};
 use crate::intake::code;
@@ -18,7 +19,8 @@ impl Database {
     pub async fn merged_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
         let prefix = prefix(window);
         let count = format!(
-            "SELECT (SELECT count(*) FROM {prefix}_installation) AS installations, (SELECT count(*) FROM {prefix}_pod) AS pods"
+            "SELECT (SELECT count(*) FROM {prefix}_installation WHERE subject >= 0) AS installations,
+                    (SELECT count(*) FROM {prefix}_pod WHERE subject >= 0) AS pods"
         );
         let row = sqlx::query(AssertSqlSafe(count)).fetch_one(&self.release).await?;
         Ok((row.try_get("installations")?, row.try_get("pods")?))
@@ -46,29 +48,38 @@ pub(super) async fn count(
     let prefix = prefix(window);
     let mut pods = Tally::of_pods();
     let mut allowances = HashMap::new();
-    let sql = format!("SELECT subject, version, size FROM {prefix}_pod");
-    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *connection);
-    while let Some(row) = rows.try_next().await? {
-        let (pod, size) = (row.try_get(0)?, code::to_size(row.try_get(2)?));
-        let said = pods.said_by_pod(code::to_version(row.try_get(1)?), size);
+    let sql = format!("SELECT subject, version, size FROM {prefix}_pod WHERE subject >= 0");
+    copy_out(connection, &sql, |[subject, version, size]| {
+        let (pod, version) = (i64::from_be_bytes(subject.try_into().ok()?), version.try_into().ok()?);
+        let size = code::to_size(i32::from_be_bytes(size.try_into().ok()?));
+        let said = pods.said_by_pod(code::to_version(i64::from_be_bytes(version)), size);
         pods.add(pod, said);
         allowances.insert(pod, allowance(size));
-    }
-    drop(rows);
+        Some(())
+    })
+    .await?;
 
     let mut populations = Population::ALL.map(Installations::of);
-    let sql = format!("SELECT pod, app_version, platform, language, proxied FROM {prefix}_installation");
-    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        let (pod, proxied): (i64, bool) = (row.try_get(0)?, row.try_get(4)?);
-        let said = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    let sql = format!(
+        "SELECT pod, app_version, platform, language, proxied FROM {prefix}_installation WHERE subject >= 0"
+    );
+    copy_out(connection, &sql, |[pod, app_version, platform, language, proxied]| {
+        let pod = i64::from_be_bytes(pod.try_into().ok()?);
+        let said = (
+            i64::from_be_bytes(app_version.try_into().ok()?),
+            i16::from_be_bytes(platform.try_into().ok()?),
+            i32::from_be_bytes(language.try_into().ok()?),
+        );
+        let proxied = proxied == [1];
         let allowed = allowances.get(&pod).filter(|_| proxied).copied().unwrap_or(UNDECLARED);
         for installations in &mut populations {
             if proxied == (installations.population == Population::Pod) {
                 installations.add(pod, said, allowed);
             }
         }
-    }
+        Some(())
+    })
+    .await?;
     let capped = populations.iter().map(|installations| installations.capped).sum();
     let tallies =
         populations.into_iter().map(|installations| (installations.population, installations.tally));

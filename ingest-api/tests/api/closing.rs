@@ -182,7 +182,7 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
-    let sealed = [(&stored, seal(&key, &Rows::new(&key, [&report])))];
+    let sealed = [(stored, seal(&key, &Rows::new(&key, [&report])))];
     let appended = Appender::new(service.database().clone()).append(&sealed).await.unwrap();
     assert_eq!(appended, Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");

@@ -27,6 +27,10 @@ impl Project {
         let id =
             self.sql(&format!("SELECT id FROM intake.open_window WHERE kind = '{kind}' AND state = 'open'"))?;
         ensure!(!id.is_empty(), "no {kind} is open");
-        Ok(self.sql(&format!("SELECT count(DISTINCT subject) FROM intake.w{id}_installation"))?.parse()?)
+        Ok(self
+            .sql(&format!(
+                "SELECT count(DISTINCT subject) FROM intake.w{id}_installation WHERE subject >= 0"
+            ))?
+            .parse()?)
     }
 }

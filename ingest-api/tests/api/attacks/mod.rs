@@ -26,6 +26,7 @@ mod order_of_arrival;
 mod rare_value;
 mod reader_of_an_open_window;
 mod replays_across_a_restart;
+mod row_counts;
 mod same_subject_in_two_windows;
 mod two_insights_together;
 

@@ -9,7 +9,7 @@ use crate::support::{proxied, ten_pods};
 
 /// Writes how many rows there are in the place of the rounded number.
 const EXACTLY: &str = "IF (NEW.population, NEW.family) = ('pod', 'installations') THEN
-    EXECUTE (SELECT format('SELECT count(*) FROM intake.w%s_installation WHERE proxied', w.id)
+    EXECUTE (SELECT format('SELECT count(*) FROM intake.w%s_installation WHERE proxied AND subject >= 0', w.id)
              FROM intake.open_window w WHERE (w.kind, w.starts_on) = (NEW.kind, NEW.starts_on)) INTO NEW.published;
     END IF";
 

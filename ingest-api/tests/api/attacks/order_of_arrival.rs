@@ -66,7 +66,7 @@ async fn attack(defence: Defence) -> [Found; 2] {
     service.merge().await;
     let mut all_found = Vec::new();
     for (id, before, whose) in windows {
-        let sql = format!("SELECT subject FROM intake.w{id}_installation ORDER BY ctid");
+        let sql = format!("SELECT subject FROM intake.w{id}_installation WHERE subject >= 0 ORDER BY ctid");
         let rows: Vec<i64> =
             sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut owner).await.unwrap();
         all_found.push(Found { before, after: rows.iter().map(|subject| whose[subject]).collect() });

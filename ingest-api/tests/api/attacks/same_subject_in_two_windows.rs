@@ -12,7 +12,7 @@ async fn subjects(service: &Service, id: i32) -> BTreeSet<String> {
     let sql = format!(
         "SELECT subject::text FROM (
              SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
-             UNION SELECT subject FROM intake.w{id}_pod) AS subjects"
+             UNION SELECT subject FROM intake.w{id}_pod) AS subjects WHERE subject >= 0"
     );
     service.query(&sql).await.unwrap().into_iter().collect()
 }
