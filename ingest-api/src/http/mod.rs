@@ -4,6 +4,7 @@ mod caching;
 mod entrance;
 mod health;
 mod insights;
+mod lingering;
 mod login;
 mod openapi;
 mod pages;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Service;
 
+use super::lingering::Lingering;
 use super::source::Peer;
 
 /// How long the head of a request may take to arrive, and how long a connection may be idle.
@@ -59,7 +60,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(Lingering::new(stream)), service);
             let mut connection = std::pin::pin!(connection);
             // A connection that fails is the affair of who opened it.
             tokio::select! {

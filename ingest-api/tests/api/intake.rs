@@ -227,6 +227,13 @@ async fn batches_that_never_end_bind_no_more_memory_than_is_set_aside_for_them()
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let answer = service.post("/events", &json!([pod(1, "0.4.0")])).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
+    // Nor does who sends a long one see the connection break in the place of the answer.
+    let long = json!([" ".repeat(1_900_000)]);
+    for _ in 0..5 {
+        let answer = service.post("/events", &long).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
+        assert!(answer.header("retry-after").is_some());
+    }
     assert_eq!(
         service.post("/event", &pod(1, "0.4.0")).await.status,
         204,

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A connection to a server, spoken to in the smallest HTTP/1.1 there is, so that the load costs little itself.
 #[derive(Debug)]
 pub struct Connection {
+    address: SocketAddr,
     stream: TcpStream,
     route: String,
     request: Vec<u8>,
@@ -36,13 +37,20 @@ impl Connection {
     /// # Errors
     /// If nobody listens there.
     pub async fn open(address: SocketAddr, path: &str) -> anyhow::Result<Self> {
-        let stream =
-            TcpStream::connect(address).await.with_context(|| format!("{address} takes no connection"))?;
-        stream.set_nodelay(true)?;
+        let stream = connect(address).await?;
         let route = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: "
         );
-        Ok(Self { stream, route, request: Vec::new(), answer: vec![0; MAX_ANSWER_BYTES] })
+        Ok(Self { address, stream, route, request: Vec::new(), answer: vec![0; MAX_ANSWER_BYTES] })
+    }
+
+    /// Connects anew: whoever refuses a request without reading it has closed the connection.
+    ///
+    /// # Errors
+    /// If nobody listens any more.
+    pub async fn reopen(&mut self) -> anyhow::Result<()> {
+        self.stream = connect(self.address).await?;
+        Ok(())
     }
 
     /// Posts a body, and waits for the answer.
@@ -75,6 +83,13 @@ impl Connection {
         }
         Ok(Answer { status, body: &self.answer[head..whole] })
     }
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream =
+        TcpStream::connect(address).await.with_context(|| format!("{address} takes no connection"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The status of an answer, and how many bytes its head and its body have; nothing while the head is incomplete.

@@ -193,6 +193,7 @@ impl Lane {
                 429 | 503 => {
                     self.measured.refused += events;
                     tokio::time::sleep(PAUSE).await;
+                    self.connection.reopen().await?;
                     if self.start.elapsed() < self.load.time {
                         continue;
                     }
