@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use shared::clock::Clock;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::access::Token;
 use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
-use crate::http::{Entrance, Readiness, Services, metrics_router, router, serve};
+use crate::http::{Entrance, MAX_BATCHES, Readiness, Services, metrics_router, router, serve};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
 use crate::jobs::close_windows::CloseWindows;
@@ -247,6 +247,7 @@ async fn start_parts(
         archive,
         keys,
         writer,
+        places: Arc::new(Semaphore::new(MAX_BATCHES)),
         entrance,
         limits,
         metrics: metrics.clone(),

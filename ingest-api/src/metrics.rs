@@ -3,6 +3,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use jiff::Timestamp;
 use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -31,6 +32,7 @@ pub struct Metrics {
     close_failures: IntCounter,
     untried: IntCounterVec,
     newest_release: IntGaugeVec,
+    newest_release_written: IntGaugeVec,
     close_healthy: IntGauge,
     oddities: IntGaugeVec,
     reporters: IntGaugeVec,
@@ -57,15 +59,11 @@ impl Metrics {
             registry.register(Box::new(counters.clone())).expect("registered once");
             counters
         };
-        let newest_release = IntGaugeVec::new(
-            Opts::new(
-                "ingest_newest_release_end_seconds",
-                "End of the newest released window, in Unix seconds.",
-            ),
-            &["window"],
-        )
-        .expect("a valid name");
-        registry.register(Box::new(newest_release.clone())).expect("registered once");
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["window"]).expect("a valid name");
+            registry.register(Box::new(gauges.clone())).expect("registered once");
+            gauges
+        };
         let close_healthy =
             IntGauge::new("ingest_close_healthy", "Whether the last run of the close job went well.")
                 .expect("a valid name");
@@ -142,7 +140,14 @@ impl Metrics {
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
             untried,
-            newest_release,
+            newest_release: gauges(
+                "ingest_newest_release_end_seconds",
+                "End of the newest released window, in Unix seconds.",
+            ),
+            newest_release_written: gauges(
+                "ingest_newest_release_written_seconds",
+                "When the newest released window was released, in Unix seconds.",
+            ),
             close_healthy,
             oddities,
             registry,
@@ -186,10 +191,13 @@ impl Metrics {
         }
     }
 
-    /// The newest release of a kind of window is known.
-    pub fn newest_release(&self, window: Window) {
+    /// The newest release of a kind of window is known, and perhaps when it was written.
+    pub fn newest_release(&self, window: Window, written: Option<Timestamp>) {
         let end = window.end().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |end| end.timestamp().as_second());
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
+        if let Some(written) = written {
+            self.newest_release_written.with_label_values(&[window.kind().as_str()]).set(written.as_second());
+        }
     }
 
     /// This is all that is odd.

@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
 }
 
 /// With a thread for every second core: Postgres needs the others, and a request that is handed from one thread to another costs
-/// more than a fifth of its processor time again. Whatever takes long leaves these threads.
+/// more than a fifth of its processor time again. Whatever takes more than some milliseconds leaves these threads, or pauses.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()

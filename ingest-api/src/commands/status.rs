@@ -38,7 +38,8 @@ impl Status {
     pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
         let now = SystemClock.now();
         let mut held = Table::new();
-        held.load_style(presets::UTF8_FULL_CONDENSED).set_header(["held", "number", "since", "newest"]);
+        held.load_style(presets::UTF8_FULL_CONDENSED)
+            .set_header(["held", "number", "since", "newest", "written"]);
         let mut unknown = Table::new();
         unknown.load_style(presets::UTF8_FULL_CONDENSED).set_header([
             "newest release",
@@ -54,12 +55,20 @@ impl Status {
                     "0".to_owned(),
                     String::new(),
                     String::new(),
+                    String::new(),
                 ]);
                 continue;
             };
             let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
             let name = format!("releases of a {}", kind.as_str());
-            held.add_row([name, releases.windows.to_string(), oldest.to_string(), newest.to_string()]);
+            let written = releases.newest_at.map(|at| at.strftime("%F %H:%M UTC").to_string());
+            held.add_row([
+                name,
+                releases.windows.to_string(),
+                oldest.to_string(),
+                newest.to_string(),
+                written.unwrap_or_default(),
+            ]);
             let release = database.releases(kind, newest, newest, &Family::ALL).await?;
             let Some(release) = release.last() else { continue };
             for population in Population::ALL {
@@ -85,6 +94,7 @@ impl Status {
                 String::new(),
                 stored.window.start().to_string(),
                 String::new(),
+                String::new(),
             ]);
         }
         let domains = database.domains().await?;
@@ -94,10 +104,12 @@ impl Status {
             domains.len().to_string(),
             oldest.map(|week| week.to_string()).unwrap_or_default(),
             String::new(),
+            String::new(),
         ]);
         held.add_row([
             "tokens".to_owned(),
             database.tokens().await?.len().to_string(),
+            String::new(),
             String::new(),
             String::new(),
         ]);

@@ -26,8 +26,8 @@ use axum::http::{HeaderName, Method, header};
 use axum::routing::{get, post};
 use shared::clock::Clock;
 use shared::event::MAX_EVENT_BYTES;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
@@ -47,7 +47,7 @@ pub(crate) use server::serve;
 /// The longest batch that is read, in bytes after inflation.
 const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// How many batches are read at a time: with the bound above, how much memory senders can make us use.
-const MAX_BATCHES: usize = 32;
+pub(crate) const MAX_BATCHES: usize = 32;
 /// How long a request may take to arrive and be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -58,6 +58,8 @@ pub(crate) struct Services {
     pub(crate) archive: Archive,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
+    /// One for each of [`MAX_BATCHES`].
+    pub(crate) places: Arc<Semaphore>,
     pub(crate) entrance: Arc<Entrance>,
     /// What one network may send; everything, if `None`.
     pub(crate) limits: Option<Arc<IntakeLimits>>,
@@ -88,11 +90,7 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     };
     // The fallbacks stand before the layers, so that they see a preflight request too.
     let event = post(reports::post_event).fallback(problem::method_not_allowed);
-    let few = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(problem::too_many))
-        .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::new(MAX_BATCHES));
-    let events = post(reports::post_events).layer::<_, Infallible>(few).fallback(problem::method_not_allowed);
+    let events = post(reports::post_events).fallback(problem::method_not_allowed);
     let intake = Router::new()
         .route(
             &format!("{base_path}/v1/analytics/event"),

@@ -170,11 +170,6 @@ pub(super) async fn method_not_allowed() -> Error {
     Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` names what is supported.")
 }
 
-/// As many batches as may be are being read.
-pub(super) async fn too_many(_: tower::BoxError) -> Error {
-    Error::Write(WriteError::Overloaded)
-}
-
 /// The body has not arrived in time: what happens after that has shorter limits of its own, and is answered 503.
 pub(super) async fn timed_out(_: tower::BoxError) -> Error {
     Error::problem(ProblemType::REQUEST_TIMEOUT, "Try again over a better connection, or with fewer events.")

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::problem::{Problem, ProblemType};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Error, Services};
 use crate::intake::limits::TooMuch;
@@ -52,11 +53,12 @@ pub(super) async fn post_event(
 pub(super) async fn post_events(
     State(services): State<Arc<Services>>,
     Admitted(source): Admitted,
+    place: Place,
     declared: Declared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
     let media_type = declared.one_of(&[MediaType::Json, MediaType::NdJson])?;
-    let Read { reports, rejected } = read(media_type, body?).await?;
+    let Read { reports, rejected, _place } = read(media_type, body?, place).await?;
     let rejected = rejected.into_iter().map(|(index, rejection)| {
         count(&services, rejection);
         RejectedEvent { index, problem: rejection.problem() }
@@ -67,16 +69,32 @@ pub(super) async fn post_events(
     Ok(Json(BatchAnswer { accepted, rejected }))
 }
 
+/// One of the places for batches, of which there are few: each may hold as much memory as a batch is long. It is taken
+/// before the body is read.
+#[derive(Debug)]
+pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl FromRequestParts<Arc<Services>> for Place {
+    type Rejection = Error;
+
+    async fn from_request_parts(_: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
+        let place = Arc::clone(&services.places).try_acquire_owned();
+        place.map(Self).map_err(|_| Error::Write(WriteError::Overloaded))
+    }
+}
+
 /// The events of a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Read {
     reports: Vec<ValidReport>,
     /// The places of the others, counted from zero, and why they are not counted.
     rejected: Vec<(usize, Rejection)>,
+    _place: Place,
 }
 
-/// Reads a batch, which takes a millisecond, where no other request waits for it.
-async fn read(media_type: MediaType, body: Bytes) -> Result<Read, Error> {
+/// Reads a batch, which takes a millisecond, where no other request waits for it. It keeps its place until then, also if the
+/// sender has gone away.
+async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Read, Error> {
     let read = move || {
         let events = match media_type {
             MediaType::Json => array(&body)?,
@@ -86,7 +104,8 @@ async fn read(media_type: MediaType, body: Bytes) -> Result<Read, Error> {
             let detail = format!("A batch has at most {MAX_BATCH} events.");
             return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
         }
-        let mut read = Read { reports: Vec::with_capacity(events.len()), rejected: Vec::new() };
+        let mut read =
+            Read { reports: Vec::with_capacity(events.len()), rejected: Vec::new(), _place: place };
         for (index, event) in events.into_iter().enumerate() {
             match ValidReport::from_json(event) {
                 Ok(report) => read.reports.push(report),
@@ -95,8 +114,13 @@ async fn read(media_type: MediaType, body: Bytes) -> Result<Read, Error> {
         }
         Ok(read)
     };
-    let ended = |_| Error::Fault("a batch was not read to its end".to_owned());
-    tokio::task::spawn_blocking(read).await.map_err(ended)?
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Fault("the service stopped while a batch was read".to_owned())),
+        },
+    }
 }
 
 /// A request that its network may make. Whatever is over the limit is refused before its body is read.

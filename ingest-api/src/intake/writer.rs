@@ -56,8 +56,9 @@ enum GroupError {
     WindowsKeepClosing,
     #[error("the windows of this moment have all been released already; is the clock right?")]
     NoWindow,
-    #[error("a group of reports was not sealed: {0}")]
-    NotSealed(#[from] tokio::task::JoinError),
+    // Not what the panic said.
+    #[error("a group of reports was not sealed: it panicked, or the service stopped")]
+    NotSealed(#[source] tokio::task::JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -177,7 +178,7 @@ impl Task {
                     let reports = Arc::clone(reports);
                     tokio::task::spawn_blocking(move || seal_for(window, &reports))
                 });
-                try_join_all(sealing).await?
+                try_join_all(sealing).await.map_err(GroupError::NotSealed)?
             } else {
                 windows.map(|window| seal_for(window, reports)).collect()
             };

@@ -131,8 +131,9 @@ impl Jobs {
         let database = &self.close.database;
         let mut newest = Vec::new();
         for kind in WindowKind::ALL {
-            let Some(window) = database.newest_release(kind).await? else { continue };
-            self.metrics.newest_release(window);
+            let Some(held) = database.held_releases(kind).await? else { continue };
+            let window = held.newest;
+            self.metrics.newest_release(window, held.newest_at);
             newest.extend(database.releases(kind, window.start(), window.start(), &Family::ALL).await?);
         }
         self.metrics.newest_releases(&newest);

@@ -74,11 +74,11 @@ impl Database {
 ///
 /// # Errors
 /// If the database fails.
-pub(super) async fn drop_window(
+pub(super) async fn remove_window(
     connection: &mut PgConnection,
     window: &StoredWindow,
 ) -> Result<(), StoreError> {
-    sqlx::query("SELECT intake.drop_window($1)").bind(window.id).execute(connection).await?;
+    sqlx::query("SELECT intake.remove_window($1)").bind(window.id).execute(connection).await?;
     Ok(())
 }
 

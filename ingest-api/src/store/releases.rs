@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, Row};
 
-use super::open_windows::{StoredWindow, drop_window};
+use super::open_windows::{StoredWindow, remove_window};
 use super::reports::{self, Counted};
 use super::{Database, StoreError};
 use crate::release::{Block, Family, Population, Tally, Threshold};
@@ -65,6 +66,8 @@ pub struct HeldReleases {
     pub oldest: Window,
     /// The newest of them.
     pub newest: Window,
+    /// When that was written; not known if a version of the service has written it that did not note this.
+    pub newest_at: Option<Timestamp>,
 }
 
 impl Database {
@@ -82,6 +85,8 @@ impl Database {
     ) -> Result<Option<BTreeSet<Family>>, StoreError> {
         let mut untried = BTreeSet::new();
         let mut connection = self.release.acquire().await?;
+        // A COPY that breaks off leaves it in the middle of an answer.
+        connection.close_on_drop();
         let mut transaction = connection.begin().await?;
         sqlx::query("SELECT intake.take_turn()").execute(&mut *transaction).await?;
         let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
@@ -100,7 +105,7 @@ impl Database {
             .await?;
         let Counted { tallies, capped } = reports::count(&mut transaction, window).await?;
         if capped > 0 {
-            tracing::warn!(window = %window.window, pods = capped, "more installations than Pods of their size can have were left out");
+            tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
         }
         for (population, tally) in tallies {
             let (published, of_these) = publish(tally, *threshold).await?;
@@ -122,7 +127,7 @@ impl Database {
                 }
             }
         }
-        drop_window(&mut transaction, window).await?;
+        remove_window(&mut transaction, window).await?;
         transaction.commit().await?;
         Ok(Some(untried))
     }
@@ -161,10 +166,11 @@ impl Database {
         Ok(u64::try_from(purged).unwrap_or(0))
     }
 
-    /// How many windows of a kind have been released, and the first day of the oldest and of the newest.
+    /// How many windows of a kind have been released, the oldest and the newest, and when that was written.
     pub async fn held_releases(&self, kind: WindowKind) -> Result<Option<HeldReleases>, StoreError> {
         let row = sqlx::query(
-            "SELECT count(*) AS windows, min(starts_on) AS oldest, max(starts_on) AS newest
+            "SELECT count(*) AS windows, min(starts_on) AS oldest, max(starts_on) AS newest,
+                    (array_agg(released_at ORDER BY starts_on DESC))[1] AS newest_at
              FROM release.closed_window WHERE kind = $1",
         )
         .bind(kind.as_str())
@@ -174,8 +180,10 @@ impl Database {
             (row.try_get("oldest")?, row.try_get("newest")?);
         let (Some(oldest), Some(newest)) = (oldest, newest) else { return Ok(None) };
         let windows: i64 = row.try_get("windows")?;
+        let newest_at: Option<jiff_sqlx::Timestamp> = row.try_get("newest_at")?;
+        let newest_at = newest_at.map(jiff_sqlx::Timestamp::to_jiff);
         let window = |day: jiff_sqlx::Date| Window::of_day(kind, day.to_jiff());
-        Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest) }))
+        Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest), newest_at }))
     }
 
     /// The windows of a kind that have been released, and start between the two days, both included; oldest first.

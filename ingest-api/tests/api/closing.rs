@@ -201,7 +201,10 @@ async fn the_database_refuses_to_change_a_release() {
     for sql in [
         "UPDATE release.block SET published = 5 RETURNING label",
         "DELETE FROM release.block RETURNING label",
+        "UPDATE release.closed_window SET ends_on = ends_on + 1 RETURNING kind",
         "DELETE FROM release.closed_window RETURNING kind",
+        "TRUNCATE release.block",
+        "TRUNCATE release.block, release.closed_window",
         "INSERT INTO release.block VALUES ('day', '2026-11-22', 'pod', 'pods', 'few', 4) RETURNING label",
         "INSERT INTO release.block VALUES ('day', '2026-11-22', 'pod', 'pods', 'more', 25) RETURNING label",
     ] {
@@ -315,6 +318,26 @@ async fn a_window_that_cannot_be_closed_does_not_hold_up_the_others() {
         .unwrap();
     service.set_clock("2026-11-24T08:00:00Z");
     assert!(service.app.run_jobs().await.is_err());
+    assert_eq!(service.released(WindowKind::Day, "2026-11-23").await.len(), 7);
+    assert_eq!(service.released(WindowKind::Week, "2026-11-16").await.len(), 7);
+    service.app.shutdown().await;
+}
+
+/// What fails in the middle of reading a window leaves no connection behind on which the next one fails, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.merge().await;
+    let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
+    service.query(&format!("DROP TABLE intake.w{}_pod", stored.id)).await.unwrap();
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.report(&ten_pods(4)).await;
+    service.set_clock("2026-11-24T08:00:00Z");
+    for _ in 0..4 {
+        assert!(service.app.run_jobs().await.is_err());
+        service.database().ping().await.unwrap();
+    }
     assert_eq!(service.released(WindowKind::Day, "2026-11-23").await.len(), 7);
     assert_eq!(service.released(WindowKind::Week, "2026-11-16").await.len(), 7);
     service.app.shutdown().await;

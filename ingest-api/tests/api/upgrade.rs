@@ -122,6 +122,20 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
         let open = ingest_api::app::OpenDatabase::open(&config, false).await.unwrap();
         open.database.migrate().await.unwrap();
+        let mut owner = PgConnection::connect(open.url()).await.unwrap();
+        let ids: Vec<i32> =
+            sqlx::query_scalar("SELECT id FROM intake.open_window").fetch_all(&mut owner).await.unwrap();
+        for id in ids {
+            for table in ["installation", "pod"] {
+                let count = format!("SELECT count(*) FROM intake.w{id}_{table}");
+                let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut owner).await.unwrap();
+                assert_eq!(rows, 100, "their number tells nothing from now on");
+            }
+        }
+        // A close of the version before, which may still run, ends with this and releases nothing.
+        let close = sqlx::query("SELECT intake.drop_window(1)").execute(&mut owner).await;
+        assert!(close.unwrap_err().to_string().contains("does not exist"));
+        owner.close().await.unwrap();
         open.close().await;
         let app = App::start(config, clock.clone(), Schedule::OnCall).await.unwrap();
         let database = &app.database().database;

@@ -193,7 +193,7 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
         connection.close().await.unwrap();
     };
     // Those of the clock that stood still. Their keys are not in the directory of the program.
-    owner("SELECT intake.begin_closing(id), intake.drop_window(id) FROM intake.open_window").await;
+    owner("SELECT intake.begin_closing(id), intake.remove_window(id) FROM intake.open_window").await;
 
     let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = logs.path().join("log");

@@ -2,7 +2,8 @@
 //! their exact numbers of reporters, and when one more reports for the first time.
 //!
 //! It is held off if what Postgres says of a table (its statistics, its entry in the catalog, the size of its file) is the
-//! same before and after one more has reported. Without the defence, merges do not fill tables up.
+//! same before and after one more has reported, but where that begins another hundred. Without the defence, merges do not
+//! fill tables up.
 
 use std::time::Duration;
 
@@ -37,13 +38,21 @@ async fn watch(service: &Service) -> Vec<String> {
     told().await
 }
 
-/// What is told of 60 installations of ten Pods, and of one more.
-async fn attack(defence: Defence) -> [Vec<String>; 2] {
+/// What is told of that many installations in each of ten Pods, and of one more.
+async fn attack(defence: Defence, each: u32) -> [Vec<String>; 2] {
     let service = Service::start().await;
     if defence == Defence::Off {
-        mutate(&service, "intake.finish_merging", &[("(reporters + 99) / 100 * 100", "reporters")]).await;
+        mutate(
+            &service,
+            "intake.fill_up",
+            &[
+                ("(greatest(installations, 1) + 99) / 100 * 100", "installations"),
+                ("(greatest(pods, 1) + 99) / 100 * 100", "pods"),
+            ],
+        )
+        .await;
     }
-    service.report(&ten_pods(6)).await;
+    service.report(&ten_pods(each)).await;
     let before = watch(&service).await;
     service.report(&[proxied(3, 100, "1.0.0", "macos-aarch64", "de-CH")]).await;
     let after = watch(&service).await;
@@ -53,18 +62,25 @@ async fn attack(defence: Defence) -> [Vec<String>; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_how_many_have_reported() {
-    let [before, after] = attack(Defence::On).await;
+    let [before, after] = attack(Defence::On, 6).await;
     assert_eq!(before.len(), 6, "two tables of each of three windows");
     assert!(
         before.iter().all(|table| table.contains(": 100 written, 100 live, 100 in the catalog")),
         "{before:?}"
     );
     assert_eq!(before, after);
+
+    let [before, after] = attack(Defence::On, 10).await;
+    let installations = |told: &[String], rows: &str| {
+        told.iter().filter(|table| table.contains("_installation: ") && table.contains(rows)).count()
+    };
+    assert_eq!(installations(&before, ": 100 written, 100 live"), 3, "{before:?}");
+    assert_eq!(installations(&after, ": 200 written, 200 live"), 3, "{after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_tables_are_not_filled_up_everybody_is_told() {
-    let [before, after] = attack(Defence::Off).await;
+    let [before, after] = attack(Defence::Off, 6).await;
     for (told, installations) in [(before, 60), (after, 61)] {
         let exact =
             format!("_installation: {installations} written, {installations} live, {installations} in");

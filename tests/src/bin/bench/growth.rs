@@ -155,7 +155,7 @@ impl Bare {
         let scan = start.elapsed();
         let pods = format!("intake.w{}_pod", window.id);
         let both = sqlx::query(AssertSqlSafe(format!(
-            "SELECT count(*) AS n, pg_relation_size('{table}') + pg_relation_size('{pods}') AS bytes FROM {pods}"
+            "SELECT count(*) AS n, pg_relation_size('{table}') + pg_relation_size('{pods}') AS bytes FROM {pods} WHERE subject >= 0"
         )));
         let both = both.fetch_one(&mut *connection).await?;
         let (bytes, pods): (i64, i64) = (both.try_get("bytes")?, both.try_get("n")?);
