@@ -124,7 +124,7 @@ impl Metrics {
             accepted: counter("ingest_reports_accepted_total", "Reports that are committed."),
             rejected: counters(
                 "ingest_reports_rejected_total",
-                "Reports that are not counted, by reason.",
+                "Reports that are not counted, by reason; a request that is refused as a whole is one.",
                 "reason",
             ),
             refused: counters(

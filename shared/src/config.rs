@@ -219,7 +219,7 @@ impl<'a> Section<'a> {
     pub fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let shown = |duration: &Duration| SignedDuration::try_from(*duration).map(|d| d.to_string());
         let expected = format!(
-            "a duration as in ISO 8601, such as \"PT1H\", from {} to {}",
+            "a duration as in ISO 8601, from {} to {}",
             shown(range.start()).unwrap_or_default(),
             shown(range.end()).unwrap_or_default(),
         );
@@ -341,7 +341,7 @@ mod tests {
             mistakes,
             [
                 "pod_proxy.max_entries: must be a whole number from 1 to 10, not `0`",
-                "pod_proxy.flush_interval: must be a duration as in ISO 8601, such as \"PT1H\", from PT1S to PT1H, not `\"1h\"`",
+                "pod_proxy.flush_interval: must be a duration as in ISO 8601, from PT1S to PT1H, not `\"1h\"`",
                 "pod_proxy.flush_intervall: unknown key; did you mean `flush_interval`?",
             ]
         );

@@ -94,7 +94,7 @@ fn each_problem_on_the_page_has_its_status() {
             named += 1;
         }
     }
-    assert_eq!(named, 9);
+    assert_eq!(named, 10);
 }
 
 #[test]

@@ -33,10 +33,12 @@ impl Display for Summary<'_> {
                 threshold.without_largest(),
                 threshold.pod_count(),
             )?;
-            if kind != WindowKind::Month {
-                writeln!(f)?;
-            }
+            writeln!(f)?;
         }
-        Ok(())
+        match self.0.retention.map(|retention| retention.as_secs() / 3_600) {
+            None => write!(f, "Releases: kept for ever"),
+            Some(hours) if hours % 24 == 0 => write!(f, "Releases: kept for {} days", hours / 24),
+            Some(hours) => write!(f, "Releases: kept for {hours} hours"),
+        }
     }
 }

@@ -42,8 +42,9 @@ pub(super) async fn post_event(
     declared: Declared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Error> {
-    declared.one_of(&[MediaType::Json])?;
-    let report = ValidReport::from_json(&body?).inspect_err(|rejection| count(&services, *rejection))?;
+    declared.one_of(&[MediaType::Json]).inspect_err(|_| unsupported(&services))?;
+    let body = body.inspect_err(|rejection| unreadable(&services, rejection))?;
+    let report = ValidReport::from_json(&body).inspect_err(|rejection| count(&services, *rejection))?;
     write(&services, source, vec![report]).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -57,8 +58,12 @@ pub(super) async fn post_events(
     declared: Declared,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<BatchAnswer>, Error> {
-    let media_type = declared.one_of(&[MediaType::Json, MediaType::NdJson])?;
-    let Read { reports, rejected, _place } = read(media_type, body?, place).await?;
+    let media_type =
+        declared.one_of(&[MediaType::Json, MediaType::NdJson]).inspect_err(|_| unsupported(&services))?;
+    let body = body.inspect_err(|rejection| unreadable(&services, rejection))?;
+    let Read { reports, rejected, _place } = read(media_type, body, place)
+        .await?
+        .inspect_err(|wrong| services.metrics.report_rejected(wrong.label()))?;
     let rejected = rejected.into_iter().map(|(index, rejection)| {
         count(&services, rejection);
         RejectedEvent { index, problem: rejection.problem() }
@@ -94,15 +99,14 @@ struct Read {
 
 /// Reads a batch, which takes a millisecond, where no other request waits for it. It keeps its place until then, also if the
 /// sender has gone away.
-async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Read, Error> {
+async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Result<Read, NotABatch>, Error> {
     let read = move || {
         let events = match media_type {
             MediaType::Json => array(&body)?,
             MediaType::NdJson => lines(&body),
         };
         if events.len() > MAX_BATCH {
-            let detail = format!("A batch has at most {MAX_BATCH} events.");
-            return Err(Error::problem(ProblemType::BODY_TOO_LARGE, detail));
+            return Err(NotABatch::TooMany);
         }
         let mut read =
             Read { reports: Vec::with_capacity(events.len()), rejected: Vec::new(), _place: place };
@@ -115,7 +119,7 @@ async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Read, 
         Ok(read)
     };
     match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read,
+        Ok(read) => Ok(read),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Error::Fault("the service stopped while a batch was read".to_owned())),
@@ -150,7 +154,10 @@ pub(super) fn take_request(services: &Services, source: Source) -> Result<(), Er
 
 fn limited(services: &Services, TooMuch { limit, wait }: TooMuch) -> Error {
     services.metrics.request_limited(limit.label());
-    Error::TooMany { wait, detail: limit.detail() }
+    match wait {
+        Some(wait) => Error::TooMany { wait, detail: limit.detail() },
+        None => Error::problem(ProblemType::BODY_TOO_LARGE, limit.never()),
+    }
 }
 
 async fn write(services: &Services, source: Source, reports: Vec<ValidReport>) -> Result<(), Error> {
@@ -169,6 +176,15 @@ async fn write(services: &Services, source: Source, reports: Vec<ValidReport>) -
 
 fn count(services: &Services, rejection: Rejection) {
     services.metrics.report_rejected(rejection.label());
+}
+
+fn unsupported(services: &Services) {
+    services.metrics.report_rejected("unsupported_media_type");
+}
+
+fn unreadable(services: &Services, rejection: &BytesRejection) {
+    let is_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+    services.metrics.report_rejected(if is_large { "too_large" } else { "unreadable" });
 }
 
 /// What a body can be.
@@ -226,15 +242,43 @@ impl Declared {
     }
 }
 
-fn array(body: &[u8]) -> Result<Vec<&[u8]>, Error> {
-    let events: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
-        let detail = format!(
-            "A batch is a JSON array of events; it breaks off at line {}, column {}.",
-            error.line(),
-            error.column()
-        );
-        Error::problem(ProblemType::MALFORMED_JSON, detail)
-    })?;
+/// Why no event of a batch is counted.
+#[derive(Clone, Copy, Debug)]
+enum NotABatch {
+    Malformed { line: usize, column: usize },
+    TooMany,
+}
+
+impl NotABatch {
+    /// As for single events.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "malformed_json",
+            Self::TooMany => "too_large",
+        }
+    }
+}
+
+impl From<NotABatch> for Error {
+    fn from(wrong: NotABatch) -> Self {
+        match wrong {
+            NotABatch::Malformed { line, column } => {
+                let detail = format!(
+                    "A batch is a JSON array of events; it breaks off at line {line}, column {column}."
+                );
+                Self::problem(ProblemType::MALFORMED_JSON, detail)
+            }
+            NotABatch::TooMany => {
+                let detail = format!("A batch has at most {MAX_BATCH} events.");
+                Self::problem(ProblemType::BODY_TOO_LARGE, detail)
+            }
+        }
+    }
+}
+
+fn array(body: &[u8]) -> Result<Vec<&[u8]>, NotABatch> {
+    let events: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| NotABatch::Malformed { line: error.line(), column: error.column() })?;
     Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
 }
 

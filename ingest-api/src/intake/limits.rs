@@ -63,7 +63,19 @@ impl Limit {
         }
     }
 
-    /// What the sender is told.
+    /// What the sender is told of a request that never comes through.
+    pub fn never(self) -> &'static str {
+        match self {
+            Self::Requests | Self::Events => {
+                "It has more events than one network may send at once; send fewer in each request."
+            }
+            Self::NewPods => {
+                "It has more Pods that were not known than one network may send at once; send fewer in each request."
+            }
+        }
+    }
+
+    /// What the sender is told of one that may come later.
     pub fn detail(self) -> &'static str {
         match self {
             Self::Requests => "Send fewer requests, with more events in each.",
@@ -78,13 +90,14 @@ impl Limit {
 pub struct TooMuch {
     /// What there was too much of.
     pub limit: Limit,
-    /// How long to wait.
-    pub wait: Duration,
+    /// How long to wait; without a time, it is more in one request than may ever come at once.
+    pub wait: Option<Duration>,
 }
 
 /// The limits of intake.
 #[derive(Debug)]
 pub struct IntakeLimits {
+    rates: IntakeRates,
     requests: Limiter<Source>,
     events: Limiter<Source>,
     new_pods: Limiter<Source>,
@@ -97,6 +110,7 @@ impl IntakeLimits {
     pub fn new(rates: IntakeRates, clock: &Arc<dyn Clock>) -> Self {
         let limiter = |rate| Limiter::new(rate, Arc::clone(clock));
         Self {
+            rates,
             requests: limiter(rates.requests),
             events: limiter(rates.events),
             new_pods: limiter(rates.new_pods),
@@ -110,7 +124,8 @@ impl IntakeLimits {
     /// # Errors
     /// If there were too many.
     pub fn take_request(&self, source: Source) -> Result<(), TooMuch> {
-        self.requests.take(&source, 1).map_err(|wait| TooMuch { limit: Limit::Requests, wait })
+        let refused = |wait| TooMuch { limit: Limit::Requests, wait: Some(wait) };
+        self.requests.take(&source, 1).map_err(refused)
     }
 
     /// Takes all reports of a request, before they are written, or none of them.
@@ -118,16 +133,28 @@ impl IntakeLimits {
     /// # Errors
     /// If there are too many, or too many new Pods are among them.
     pub fn take_reports(&self, source: Source, reports: &[ValidReport]) -> Result<(), TooMuch> {
-        let events = self.events.take(&source, reports.len());
-        events.map_err(|wait| TooMuch { limit: Limit::Events, wait })?;
+        take(&self.events, self.rates.events, source, reports.len(), Limit::Events)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.age(self.clock.now());
         let pods: HashSet<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
         let new = pods.iter().filter(|pod| !known.contains(**pod)).count();
-        self.new_pods.take(&source, new).map_err(|wait| TooMuch { limit: Limit::NewPods, wait })?;
+        take(&self.new_pods, self.rates.new_pods, source, new, Limit::NewPods)?;
         known.note(pods);
         Ok(())
     }
+}
+
+fn take(
+    limiter: &Limiter<Source>,
+    rate: Rate,
+    source: Source,
+    n: usize,
+    limit: Limit,
+) -> Result<(), TooMuch> {
+    if n > rate.burst.get() as usize {
+        return Err(TooMuch { limit, wait: None });
+    }
+    limiter.take(&source, n).map_err(|wait| TooMuch { limit, wait: Some(wait) })
 }
 
 /// Which Pods have been heard from which network, in two generations: when the younger is old or full, the older is
@@ -205,7 +232,7 @@ mod tests {
     }
 
     fn refused(seconds: u64) -> Result<(), TooMuch> {
-        Err(TooMuch { limit: Limit::NewPods, wait: Duration::from_secs(seconds) })
+        Err(TooMuch { limit: Limit::NewPods, wait: Some(Duration::from_secs(seconds)) })
     }
 
     #[test]
@@ -222,7 +249,8 @@ mod tests {
     #[test]
     fn a_batch_is_taken_as_a_whole_or_not_at_all() {
         let (limits, _) = limits(3, 60);
-        assert_eq!(send(&limits, HERE, 0..4), refused(240), "more than there ever is");
+        let never = Err(TooMuch { limit: Limit::NewPods, wait: None });
+        assert_eq!(send(&limits, HERE, 0..4), never, "more than there ever is");
         assert_eq!(send(&limits, HERE, 0..2), Ok(()), "nothing of it was taken");
         assert_eq!(send(&limits, HERE, 0..4), refused(60), "two are known, and one is left");
     }

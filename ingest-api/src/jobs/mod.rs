@@ -118,7 +118,11 @@ impl Jobs {
         let mut note = |done: Result<(), StoreError>| failed.extend(done.err().map(|e| e.to_string()));
         note(purge::purge_domains(database, now).await.map(drop));
         if let Some(retention) = self.retention {
-            note(purge::purge_releases(database, now, retention).await.map(drop));
+            note(purge::purge_releases(database, now, retention).await.map(|windows| {
+                if windows > 0 {
+                    tracing::info!(windows, "releases older than their retention are deleted");
+                }
+            }));
         }
         note(self.show_newest().await);
         note(self.show_oddities(now).await);

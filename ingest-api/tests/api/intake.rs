@@ -152,6 +152,25 @@ async fn metrics_name_reasons_and_nothing_that_a_sender_wrote() {
     }
     assert!(text.contains("ingest_reports_accepted_total 1\n"), "{text}");
     assert!(text.contains("ingest_reports_rejected_total{reason=\"invalid_event\"} 1\n"), "{text}");
+
+    // What is refused as a whole, too.
+    let json = [("content-type", "application/json")];
+    let url = |route: &str| format!("/_api/cloud/v1/analytics/{route}");
+    let long = [b' '; 17 * 1024];
+    let many = json!(vec![pod(1, "0.4.0"); 1_001]).to_string();
+    for (route, headers, body, status) in [
+        ("event", &json[..], long.as_slice(), 413),
+        ("events", &json[..], many.as_bytes(), 413),
+        ("events", &json[..], b"[{]".as_slice(), 400),
+        ("event", &[][..], b"{}".as_slice(), 415),
+    ] {
+        assert_eq!(service.send("POST", &url(route), headers, body).await.status, status, "{route}");
+    }
+    let text = metrics(&service).await;
+    for (reason, n) in [("too_large", 2), ("malformed_json", 1), ("unsupported_media_type", 1)] {
+        let counted = format!("ingest_reports_rejected_total{{reason=\"{reason}\"}} {n}\n");
+        assert!(text.contains(&counted), "{counted} in {text}");
+    }
     service.app.shutdown().await;
 }
 
