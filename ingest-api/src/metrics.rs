@@ -129,7 +129,7 @@ impl Metrics {
             ),
             refused: counters(
                 "ingest_reports_refused_total",
-                "Reports that the sender was told to send later.",
+                "Reports that the sender was told to send later; a batch that is not even read is one.",
                 "reason",
             ),
             commits: counters("ingest_commits_total", "Groups of reports that were written.", "outcome"),

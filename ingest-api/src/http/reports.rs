@@ -84,7 +84,10 @@ impl FromRequestParts<Arc<Services>> for Place {
 
     async fn from_request_parts(_: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
         let place = Arc::clone(&services.places).try_acquire_owned();
-        place.map(Self).map_err(|_| Error::Write(WriteError::Overloaded))
+        place.map(Self).map_err(|_| {
+            services.metrics.reports_refused("overloaded", 1);
+            Error::Write(WriteError::Overloaded)
+        })
     }
 }
 

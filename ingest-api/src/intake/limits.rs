@@ -128,16 +128,20 @@ impl IntakeLimits {
         self.requests.take(&source, 1).map_err(refused)
     }
 
-    /// Takes all reports of a request, before they are written, or none of them.
+    /// Takes all reports of a request, before they are written, or none of them. One that is refused for its new Pods costs its
+    /// events, unless it never comes through.
     ///
     /// # Errors
     /// If there are too many, or too many new Pods are among them.
     pub fn take_reports(&self, source: Source, reports: &[ValidReport]) -> Result<(), TooMuch> {
-        take(&self.events, self.rates.events, source, reports.len(), Limit::Events)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.age(self.clock.now());
         let pods: HashSet<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
         let new = pods.iter().filter(|pod| !known.contains(**pod)).count();
+        if new > self.rates.new_pods.burst.get() as usize {
+            return Err(TooMuch { limit: Limit::NewPods, wait: None });
+        }
+        take(&self.events, self.rates.events, source, reports.len(), Limit::Events)?;
         take(&self.new_pods, self.rates.new_pods, source, new, Limit::NewPods)?;
         known.note(pods);
         Ok(())

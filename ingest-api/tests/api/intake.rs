@@ -253,6 +253,8 @@ async fn batches_that_never_end_bind_no_more_memory_than_is_set_aside_for_them()
         assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
         assert!(answer.header("retry-after").is_some());
     }
+    let counted = "ingest_reports_refused_total{reason=\"overloaded\"} 14\n";
+    assert!(metrics(&service).await.contains(counted), "these six, and eight of the endless ones");
     assert_eq!(
         service.post("/event", &pod(1, "0.4.0")).await.status,
         204,

@@ -169,8 +169,10 @@ async fn what_is_held_folded_and_not_told_is_said() {
         };
         let rows = said.lines().map(of_line).collect::<Vec<Vec<String>>>();
         assert!(
-            rows.iter().any(|found| found == row
-                || found.split_last().is_some_and(|(last, found)| found == row && is_recent(last))),
+            rows.iter().any(|found| match (row[0], found.split_last()) {
+                ("releases of a day", Some((written, found))) => found == row && is_recent(written),
+                _ => found == row,
+            }),
             "{row:?} in {said}"
         );
     };
