@@ -110,6 +110,11 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
+    /// Whether there may ever be so many at once.
+    pub fn fits(&self, n: usize) -> bool {
+        n <= self.rate.burst.get() as usize
+    }
+
     /// Takes `n`, or nothing at all. More than the burst is never there.
     ///
     /// # Errors

@@ -50,13 +50,7 @@ impl Status {
         ]);
         for kind in WindowKind::ALL {
             let Some(releases) = database.held_releases(kind).await? else {
-                held.add_row([
-                    format!("releases of a {}", kind.as_str()),
-                    "0".to_owned(),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ]);
+                held.add_row([format!("releases of a {}", kind.as_str()), "0".to_owned()]);
                 continue;
             };
             let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
@@ -93,8 +87,6 @@ impl Status {
                 format!("open window: {}", stored.window.kind().as_str()),
                 String::new(),
                 stored.window.start().to_string(),
-                String::new(),
-                String::new(),
             ]);
         }
         let domains = database.domains().await?;
@@ -103,16 +95,8 @@ impl Status {
             "opt-in domains".to_owned(),
             domains.len().to_string(),
             oldest.map(|week| week.to_string()).unwrap_or_default(),
-            String::new(),
-            String::new(),
         ]);
-        held.add_row([
-            "tokens".to_owned(),
-            database.tokens().await?.len().to_string(),
-            String::new(),
-            String::new(),
-            String::new(),
-        ]);
+        held.add_row(["tokens".to_owned(), database.tokens().await?.len().to_string()]);
         say(&held.to_string());
         if unknown.row_count() > 0 {
             say(&unknown.to_string());

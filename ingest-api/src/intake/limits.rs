@@ -94,10 +94,15 @@ pub struct TooMuch {
     pub wait: Option<Duration>,
 }
 
+impl TooMuch {
+    fn later(limit: Limit, wait: Duration) -> Self {
+        Self { limit, wait: Some(wait) }
+    }
+}
+
 /// The limits of intake.
 #[derive(Debug)]
 pub struct IntakeLimits {
-    rates: IntakeRates,
     requests: Limiter<Source>,
     events: Limiter<Source>,
     new_pods: Limiter<Source>,
@@ -110,7 +115,6 @@ impl IntakeLimits {
     pub fn new(rates: IntakeRates, clock: &Arc<dyn Clock>) -> Self {
         let limiter = |rate| Limiter::new(rate, Arc::clone(clock));
         Self {
-            rates,
             requests: limiter(rates.requests),
             events: limiter(rates.events),
             new_pods: limiter(rates.new_pods),
@@ -124,8 +128,7 @@ impl IntakeLimits {
     /// # Errors
     /// If there were too many.
     pub fn take_request(&self, source: Source) -> Result<(), TooMuch> {
-        let refused = |wait| TooMuch { limit: Limit::Requests, wait: Some(wait) };
-        self.requests.take(&source, 1).map_err(refused)
+        self.requests.take(&source, 1).map_err(|wait| TooMuch::later(Limit::Requests, wait))
     }
 
     /// Takes all reports of a request, before they are written, or none of them. One that is refused for its new Pods costs its
@@ -138,27 +141,16 @@ impl IntakeLimits {
         known.age(self.clock.now());
         let pods: HashSet<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
         let new = pods.iter().filter(|pod| !known.contains(**pod)).count();
-        if new > self.rates.new_pods.burst.get() as usize {
-            return Err(TooMuch { limit: Limit::NewPods, wait: None });
+        let asked = [(&self.events, reports.len(), Limit::Events), (&self.new_pods, new, Limit::NewPods)];
+        if let Some((.., limit)) = asked.into_iter().find(|(limiter, n, _)| !limiter.fits(*n)) {
+            return Err(TooMuch { limit, wait: None });
         }
-        take(&self.events, self.rates.events, source, reports.len(), Limit::Events)?;
-        take(&self.new_pods, self.rates.new_pods, source, new, Limit::NewPods)?;
+        for (limiter, n, limit) in asked {
+            limiter.take(&source, n).map_err(|wait| TooMuch::later(limit, wait))?;
+        }
         known.note(pods);
         Ok(())
     }
-}
-
-fn take(
-    limiter: &Limiter<Source>,
-    rate: Rate,
-    source: Source,
-    n: usize,
-    limit: Limit,
-) -> Result<(), TooMuch> {
-    if n > rate.burst.get() as usize {
-        return Err(TooMuch { limit, wait: None });
-    }
-    limiter.take(&source, n).map_err(|wait| TooMuch { limit, wait: Some(wait) })
 }
 
 /// Which Pods have been heard from which network, in two generations: when the younger is old or full, the older is

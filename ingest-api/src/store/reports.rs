@@ -50,9 +50,10 @@ pub(super) async fn count(
     let mut allowances = HashMap::new();
     let sql = format!("SELECT subject, version, size FROM {prefix}_pod WHERE subject >= 0");
     copy_out(connection, &sql, |[subject, version, size]| {
-        let (pod, version) = (i64::from_be_bytes(subject.try_into().ok()?), version.try_into().ok()?);
+        let pod = i64::from_be_bytes(subject.try_into().ok()?);
+        let version = code::to_version(i64::from_be_bytes(version.try_into().ok()?));
         let size = code::to_size(i32::from_be_bytes(size.try_into().ok()?));
-        let said = pods.said_by_pod(code::to_version(i64::from_be_bytes(version)), size);
+        let said = pods.said_by_pod(version, size);
         pods.add(pod, said);
         allowances.insert(pod, allowance(size));
         Some(())

@@ -27,10 +27,8 @@ impl Project {
         let id =
             self.sql(&format!("SELECT id FROM intake.open_window WHERE kind = '{kind}' AND state = 'open'"))?;
         ensure!(!id.is_empty(), "no {kind} is open");
-        Ok(self
-            .sql(&format!(
-                "SELECT count(DISTINCT subject) FROM intake.w{id}_installation WHERE subject >= 0"
-            ))?
-            .parse()?)
+        let count =
+            format!("SELECT count(DISTINCT subject) FROM intake.w{id}_installation WHERE subject >= 0");
+        Ok(self.sql(&count)?.parse()?)
     }
 }
