@@ -30,6 +30,26 @@ pub(crate) struct Browser {
     folder: TempDir,
 }
 
+/// Starts the driver, and returns the port on which it listens. It draws one that is free for IPv6, and ends if somebody has the
+/// same for IPv4; another one is drawn then.
+fn start_service() -> anyhow::Result<(Process, u16)> {
+    let start = || {
+        let mut service = Process::start(Command::new("chromedriver").arg("--port=0"))?;
+        let port = service.wait_for(|line| {
+            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
+        })?;
+        anyhow::Ok((service, port))
+    };
+    let is_taken = |error: &anyhow::Error| error.to_string().contains("port not available");
+    let mut started = start();
+    for _ in 0..4 {
+        if started.as_ref().err().is_some_and(is_taken) {
+            started = start();
+        }
+    }
+    started
+}
+
 /// Starts a browser. The first start on a machine that is busy can take longer than its driver waits.
 async fn start(port: u16, capabilities: &ChromeCapabilities) -> anyhow::Result<WebDriver> {
     let url = format!("http://127.0.0.1:{port}");
@@ -48,10 +68,7 @@ impl Browser {
         base: &str,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let mut service = Process::start(Command::new("chromedriver").arg("--port=0"))?;
-        let port: u16 = service.wait_for(|line| {
-            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
-        })?;
+        let (service, port) = start_service()?;
         let folder = tempfile::Builder::new().prefix("prose-browser-").tempdir()?;
         let mut capabilities = DesiredCapabilities::chrome();
         for argument in [
