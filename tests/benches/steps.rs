@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use e2e::load::Crowd;
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::rekey::Rows;
+use ingest_api::intake::record::Records;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::{AppVersion, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
@@ -71,7 +71,7 @@ fn rekey(criterion: &mut Criterion) {
     let reports = reports(500);
     let mut group = criterion.benchmark_group("re-key");
     group.throughput(Throughput::Elements(reports.len() as u64));
-    group.bench_function("500 reports", |bencher| bencher.iter(|| Rows::new(&key, black_box(&reports))));
+    group.bench_function("500 reports", |bencher| bencher.iter(|| Records::new(&key, black_box(&reports))));
     group.finish();
 }
 

@@ -208,8 +208,7 @@ async fn missing(data_dir: &Path, acknowledged: &[usize]) -> usize {
     for stored in open.database.open_windows().await.unwrap() {
         let key = keys.read(stored.window).unwrap().unwrap();
         merge_window(&open.database, &stored, Some(&key)).await.unwrap();
-        let sql =
-            format!("SELECT DISTINCT subject FROM intake.w{}_installation WHERE subject >= 0", stored.id);
+        let sql = format!("SELECT subject FROM intake.reporters({}) WHERE NOT is_pod", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
         let subject = |number| Subject::new(&key, user_hash(number).as_bytes()).as_i64();

@@ -101,11 +101,9 @@ async fn counts(data_dir: &Path) -> Vec<String> {
         counts.push(format!("{}: {installations} installations, {pods} Pods", stored.window));
         let id = stored.id;
         let sql = format!(
-            "SELECT format('installations %s %s %s: %s', v, p, l, count(*)) AS said FROM (
-                 SELECT max(app_version) AS v, max(platform) AS p, max(language) AS l
-                 FROM intake.w{id}_installation WHERE subject >= 0 GROUP BY subject, proxied) i GROUP BY v, p, l
-             UNION ALL SELECT format('pods %s %s: %s', v, s, count(*)) FROM (
-                 SELECT max(version) AS v, max(size) AS s FROM intake.w{id}_pod WHERE subject >= 0 GROUP BY subject) p GROUP BY v, s"
+            "SELECT format('%s %s %s %s: %s', CASE WHEN is_pod THEN 'pods' ELSE 'installations' END,
+                     version, platform, language_or_size, count(*)) AS said
+             FROM intake.reporters({id}) GROUP BY is_pod, version, platform, language_or_size"
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let mut said: Vec<String> = rows.iter().map(|row| row.get("said")).collect();
@@ -230,8 +228,7 @@ async fn what_was_acknowledged_is_counted_after_postgres_was_killed() {
     for stored in open.database.open_windows().await.unwrap() {
         let key = keys.read(stored.window).unwrap().unwrap();
         merge_window(&open.database, &stored, Some(&key)).await.unwrap();
-        let sql =
-            format!("SELECT DISTINCT subject FROM intake.w{}_installation WHERE subject >= 0", stored.id);
+        let sql = format!("SELECT subject FROM intake.reporters({}) WHERE NOT is_pod", stored.id);
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();
         let counted: BTreeSet<i64> = rows.iter().map(|row| row.get("subject")).collect();
         let subject = |number: usize| Subject::new(&key, lonely_event(number).0.as_bytes()).as_i64();

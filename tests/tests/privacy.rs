@@ -71,8 +71,7 @@ async fn add_subjects(stack: &Stack, needles: &mut Needles) -> usize {
         let id = stored.id;
         let sql = format!(
             "SELECT * FROM (
-                 SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
-                 UNION SELECT subject FROM intake.w{id}_pod) AS subjects WHERE subject >= 0"
+                 SELECT subject FROM intake.reporters({id}) UNION SELECT pod FROM intake.reporters({id})) AS subjects"
         );
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap() {
             needles.add_id("a subject", row.get::<i64, _>("subject").to_be_bytes());

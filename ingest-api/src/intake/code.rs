@@ -1,6 +1,6 @@
 //! Values ↔ the numbers that stand for them in an open window. Pure.
 //!
-//! The order of the codes is the order of the merge, so that SQL's `max` merges. 0 is "not reported" and 1
+//! The order of the codes is the order of the merge: the greater one wins. 0 is "not reported" and 1
 //! "unrecognised" in each code. The codes live no longer than a window; they may change between two releases of the
 //! software only together with a migration that closes what is open.
 

@@ -1,8 +1,9 @@
-//! Bytes → [`ValidReport`] → rows of the open windows → sealed pieces.
+//! Bytes → [`ValidReport`] → records of the open windows → sealed pieces.
 
 pub mod code;
 pub mod domain_notes;
 pub mod limits;
+pub mod record;
 pub mod rekey;
 pub mod sealed;
 pub mod validate;

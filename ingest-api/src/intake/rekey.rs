@@ -1,8 +1,7 @@
-//! [`ValidReport`] + the key of a window → the rows of that window. Pure.
-
-use std::collections::BTreeMap;
+//! [`ValidReport`] + the key of a window → the records of that window. Pure.
 
 use super::code;
+use super::record::{Record, Records, Reporter};
 use super::validate::ValidReport;
 use crate::keys::WindowKey;
 use crate::release::Population;
@@ -35,82 +34,38 @@ impl std::fmt::Debug for Subject {
     }
 }
 
-/// What an open window holds of an installation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InstallationRow {
-    /// Its Pod, or its XMPP server.
-    pub pod: Subject,
-    /// Code of app and version.
-    pub app_version: i64,
-    /// Code of the locale.
-    pub language: i32,
-    /// Code of the platform.
-    pub platform: i16,
-    /// Whether it belongs to the Pod population.
-    pub proxied: bool,
-}
-
-/// What an open window holds of a Pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodRow {
-    /// Code of the version.
-    pub version: i64,
-    /// Code of the size bin.
-    pub size: i32,
-}
-
-/// The rows of some reports in one window: one for each reporter, in the order of their subjects.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Rows {
-    /// Installations by subject. A subject is in one population only: a proxied hash is salted, a direct one is not.
-    pub installations: BTreeMap<(Subject, bool), InstallationRow>,
-    /// Pods by subject.
-    pub pods: BTreeMap<Subject, PodRow>,
-}
-
-impl Rows {
-    /// Re-keys some reports for the window with that key, merging those of one reporter.
+impl Records {
+    /// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
     pub fn new<'r>(key: &WindowKey, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
-        let mut rows = Self::default();
+        let mut records = Vec::new();
         for report in reports {
-            rows.add(key, report);
+            let pod = Subject::new(key, report.pod().as_bytes());
+            let proxied = report.population() == Population::Pod;
+            if proxied {
+                records.push(Record {
+                    subject: pod,
+                    reporter: Reporter::Pod,
+                    pod,
+                    version: code::of_version(report.pod_version()),
+                    language_or_size: code::of_size(report.pod_size()),
+                    platform: 0,
+                });
+            }
+            if let Some(installation) = report.installation() {
+                records.push(Record {
+                    subject: Subject::new(key, installation.id.as_bytes()),
+                    reporter: match proxied {
+                        true => Reporter::ProxiedInstallation,
+                        false => Reporter::DirectInstallation,
+                    },
+                    pod,
+                    version: code::of_app_version(installation.app_version),
+                    language_or_size: code::of_language(installation.language),
+                    platform: code::of_platform(installation.platform),
+                });
+            }
         }
-        rows
-    }
-
-    fn add(&mut self, key: &WindowKey, report: &ValidReport) {
-        let pod = Subject::new(key, report.pod().as_bytes());
-        let proxied = report.population() == Population::Pod;
-        if proxied {
-            let (version, size) = (code::of_version(report.pod_version()), code::of_size(report.pod_size()));
-            self.add_pod(pod, PodRow { version, size });
-        }
-        if let Some(installation) = report.installation() {
-            let row = InstallationRow {
-                pod,
-                app_version: code::of_app_version(installation.app_version),
-                language: code::of_language(installation.language),
-                platform: code::of_platform(installation.platform),
-                proxied,
-            };
-            self.add_installation(Subject::new(key, installation.id.as_bytes()), row);
-        }
-    }
-
-    /// Adds a row of an installation, merging it with the one that is there.
-    pub(super) fn add_installation(&mut self, subject: Subject, new: InstallationRow) {
-        let row = self.installations.entry((subject, new.proxied)).or_insert(new);
-        row.pod = row.pod.max(new.pod);
-        row.app_version = row.app_version.max(new.app_version);
-        row.language = row.language.max(new.language);
-        row.platform = row.platform.max(new.platform);
-    }
-
-    /// Likewise of a Pod.
-    pub(super) fn add_pod(&mut self, subject: Subject, new: PodRow) {
-        let row = self.pods.entry(subject).or_default();
-        row.version = row.version.max(new.version);
-        row.size = row.size.max(new.size);
+        records.into()
     }
 }
 
@@ -137,15 +92,13 @@ mod tests {
             |day: &str| keys.read_or_create(Window::of_day(WindowKind::Day, day.parse().unwrap())).unwrap();
         let (today, tomorrow) = (key("2026-11-22"), key("2026-11-23"));
         let subjects = |key: &WindowKey| {
-            let rows = Rows::new(key, &[report("19a124bd2f89edfe", "1.0.0")]);
-            (
-                rows.installations.keys().copied().collect::<Vec<_>>(),
-                rows.pods.keys().copied().collect::<Vec<_>>(),
-            )
+            let records = Records::new(key, &[report("19a124bd2f89edfe", "1.0.0")]);
+            let of = |reporter| records.iter().find(|record| record.reporter == reporter).unwrap().subject;
+            [of(Reporter::ProxiedInstallation), of(Reporter::Pod)]
         };
-        assert_eq!(subjects(&today), subjects(&today));
-        assert_ne!(subjects(&today).0, subjects(&tomorrow).0);
-        assert_ne!(subjects(&today).1, subjects(&tomorrow).1);
+        let (subjects_today, subjects_tomorrow) = (subjects(&today), subjects(&tomorrow));
+        assert_eq!(subjects(&today), subjects_today);
+        assert!(subjects_today.iter().all(|subject| !subjects_tomorrow.contains(subject)));
     }
 
     #[test]
@@ -156,8 +109,8 @@ mod tests {
             keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
         let user = "19a124bd2f89edfe";
         let (old, new) = (report(user, "1.0.9"), report(user, "1.0.10"));
-        let forward = Rows::new(&key, [&old, &new, &old]).installations;
-        assert_eq!(forward, Rows::new(&key, [&new, &old]).installations);
-        assert_eq!(forward, Rows::new(&key, [&new]).installations);
+        let forward = Records::new(&key, [&old, &new, &old]);
+        assert_eq!(forward, Records::new(&key, [&new, &old]));
+        assert_eq!(forward, Records::new(&key, [&new]));
     }
 }

@@ -11,7 +11,7 @@ use shared::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::domain_notes::DomainNotes;
-use super::rekey::Rows;
+use super::record::Records;
 use super::sealed::seal;
 use super::validate::ValidReport;
 use crate::keys::WindowKey;
@@ -201,5 +201,5 @@ fn seal_for(
     (window, key): (StoredWindow, WindowKey),
     reports: &[Vec<ValidReport>],
 ) -> (StoredWindow, Vec<Vec<u8>>) {
-    (window, seal(&key, &Rows::new(&key, reports.iter().flatten())))
+    (window, seal(&key, &Records::new(&key, reports.iter().flatten())))
 }

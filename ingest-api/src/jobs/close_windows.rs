@@ -1,18 +1,19 @@
 //! Windows that are over → releases.
 //!
-//! For each window: let nobody write to it any more; merge what has come; in one transaction count, fold, round, write the
-//! release and drop the rows; destroy the key. Killed at any step, the next run goes on from there.
+//! For each window: let nobody write to it any more; in one transaction count, fold, round, write the release and drop what it
+//! has; destroy the key. Killed at any step, the next run goes on from there.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::Thresholds;
-use crate::jobs::merge::merge_window;
+use crate::jobs::merge::{merge_most, tell_given_up};
 use crate::keys::{KeyDirectory, KeyError, WindowKey};
 use crate::open_windows::{WindowError, key_of};
 use crate::release::Family;
 use crate::store::open_windows::StoredWindow;
+use crate::store::releases::Released;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
@@ -130,13 +131,16 @@ impl CloseWindows {
         self.key_for(&stored, without_key).await?;
         self.database.begin_closing(&stored).await?;
         let key = self.key_for(&stored, without_key).await?;
-        let given_up = merge_window(&self.database, &stored, key.as_ref()).await?;
-        let released = self.database.release(&stored, self.thresholds.of(window.kind())).await?;
+        let mut given_up = merge_most(&self.database, &stored, key.as_ref()).await?;
+        let threshold = self.thresholds.of(window.kind());
+        let released = self.database.release(&stored, key.as_ref(), threshold).await?;
         if !self.keys.destroy_key_of(window, stored.key_check)? {
             tracing::warn!(%window, "a key that is not of this window was left in the key directory");
         }
         let mut closed = Closed::default();
-        if let Some(untried) = released {
+        if let Some(Released { untried, unopened }) = released {
+            tell_given_up(&stored, unopened);
+            given_up += unopened;
             closed.released.push(window);
             closed.untried.extend(untried.into_iter().map(|family| (window, family)));
         }

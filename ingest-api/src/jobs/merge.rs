@@ -1,4 +1,4 @@
-//! What has come to open windows → one row a reporter; noted domains → the database.
+//! What has come to open windows → one record a reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
 use crate::keys::WindowKey;
@@ -8,8 +8,8 @@ use crate::store::{Database, StoreError};
 
 /// A merge writes all of a window again, so it waits until this has come, in bytes …
 const LEAST: i64 = 64 << 20;
-/// … and as much as the window holds: of each row it has so many bytes, at most.
-const ROW: i64 = 60;
+/// … and as much as the window holds: a page of Postgres for each pack, in bytes.
+const PACK: i64 = 8 << 10;
 
 /// Which windows are to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Run {
 }
 
 /// Merges open windows that have been reported to since they were merged last. What a window holds is then bounded by its
-/// reporters and not by their reports, and the order of its rows tells nothing about the order of arrival.
+/// reporters and not by their reports, and the order of its records tells nothing about the order of arrival.
 ///
 /// One window that cannot be merged does not hold up the others, and the next run tries it again.
 pub async fn merge_open_windows(database: &Database, keys: &OpenWindows, which: Which) -> Run {
@@ -60,10 +60,10 @@ pub async fn merge(
     stored: &StoredWindow,
     which: Which,
 ) -> Result<Option<u64>, WindowError> {
-    let (waiting, merged_rows) = database.waiting(stored).await?;
+    let (waiting, merged_packs) = database.waiting(stored).await?;
     let due = match which {
         Which::All => waiting > 0,
-        Which::Large => is_large(waiting, merged_rows),
+        Which::Large => is_large(waiting, merged_packs),
     };
     if !due {
         return Ok(None);
@@ -81,16 +81,46 @@ pub async fn merge_window(
     stored: &StoredWindow,
     key: Option<&WindowKey>,
 ) -> Result<u64, StoreError> {
-    let unopened = database.merge_window(stored, key).await?.unwrap_or_default().unopened;
-    if unopened > 0 {
-        let window = stored.window;
-        tracing::error!(%window, pieces = unopened, "what was not sealed with the key of the window was given up");
+    let mut unopened = 0;
+    while let Some(merged) = database.merge_window(stored, key).await? {
+        unopened += merged.unopened;
+        // What comes meanwhile, however fast, waits for the next time.
+        if !merged.is_partial {
+            break;
+        }
     }
+    tell_given_up(stored, unopened);
     Ok(unopened)
 }
 
-fn is_large(waiting: i64, merged_rows: i64) -> bool {
-    waiting >= LEAST.max(merged_rows.saturating_mul(ROW))
+/// Merges a window that is being closed until what waits takes little memory, and may be counted as it is.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn merge_most(
+    database: &Database,
+    stored: &StoredWindow,
+    key: Option<&WindowKey>,
+) -> Result<u64, StoreError> {
+    let mut unopened = 0;
+    while database.waiting(stored).await?.0 > LEAST {
+        unopened += database.merge_window(stored, key).await?.unwrap_or_default().unopened;
+    }
+    tell_given_up(stored, unopened);
+    Ok(unopened)
+}
+
+/// Tells the log of pieces that no key has opened.
+pub(super) fn tell_given_up(stored: &StoredWindow, pieces: u64) {
+    if pieces > 0 {
+        let window = stored.window;
+        tracing::error!(%window, pieces, "what was not sealed with the key of the window was given up");
+    }
+}
+
+/// Whether so much waits that it is merged before its hour.
+fn is_large(waiting: i64, merged_packs: i32) -> bool {
+    waiting >= LEAST.max(i64::from(merged_packs) * PACK)
 }
 
 /// Writes the domains that have been noted. Returns what failed; those domains are kept for the next run.
@@ -113,6 +143,6 @@ mod tests {
     fn a_window_is_merged_before_its_hour_if_as_much_has_come_as_it_holds_and_not_for_little() {
         let mib = |n: i64| n << 20;
         assert!(!is_large(mib(63), 0) && is_large(mib(64), 0));
-        assert!(!is_large(mib(285), 5_000_000) && is_large(mib(287), 5_000_000));
+        assert!(!is_large(mib(159), 20_480) && is_large(mib(160), 20_480));
     }
 }

@@ -13,6 +13,7 @@
 mod allowance;
 mod audit;
 mod cohort;
+mod count;
 mod family;
 mod fold;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tally;
 mod threshold;
 
 pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
+pub use count::{Count, Counted};
 pub use family::{AppVersion, Family, NOT_REPORTED, Population};
 pub use fold::{Block, OTHER};
 pub use round::{bounds, round};

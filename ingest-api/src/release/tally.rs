@@ -37,6 +37,8 @@ pub struct Tally {
     said: Vec<Vec<u32>>,
     said_numbers: HashMap<Vec<u32>, u32>,
     pod_numbers: HashMap<i64, u32>,
+    /// The Pod of the last one that was added, and its number.
+    last_pod: Option<(i64, u32)>,
     counts: Vec<Count>,
 }
 
@@ -49,7 +51,7 @@ struct Count {
 }
 
 /// What a reporter said: a number that a [`Tally`] gave to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Said(u32);
 
 /// What an installation said: app and version, platform, first choice of language.
@@ -83,7 +85,7 @@ impl Tally {
     fn new(rule: Rule, everybody: Family, families: &[Family]) -> Self {
         let asked = families.iter().map(|family| Asked::new(*family)).collect();
         let (said, said_numbers, pod_numbers) = Default::default();
-        Self { rule, everybody, asked, said, said_numbers, pod_numbers, counts: Vec::new() }
+        Self { rule, everybody, asked, said, said_numbers, pod_numbers, last_pod: None, counts: Vec::new() }
     }
 
     /// The number of what an installation said.
@@ -107,12 +109,17 @@ impl Tally {
         Said(number)
     }
 
-    /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least memory if the reporters of a Pod come
-    /// one after the other.
+    /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least time and memory if the reporters of a Pod
+    /// come one after the other, and of these, those that said the same.
     pub fn add(&mut self, pod: i64, Said(said): Said) {
         debug_assert!((said as usize) < self.said.len(), "said by a reporter of this tally");
         let next = self.pod_numbers.len() as u32;
-        let pod = *self.pod_numbers.entry(pod).or_insert(next);
+        let number = match self.last_pod {
+            Some((last, number)) if last == pod => number,
+            _ => *self.pod_numbers.entry(pod).or_insert(next),
+        };
+        self.last_pod = Some((pod, number));
+        let pod = number;
         match self.counts.last_mut() {
             Some(last) if last.pod == pod && last.said == said => {
                 last.reporters = last.reporters.saturating_add(1);

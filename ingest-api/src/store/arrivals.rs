@@ -1,17 +1,18 @@
 //! `intake.arrival`: what has come to open windows since it was merged last, sealed with their keys; and the merge that opens it.
 
+use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
-use super::copy::CopyIn;
+use super::merged::{Packer, Packs};
 use super::open_windows::StoredWindow;
-use super::{Database, StoreError, sqlstate};
-use crate::intake::rekey::{PodRow, Rows};
+use super::{Database, StoreError, aside, sqlstate};
+use crate::intake::record::{Merge, Records};
 use crate::intake::sealed;
 use crate::keys::WindowKey;
 
-/// How many pieces are opened at a time: some thousands of rows, in few milliseconds.
-const PIECES: usize = 100;
+/// How many pieces a merge takes at most: of some sixty records each, which all are in memory.
+const PIECES: i32 = 32_768;
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Appended {
 pub struct Merged {
     /// How many pieces could not be opened: the key was not there, or it was not this key that sealed them. They are gone.
     pub unopened: u64,
+    /// Whether there was more than is merged at a time; it waits for the next merge.
+    pub is_partial: bool,
 }
 
 /// Writes to open windows, over a connection that it keeps.
@@ -89,20 +92,29 @@ fn is_lost(error: &sqlx::Error) -> bool {
 }
 
 impl Database {
-    /// How much of a window waits to be merged, in bytes, and how many rows its last merge wrote.
+    /// How much of a window waits to be merged, in bytes, and how many packs its last merge wrote.
     ///
     /// # Errors
     /// If the database fails; likewise below.
-    pub async fn waiting(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
+    pub async fn waiting(&self, window: &StoredWindow) -> Result<(i64, i32), StoreError> {
         let sql =
-            "SELECT intake.waiting_bytes(id) AS bytes, merged_rows FROM intake.open_window WHERE id = $1";
+            "SELECT intake.waiting_bytes(id) AS bytes, merged_packs FROM intake.open_window WHERE id = $1";
         let row = sqlx::query(sql).bind(window.id).fetch_optional(&self.release).await?;
-        row.map_or(Ok((0, 0)), |row| Ok((row.try_get("bytes")?, row.try_get("merged_rows")?)))
+        row.map_or(Ok((0, 0)), |row| Ok((row.try_get("bytes")?, row.try_get("merged_packs")?)))
     }
 
-    /// Merges what has come to a window with what it holds, to one row a reporter: all of it, or nothing. Writers do not wait
+    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, or nothing. Writers do not wait
     /// for it. Without a key, what has come is given up. `None` if nothing has come.
     pub async fn merge_window(
+        &self,
+        window: &StoredWindow,
+        key: Option<&WindowKey>,
+    ) -> Result<Option<Merged>, StoreError> {
+        let (database, window, key) = (self.clone(), *window, key.cloned());
+        aside(async move { database.merge(&window, key.as_ref()).await }).await
+    }
+
+    async fn merge(
         &self,
         window: &StoredWindow,
         key: Option<&WindowKey>,
@@ -113,55 +125,48 @@ impl Database {
         if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
             return Ok(None);
         }
-        let mut merged = Merged::default();
-        sqlx::query("DECLARE arrived CURSOR FOR SELECT sealed FROM intake.arrived")
-            .execute(&mut *transaction)
-            .await?;
-        loop {
-            let fetch = sqlx::AssertSqlSafe(format!("FETCH {PIECES} FROM arrived"));
-            let pieces = sqlx::query(fetch).fetch_all(&mut *transaction).await?;
-            if pieces.is_empty() {
-                break;
-            }
-            let mut rows = Rows::default();
-            for piece in &pieces {
-                let piece: &[u8] = piece.try_get(0)?;
-                if key.is_none_or(|key| sealed::open(key, piece, &mut rows).is_err()) {
-                    merged.unopened += 1;
-                }
-            }
-            installations(&rows).send(&mut transaction).await?;
-            pods(&rows).send(&mut transaction).await?;
+        let Arrived { records, merged } = take(&mut transaction, window, key, Some(PIECES)).await?;
+        let mut merge = Merge::new(records);
+        let mut packer = Packer::default();
+        let mut packs = Packs::of(&mut transaction, window).await?;
+        while let Some(some) = packs.next(&mut transaction).await? {
+            some.merge_into(&mut merge, |record| packer.add(&record))?;
+            packer.write_full(&mut transaction).await?;
         }
-        sqlx::query("CLOSE arrived").execute(&mut *transaction).await?;
+        merge.end(|record| packer.add(&record));
+        packer.write_all(&mut transaction).await?;
+        packs.close(&mut transaction).await?;
         sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(Some(merged))
     }
 }
 
-fn installations(rows: &Rows) -> CopyIn {
-    let columns = "subject, pod, app_version, language, platform, proxied";
-    let mut copy = CopyIn::new("intake.opened_installation", columns);
-    for ((subject, _), row) in &rows.installations {
-        copy.row(6)
-            .field(&subject.as_i64().to_be_bytes())
-            .field(&row.pod.as_i64().to_be_bytes())
-            .field(&row.app_version.to_be_bytes())
-            .field(&row.language.to_be_bytes())
-            .field(&row.platform.to_be_bytes())
-            .field(&[u8::from(row.proxied)]);
-    }
-    copy
+/// What had come to a window.
+pub(super) struct Arrived {
+    pub(super) records: Records,
+    pub(super) merged: Merged,
 }
 
-fn pods(rows: &Rows) -> CopyIn {
-    let mut copy = CopyIn::new("intake.opened_pod", "subject, version, size");
-    for (subject, PodRow { version, size }) in &rows.pods {
-        copy.row(3)
-            .field(&subject.as_i64().to_be_bytes())
-            .field(&version.to_be_bytes())
-            .field(&size.to_be_bytes());
+/// Takes what has come to a window, so many pieces at most, and opens it.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn take(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+    key: Option<&WindowKey>,
+    most: Option<i32>,
+) -> Result<Arrived, StoreError> {
+    let take = sqlx::query_scalar::<_, Vec<u8>>("SELECT intake.take($1, $2)").bind(window.id).bind(most);
+    let mut pieces = take.fetch(connection);
+    let (mut taken, mut unopened, mut records) = (0, 0, Vec::new());
+    while let Some(piece) = pieces.try_next().await? {
+        taken += 1;
+        if key.is_none_or(|key| sealed::open(key, &piece, &mut records).is_err()) {
+            unopened += 1;
+        }
     }
-    copy
+    let merged = Merged { unopened, is_partial: Some(taken) == most };
+    Ok(Arrived { records: records.into(), merged })
 }

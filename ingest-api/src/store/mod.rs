@@ -1,12 +1,11 @@
 //! Postgres. All SQL of the service is in this room, one file for each table.
 
 pub mod arrivals;
-mod copy;
 pub mod domains;
 pub mod login;
+mod merged;
 pub mod open_windows;
 pub mod releases;
-pub mod reports;
 pub mod sessions;
 pub mod tokens;
 
@@ -18,7 +17,11 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
 use self::login::{Login, Role, admit, connect};
+use crate::intake::record::NotRecords;
 
 /// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One
 /// that takes away or changes what an older program uses is called so in the name of its file, `0009_breaking_ROOM.sql`, by
@@ -81,9 +84,12 @@ pub enum StoreError {
         "everybody may connect to the database, and its owner is another role than that of the database URL: let the owner `REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC`"
     )]
     OpenToThePublic,
-    /// The work on a release ended before there was one: it panicked, or the service stopped.
-    #[error("a release was not made: {0}")]
-    NotMade(#[from] tokio::task::JoinError),
+    /// What has been merged of an open window is damaged, or somebody has written to it.
+    #[error(transparent)]
+    NotRecords(#[from] NotRecords),
+    /// The work on a window ended before it was done: it panicked, or the service stopped.
+    #[error("the work on a window was not done: {0}")]
+    NotDone(#[from] tokio::task::JoinError),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -246,6 +252,21 @@ impl Database {
             pool.close().await;
         }
     }
+}
+
+/// Runs what keeps a processor busy where no request waits for it. It ends when nobody waits for it any more.
+async fn aside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (_waits, is_given_up) = oneshot::channel::<()>();
+    let runtime = Handle::current();
+    let work = async move {
+        tokio::select! {
+            done = work => done,
+            _ = is_given_up => Err(sqlx::Error::WorkerCrashed.into()),
+        }
+    };
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await?
 }
 
 /// Takes the right to connect and to make temporary objects from everybody but the owner and our logins. Migrations do so, too,

@@ -1,4 +1,4 @@
-//! `intake.open_window` and the two tables of each window: open → closing → gone.
+//! `intake.open_window` and the table of each window: open → closing → gone.
 
 use jiff_sqlx::ToSqlx;
 use sqlx::{PgConnection, Row};
@@ -9,7 +9,7 @@ use crate::window::{Window, WindowKind};
 /// A window as the database has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredWindow {
-    /// Names its tables.
+    /// Names its table.
     pub id: i32,
     /// Which window it is.
     pub window: Window,
@@ -46,8 +46,7 @@ impl Database {
         row.as_ref().map(stored).transpose()
     }
 
-    /// Opens a window, with a table for its installations and one for its Pods. `None` if it has been released
-    /// already. If another instance opens it at once, the window of that one is returned.
+    /// Opens a window, with a table for what will be merged. `None` if it has been released already. If another instance opens it at once, the window of that one is returned.
     pub async fn create_window(
         &self,
         window: Window,
@@ -63,14 +62,14 @@ impl Database {
     }
 
     /// Ends the time of a window: waits for writers that are in the middle of a commit, and later ones find it closed. What has
-    /// come is still to be merged. Does nothing if that was done.
+    /// come is still to be counted. Does nothing if that was done.
     pub async fn begin_closing(&self, window: &StoredWindow) -> Result<(), StoreError> {
         sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
         Ok(())
     }
 }
 
-/// Removes a window that is being closed, with all its rows. Part of the transaction that writes its release.
+/// Removes a window that is being closed, with all it has. Part of the transaction that writes its release.
 ///
 /// # Errors
 /// If the database fails.

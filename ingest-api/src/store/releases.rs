@@ -8,10 +8,13 @@ use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, Row};
 
+use super::arrivals::{Arrived, take};
+use super::merged::Packs;
 use super::open_windows::{StoredWindow, remove_window};
-use super::reports::{self, Counted};
-use super::{Database, StoreError};
-use crate::release::{Block, Family, Population, Tally, Threshold};
+use super::{Database, StoreError, aside};
+use crate::intake::record::Merge;
+use crate::keys::WindowKey;
+use crate::release::{Count, Counted, Family, Population, Threshold};
 use crate::window::{Window, WindowKind};
 
 /// One published number.
@@ -70,23 +73,40 @@ pub struct HeldReleases {
     pub newest_at: Option<Timestamp>,
 }
 
+/// What became of a window that was released.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// The families that became one block because their audit had not come to its end.
+    pub untried: BTreeSet<Family>,
+    /// How many pieces could not be opened, and were given up.
+    pub unopened: u64,
+}
+
 impl Database {
-    /// Counts a window that is being closed, writes its release, and drops its rows: all of it or nothing.
+    /// Counts a window that is being closed, writes its release, and drops what it has: all of it or nothing. Without a key, what
+    /// has come since the last merge is given up.
     ///
-    /// Returns the families that became one block because their audit had not come to its end; `None`, and does
-    /// nothing, if another instance has released it meanwhile.
+    /// `None`, and does nothing, if another instance has released it meanwhile.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn release(
         &self,
         window: &StoredWindow,
+        key: Option<&WindowKey>,
         threshold: &Threshold,
-    ) -> Result<Option<BTreeSet<Family>>, StoreError> {
-        let mut untried = BTreeSet::new();
+    ) -> Result<Option<Released>, StoreError> {
+        let (database, window, key, threshold) = (self.clone(), *window, key.cloned(), *threshold);
+        aside(async move { database.write_release(&window, key.as_ref(), &threshold).await }).await
+    }
+
+    async fn write_release(
+        &self,
+        window: &StoredWindow,
+        key: Option<&WindowKey>,
+        threshold: &Threshold,
+    ) -> Result<Option<Released>, StoreError> {
         let mut connection = self.release.acquire().await?;
-        // A COPY that breaks off leaves it in the middle of an answer.
-        connection.close_on_drop();
         let mut transaction = connection.begin().await?;
         sqlx::query("SELECT intake.take_turn()").execute(&mut *transaction).await?;
         let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
@@ -103,14 +123,21 @@ impl Database {
             .bind(window.window.end().to_sqlx())
             .execute(&mut *transaction)
             .await?;
-        let Counted { tallies, capped } = reports::count(&mut transaction, window).await?;
+        let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
+        let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
+        let (mut merge, mut count) = (Merge::new(records), Count::default());
+        let mut packs = Packs::of(&mut transaction, window).await?;
+        while let Some(some) = packs.next(&mut transaction).await? {
+            some.merge_into(&mut merge, |record| count.add(&record))?;
+        }
+        merge.end(|record| count.add(&record));
+        packs.close(&mut transaction).await?;
+        let Counted { tallies, capped } = count.finish();
         if capped > 0 {
             tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
         }
         for (population, tally) in tallies {
-            let (published, of_these) = publish(tally, *threshold).await?;
-            untried.extend(of_these);
-            for (family, blocks) in published {
+            for (family, blocks) in tally.publish_noting(threshold, &mut released.untried) {
                 for block in blocks {
                     sqlx::query(
                         "INSERT INTO release.block (kind, starts_on, population, family, label, published)
@@ -129,7 +156,7 @@ impl Database {
         }
         remove_window(&mut transaction, window).await?;
         transaction.commit().await?;
-        Ok(Some(untried))
+        Ok(Some(released))
     }
 
     /// Whether a window has been released.
@@ -243,19 +270,6 @@ impl Database {
         }
         Ok(blocks.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
     }
-}
-
-/// Folds and audits where it keeps no request waiting: that is work for a processor, of seconds where many values are
-/// told.
-async fn publish(
-    tally: Tally,
-    threshold: Threshold,
-) -> Result<(Vec<(Family, Vec<Block>)>, BTreeSet<Family>), StoreError> {
-    let publish = move || {
-        let mut untried = BTreeSet::new();
-        (tally.publish_noting(&threshold, &mut untried), untried)
-    };
-    Ok(tokio::task::spawn_blocking(publish).await?)
 }
 
 /// The blocks of one family.

@@ -1,6 +1,6 @@
 //! Windows that are over become releases: once, whole, and for good.
 
-use ingest_api::intake::rekey::Rows;
+use ingest_api::intake::record::Records;
 use ingest_api::intake::sealed::seal;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
@@ -39,10 +39,8 @@ async fn a_window_that_is_over_is_released_and_leaves_nothing_else() {
         ]
     );
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
-    let tables = service
-        .query("SELECT relname::text FROM pg_class WHERE relname LIKE '%\\_installation'")
-        .await
-        .unwrap();
+    let tables =
+        service.query("SELECT relname::text FROM pg_class WHERE relname LIKE 'w%\\_merged'").await.unwrap();
     assert_eq!(tables.len(), 1, "only the month is left: {tables:?}");
     assert_eq!(service.query("SELECT DISTINCT window_id::text FROM intake.arrival").await.unwrap(), [""; 0]);
     service.app.shutdown().await;
@@ -152,7 +150,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     assert!(
         service
             .database()
-            .release(&stored, service.config.thresholds.of(WindowKind::Day))
+            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_some()
@@ -164,7 +162,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     assert!(
         service
             .database()
-            .release(&stored, service.config.thresholds.of(WindowKind::Day))
+            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_none()
@@ -182,7 +180,7 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
-    let sealed = [(stored, seal(&key, &Rows::new(&key, [&report])))];
+    let sealed = [(stored, seal(&key, &Records::new(&key, [&report])))];
     let appended = Appender::new(service.database().clone()).append(&sealed).await.unwrap();
     assert_eq!(appended, Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");
@@ -330,7 +328,7 @@ async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     service.report(&ten_pods(5)).await;
     service.merge().await;
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
-    service.query(&format!("DROP TABLE intake.w{}_pod", stored.id)).await.unwrap();
+    service.query(&format!("DROP TABLE intake.w{}_merged", stored.id)).await.unwrap();
     service.set_clock("2026-11-23T08:00:00Z");
     service.report(&ten_pods(4)).await;
     service.set_clock("2026-11-24T08:00:00Z");

@@ -17,11 +17,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::support::*;
 
 /// A step of a close, and where in the database it is.
-pub(crate) const STEPS: [(&str, &str); 9] = [
+pub(crate) const STEPS: [(&str, &str); 8] = [
     ("tells writers that the window is over", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
-    ("takes what has come", "AFTER DELETE ON intake.arrival FOR EACH ROW"),
-    ("has merged", "AFTER UPDATE OF merged_rows ON intake.open_window FOR EACH ROW"),
     ("writes the window", "BEFORE INSERT ON release.closed_window FOR EACH ROW"),
+    ("takes what has come", "AFTER DELETE ON intake.arrival FOR EACH ROW"),
     ("writes the first block", "BEFORE INSERT ON release.block FOR EACH ROW"),
     ("has written a block", "AFTER INSERT ON release.block FOR EACH ROW"),
     ("deletes the row of the window", "BEFORE DELETE ON intake.open_window FOR EACH ROW"),
@@ -172,16 +171,16 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
         assert_eq!(victim.sql(&[&row]).await, [""; 0], "{step}: no window");
         let tables = victim
             .sql(&["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^(arrived|opened|merged)'"])
+                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^new'"])
             .await;
         assert_eq!(tables, [""; 0], "{step}: no rows");
         let open =
             victim.sql(&["SELECT count(*)::text FROM intake.open_window"]).await[0].parse::<usize>().unwrap();
         let tables = victim
             .sql(&["SELECT count(*)::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                    WHERE n.nspname = 'intake' AND c.relname ~ '^w[0-9]+_(installation|pod)$'"])
+                    WHERE n.nspname = 'intake' AND c.relname ~ '^w[0-9]+_merged$'"])
             .await;
-        assert_eq!(tables[0].parse::<usize>().unwrap(), 2 * open, "{step}: tables of open windows only");
+        assert_eq!(tables[0].parse::<usize>().unwrap(), open, "{step}: tables of open windows only");
         assert!(!victim.config.key_dir.join(format!("day-{day}.key")).exists(), "{step}: no key");
         let started_again = killed != Killed::Backend;
         assert_eq!(

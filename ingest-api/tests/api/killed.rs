@@ -115,9 +115,9 @@ impl Left {
         assert!(!self.is(&row).await, "{step}: no window");
         // Each that is there belongs to a window that is open, and no window that is over is.
         let rows = "SELECT FROM pg_class c WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r'
-                    AND c.relname ~ '^(w[0-9]|arrived|opened|merged)' AND NOT EXISTS (
+                    AND c.relname ~ '^(w[0-9]|new)' AND NOT EXISTS (
                         SELECT FROM intake.open_window w WHERE w.state = 'open'
-                        AND c.relname IN (format('w%s_installation', w.id), format('w%s_pod', w.id)))";
+                        AND c.relname = format('w%s_merged', w.id))";
         assert!(!self.is(rows).await, "{step}: no rows");
         self.service.app.shutdown().await;
     }

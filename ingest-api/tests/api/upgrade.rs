@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::rekey::Rows;
+use ingest_api::intake::record::{Records, Reporter};
+use ingest_api::intake::rekey::Subject;
+use ingest_api::intake::sealed::seal;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::{KeyDirectory, WindowKey};
 use ingest_api::release::Family;
@@ -68,14 +70,25 @@ async fn a_migration_that_is_missing_is_missed_however_many_others_there_are() {
 /// closed. All go on, and who was counted is known again.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
-    for schema in [Before::Partitions, Before::Sealing] {
+    for schema in [Before::Partitions, Before::Sealing, Before::Packing] {
         let directory = tempfile::tempdir().unwrap();
         let before = directory.path().join("migrations");
         std::fs::create_dir(&before).unwrap();
         let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-        let names =
-            ["0001_schema.sql", "0002_sessions.sql", "0003_merging.sql", "0004_breaking_partitions.sql"];
-        for name in &names[..if schema == Before::Partitions { 3 } else { 4 }] {
+        let names = [
+            "0001_schema.sql",
+            "0002_sessions.sql",
+            "0003_merging.sql",
+            "0004_breaking_partitions.sql",
+            "0005_breaking_sealed.sql",
+            "0006_breaking_row_counts.sql",
+        ];
+        let applied = match schema {
+            Before::Partitions => 3,
+            Before::Sealing => 4,
+            Before::Packing => 6,
+        };
+        for name in &names[..applied] {
             std::fs::copy(migrations.join(name), before.join(name)).unwrap();
         }
         let url = create_database().await;
@@ -108,12 +121,19 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
                 .unwrap();
             let (put_aside, later) = reports.split_at(reports.len() / 2);
             insert(schema, &mut owner, id, &key, put_aside).await;
-            let step = if day == "2026-11-21" { "begin_closing" } else { "begin_merging" };
-            sqlx::raw_sql(AssertSqlSafe(format!("SELECT intake.{step}({id})")))
-                .execute(&mut owner)
-                .await
-                .unwrap();
-            if step == "begin_merging" {
+            let step = match schema {
+                _ if day == "2026-11-21" => format!("SELECT intake.begin_closing({id})"),
+                Before::Partitions | Before::Sealing => format!("SELECT intake.begin_merging({id})"),
+                // As a merge left it.
+                Before::Packing => format!("SELECT intake.fill_up('w{id}', 30, 10)"),
+            };
+            sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut owner).await.unwrap();
+            if day != "2026-11-21" && schema == Before::Packing {
+                let pieces = seal(&key, &Records::new(&key, later));
+                let append =
+                    sqlx::query("SELECT intake.append($1, $2)").bind(vec![id; pieces.len()]).bind(pieces);
+                append.execute(&mut owner).await.unwrap();
+            } else if day != "2026-11-21" {
                 insert(schema, &mut owner, id, &key, later).await;
             }
         }
@@ -126,11 +146,9 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         let ids: Vec<i32> =
             sqlx::query_scalar("SELECT id FROM intake.open_window").fetch_all(&mut owner).await.unwrap();
         for id in ids {
-            for table in ["installation", "pod"] {
-                let count = format!("SELECT count(*) FROM intake.w{id}_{table}");
-                let rows: i64 = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut owner).await.unwrap();
-                assert_eq!(rows, 100, "their number tells nothing from now on");
-            }
+            let packs = format!("SELECT count(*) FROM intake.w{id}_merged");
+            let packs: i64 = sqlx::query_scalar(AssertSqlSafe(packs)).fetch_one(&mut owner).await.unwrap();
+            assert_eq!(packs, 1, "their number tells nothing from now on");
         }
         // A close of the version before, which may still run, ends with this and releases nothing.
         let close = sqlx::query("SELECT intake.drop_window(1)").execute(&mut owner).await;
@@ -170,36 +188,39 @@ enum Before {
     Partitions,
     /// Rows were written as they are, to the parts of two tables: the first byte of a subject stood for its window.
     Sealing,
+    /// What had been merged of each window was in two tables of its own, one row a reporter.
+    Packing,
 }
 
 /// Writes the rows of some reports as a version of that schema did.
 async fn insert(schema: Before, owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
-    let (tables, first_byte) = match schema {
-        Before::Partitions => (format!("intake.w{id}_"), None),
+    let tables = if schema == Before::Sealing { "intake.".to_owned() } else { format!("intake.w{id}_") };
+    let slot: i16 = match schema {
         Before::Sealing => {
             let slot = sqlx::query_scalar("SELECT slot FROM intake.open_window WHERE id = $1").bind(id);
-            ("intake.".to_owned(), Some::<i16>(slot.fetch_one(&mut *owner).await.unwrap()))
+            slot.fetch_one(&mut *owner).await.unwrap()
         }
+        Before::Partitions | Before::Packing => 0,
     };
-    let subject = |bytes: &[u8; 8]| match first_byte {
-        None => key.tag(bytes),
-        Some(slot) => i64::from(slot) << 56 | key.tag(bytes) >> 8 & ((1 << 56) - 1),
+    let subject = |bytes: &[u8; 8]| match schema {
+        Before::Partitions => key.tag(bytes),
+        Before::Sealing | Before::Packing => i64::from(slot) << 56 | Subject::new(key, bytes).as_i64(),
     };
     for report in reports {
         let pod = subject(report.pod().as_bytes());
-        let rows = Rows::new(key, [report]);
-        for row in rows.pods.values() {
-            let sql = format!("INSERT INTO {tables}pod VALUES ({pod}, {}, {})", row.version, row.size);
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *owner).await.unwrap();
-        }
-        let Some(installation) = report.installation() else { continue };
-        let subject = subject(installation.id.as_bytes());
-        for row in rows.installations.values() {
-            let sql = format!(
-                "INSERT INTO {tables}installation (subject, pod, app_version, language, platform, proxied)
-                 VALUES ({subject}, {pod}, {}, {}, {}, {})",
-                row.app_version, row.language, row.platform, row.proxied
-            );
+        for record in Records::new(key, [report]).iter() {
+            let (version, other) = (record.version, record.language_or_size);
+            let sql = match (record.reporter, report.installation()) {
+                (Reporter::Pod, _) => format!("INSERT INTO {tables}pod VALUES ({pod}, {version}, {other})"),
+                (reporter, Some(installation)) => format!(
+                    "INSERT INTO {tables}installation (subject, pod, app_version, language, platform, proxied)
+                     VALUES ({}, {pod}, {version}, {other}, {}, {})",
+                    subject(installation.id.as_bytes()),
+                    record.platform,
+                    reporter == Reporter::ProxiedInstallation
+                ),
+                (_, None) => unreachable!("an installation has said who it is"),
+            };
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *owner).await.unwrap();
         }
     }

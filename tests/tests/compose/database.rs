@@ -27,8 +27,7 @@ impl Project {
         let id =
             self.sql(&format!("SELECT id FROM intake.open_window WHERE kind = '{kind}' AND state = 'open'"))?;
         ensure!(!id.is_empty(), "no {kind} is open");
-        let count =
-            format!("SELECT count(DISTINCT subject) FROM intake.w{id}_installation WHERE subject >= 0");
+        let count = format!("SELECT count(*) FROM intake.reporters({id}) WHERE NOT is_pod");
         Ok(self.sql(&count)?.parse()?)
     }
 }

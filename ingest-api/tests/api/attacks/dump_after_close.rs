@@ -20,7 +20,7 @@ async fn attack(defence: Defence) -> usize {
     let windows = service.database().open_windows().await.unwrap();
     let mut dump = Vec::new();
     for window in &windows {
-        let sql = format!("SELECT subject::text FROM intake.w{}_pod WHERE subject >= 0", window.id);
+        let sql = format!("SELECT subject::text FROM intake.reporters({}) WHERE is_pod", window.id);
         dump.extend(service.query(&sql).await.unwrap());
     }
     assert_eq!(dump.len(), 30);

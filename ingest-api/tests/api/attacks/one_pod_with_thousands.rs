@@ -7,6 +7,21 @@
 use super::*;
 use crate::support::{proxied, ten_pods};
 
+/// Makes each Pod of a pack as large as can be.
+const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
+    DECLARE at integer := 0;
+    BEGIN
+        WHILE at < length(records) LOOP
+            IF get_byte(records, at) = 3 THEN
+                records := overlay(records PLACING '\\x7fffffff' FROM at + 18);
+                at := at + 21;
+            ELSE
+                at := at + 31;
+            END IF;
+        END LOOP;
+        RETURN records;
+    END $$";
+
 /// The total, and the number of the value if it has one.
 async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) {
     let service = service_with(threshold).await;
@@ -18,12 +33,15 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
     if allowance == Defence::Off {
         let window = service.database().open_window(first_day()).await.unwrap().unwrap();
         service.merge().await;
-        let most = i32::MAX;
-        let sql = format!(
-            "UPDATE intake.w{}_pod SET size = {most} WHERE subject >= 0 RETURNING subject::text",
-            window.id
+        service.query(LARGE).await.unwrap();
+        let enlarge = format!("UPDATE intake.w{}_merged SET records = public.large(records)", window.id);
+        service.query(&enlarge).await.unwrap();
+        let largest = format!(
+            "SELECT subject::text FROM intake.reporters({}) WHERE is_pod AND language_or_size = {}",
+            window.id,
+            i32::MAX
         );
-        assert_eq!(service.query(&sql).await.unwrap().len(), 10);
+        assert_eq!(service.query(&largest).await.unwrap().len(), 10);
     }
     let versions = published(&service, "app_versions").await;
     let total = published(&service, "installations").await["all"];

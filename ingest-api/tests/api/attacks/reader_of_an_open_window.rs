@@ -43,7 +43,7 @@ async fn attack(rights: Defence, login: Defence) -> Vec<String> {
 
 /// Whether there are an open window, the tokens and the domains in it.
 fn has_everything(reached: &[String]) -> bool {
-    let window = |table: &String| table.starts_with("intake.w") && table.ends_with("_installation");
+    let window = |table: &String| table.starts_with("intake.w") && table.ends_with("_merged");
     let has = |name: &str| reached.iter().any(|found| found == name);
     reached.iter().any(window) && has("access.token") && has("optin.domain")
 }

@@ -2,8 +2,8 @@
 //! their exact numbers of reporters, and when one more reports for the first time.
 //!
 //! It is held off if what Postgres says of a table (its statistics, its entry in the catalog, the size of its file) is the
-//! same before and after one more has reported, but where that begins another hundred. Without the defence, merges do not
-//! fill tables up.
+//! same before and after one more has reported, but where that begins another pack. Without the defence, a merge leaves a
+//! row for each reporter.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::support::{proxied, ten_pods};
 const WATCH: &str = "SELECT format('%s: %s written, %s live, %s in the catalog, %s bytes', c.relname,
             pg_stat_get_tuples_inserted(c.oid), pg_stat_get_live_tuples(c.oid), c.reltuples, pg_relation_size(c.oid))
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname = 'intake' AND c.relname ~ '^w[0-9]+_' ORDER BY c.relname";
+     WHERE n.nspname = 'intake' AND c.relname ~ '^w[0-9]+_merged$' ORDER BY c.relname";
 
 /// What the reader is told when the open windows have been merged and Postgres has counted again.
 async fn watch(service: &Service) -> Vec<String> {
@@ -38,23 +38,34 @@ async fn watch(service: &Service) -> Vec<String> {
     told().await
 }
 
-/// What is told of that many installations in each of ten Pods, and of one more.
-async fn attack(defence: Defence, each: u32) -> [Vec<String>; 2] {
+/// Makes a row of each record of a pack.
+const ONE_BY_ONE: &str = "CREATE FUNCTION public.one_by_one() RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE
+        pack bytea;
+        length integer;
+        at integer := 0;
+    BEGIN
+        DELETE FROM intake.new_merged RETURNING records INTO STRICT pack;
+        WHILE at < pg_catalog.length(pack) LOOP
+            length := CASE get_byte(pack, at) WHEN 3 THEN 21 ELSE 31 END;
+            INSERT INTO intake.new_merged VALUES (at, substr(pack, at + 1, length));
+            at := at + length;
+        END LOOP;
+    END $$";
+
+/// What is told of that many installations in each of ten Pods, and when so many more have come.
+async fn attack(defence: Defence, each: u32, come: u32) -> [Vec<String>; 2] {
     let service = Service::start().await;
     if defence == Defence::Off {
-        mutate(
-            &service,
-            "intake.fill_up",
-            &[
-                ("(greatest(installations, 1) + 99) / 100 * 100", "installations"),
-                ("(greatest(pods, 1) + 99) / 100 * 100", "pods"),
-            ],
-        )
-        .await;
+        service.query(ONE_BY_ONE).await.unwrap();
+        let done = "REVOKE INSERT ON intake.new_merged";
+        let one_by_one = format!("PERFORM public.one_by_one(); {done}");
+        mutate(&service, "intake.finish_merging", &[(done, &one_by_one)]).await;
     }
     service.report(&ten_pods(each)).await;
     let before = watch(&service).await;
-    service.report(&[proxied(3, 100, "1.0.0", "macos-aarch64", "de-CH")]).await;
+    let more: Vec<_> = (0..come).map(|n| proxied(3, 100 + n, "1.0.0", "macos-aarch64", "de-CH")).collect();
+    service.report(&more).await;
     let after = watch(&service).await;
     service.app.shutdown().await;
     [before, after]
@@ -62,28 +73,23 @@ async fn attack(defence: Defence, each: u32) -> [Vec<String>; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_how_many_have_reported() {
-    let [before, after] = attack(Defence::On, 6).await;
-    assert_eq!(before.len(), 6, "two tables of each of three windows");
-    assert!(
-        before.iter().all(|table| table.contains(": 100 written, 100 live, 100 in the catalog")),
-        "{before:?}"
-    );
+    let [before, after] = attack(Defence::On, 6, 1).await;
+    assert_eq!(before.len(), 3, "a table of each of three windows");
+    let told = ": 1 written, 1 live, 1 in the catalog, 8192 bytes";
+    assert!(before.iter().all(|table| table.ends_with(told)), "{before:?}");
     assert_eq!(before, after);
 
-    let [before, after] = attack(Defence::On, 10).await;
-    let installations = |told: &[String], rows: &str| {
-        told.iter().filter(|table| table.contains("_installation: ") && table.contains(rows)).count()
-    };
-    assert_eq!(installations(&before, ": 100 written, 100 live"), 3, "{before:?}");
-    assert_eq!(installations(&after, ": 200 written, 200 live"), 3, "{after:?}");
+    // A pack has room for 261 installations.
+    let [before, after] = attack(Defence::On, 25, 20).await;
+    assert!(before.iter().all(|table| table.ends_with(told)), "{before:?}");
+    assert!(after.iter().all(|table| table.contains(": 2 written, 2 live")), "{after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_tables_are_not_filled_up_everybody_is_told() {
-    let [before, after] = attack(Defence::Off, 6).await;
-    for (told, installations) in [(before, 60), (after, 61)] {
-        let exact =
-            format!("_installation: {installations} written, {installations} live, {installations} in");
+async fn where_each_reporter_has_a_row_everybody_is_told() {
+    let [before, after] = attack(Defence::Off, 6, 1).await;
+    for (told, reporters) in [(before, 70), (after, 71)] {
+        let exact = format!(" {reporters} live, {reporters} in the catalog");
         assert_eq!(told.iter().filter(|table| table.contains(&exact)).count(), 3, "{told:?}");
     }
 }

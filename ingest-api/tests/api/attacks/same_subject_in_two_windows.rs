@@ -11,8 +11,7 @@ use crate::support::ten_pods;
 async fn subjects(service: &Service, id: i32) -> BTreeSet<String> {
     let sql = format!(
         "SELECT subject::text FROM (
-             SELECT subject FROM intake.w{id}_installation UNION SELECT pod FROM intake.w{id}_installation
-             UNION SELECT subject FROM intake.w{id}_pod) AS subjects WHERE subject >= 0"
+             SELECT subject FROM intake.reporters({id}) UNION SELECT pod FROM intake.reporters({id})) AS subjects"
     );
     service.query(&sql).await.unwrap().into_iter().collect()
 }

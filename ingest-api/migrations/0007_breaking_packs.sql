@@ -1,0 +1,199 @@
+-- What has been merged lies in packs: some 260 records in a row that fills a page of Postgres, in the order of subjects. Rows of
+-- one reporter each had more bytes of their own than of what they say, and to sort and count them took most of the time of
+-- a merge and of a close. Now the service merges and counts, and Postgres keeps. The number of packs, which Postgres
+-- tells each role, tells the number of reporters no closer than that, so nothing has to be filled up.
+
+-- No merge and no close meanwhile.
+SELECT intake.take_turn();
+
+-- The shape of what has been merged of a window.
+CREATE TABLE intake.merged_template (
+    -- Packs follow each other in this order.
+    place       integer PRIMARY KEY,
+    -- Records; see ingest-api/src/intake/record.rs. With the heads of its row and its page, the longest pack fills a page.
+    records     bytea NOT NULL CONSTRAINT merged_length CHECK (length(records) BETWEEN 1 AND 8100)
+);
+-- In the page itself, as it is.
+ALTER TABLE intake.merged_template ALTER COLUMN records SET STORAGE PLAIN;
+
+-- How many packs the last merge wrote.
+ALTER TABLE intake.open_window DROP COLUMN merged_rows;
+ALTER TABLE intake.open_window ADD COLUMN merged_packs integer NOT NULL DEFAULT 0;
+
+-- Makes the table of a window under a prefix, for those who may do that to it. For the other functions.
+CREATE FUNCTION intake.create_table(prefix text, rights text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE format('CREATE TABLE intake.%s_merged (LIKE intake.merged_template INCLUDING ALL)', prefix);
+    EXECUTE format('GRANT %s ON intake.%s_merged TO prose_release', rights, prefix);
+END
+$$;
+
+-- Opens a window with its table, unless it is open or has been released. It waits for nobody's turn: what is merged or
+-- closed is another window.
+CREATE OR REPLACE FUNCTION intake.create_window(kind text, starts_on date, key_check bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    opened integer;
+BEGIN
+    INSERT INTO intake.open_window AS w (kind, starts_on, key_check) VALUES ($1, $2, $3)
+        ON CONFLICT ON CONSTRAINT open_window_once DO NOTHING RETURNING w.id INTO opened;
+    IF opened IS NULL THEN
+        RETURN;
+    END IF;
+    -- Only now: a release removes the row of its window in the transaction that writes it, and has been waited for.
+    IF EXISTS (SELECT FROM release.closed_window c WHERE c.kind = $1 AND c.starts_on = $2) THEN
+        DELETE FROM intake.open_window w WHERE w.id = opened;
+        RETURN;
+    END IF;
+    PERFORM intake.create_table(format('w%s', opened), 'SELECT');
+END
+$$;
+
+-- Sees that nobody else reads the table of a window until the end of the transaction; gives up soon if somebody does: error
+-- PA002. For the other functions.
+CREATE FUNCTION intake.lock_table(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+BEGIN
+    EXECUTE format('LOCK TABLE intake.w%s_merged IN ACCESS EXCLUSIVE MODE', id);
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION 'somebody reads the reports of an open window' USING ERRCODE = 'PA002';
+END
+$$;
+
+-- The first step of a merge, which is one transaction: returns whether anything has come to a window. Whoever has the key then
+-- takes it, merges it with what the window has, and writes that to intake.new_merged. Writers do not wait for a merge.
+CREATE OR REPLACE FUNCTION intake.begin_merging(id integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM intake.take_turn();
+    IF NOT EXISTS (SELECT FROM intake.open_window w WHERE w.id = $1)
+       OR NOT EXISTS (SELECT FROM intake.arrival a WHERE a.window_id = $1) THEN
+        RETURN false;
+    END IF;
+    -- Now rather than when all is written: not in vain, if somebody reads the window.
+    PERFORM intake.lock_table(id);
+    PERFORM intake.create_table('new', 'INSERT');
+    RETURN true;
+END
+$$;
+
+-- Removes what has come to a window, so many pieces at most, and returns it.
+CREATE FUNCTION intake.take(id integer, pieces integer) RETURNS SETOF bytea
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT intake.take_turn();
+    DELETE FROM intake.arrival a
+        WHERE a.ctid = ANY (ARRAY(SELECT w.ctid FROM intake.arrival w WHERE w.window_id = $1 LIMIT $2))
+        RETURNING a.sealed;
+$$;
+
+-- The last step: what was written takes the place of what the window had. Does nothing without the first.
+CREATE OR REPLACE FUNCTION intake.finish_merging(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    packs integer;
+BEGIN
+    PERFORM intake.take_turn();
+    IF to_regclass('intake.new_merged') IS NULL THEN
+        RETURN;
+    END IF;
+    REVOKE INSERT ON intake.new_merged FROM prose_release;
+    GRANT SELECT ON intake.new_merged TO prose_release;
+    SELECT count(*) INTO packs FROM intake.new_merged;
+    EXECUTE format('DROP TABLE intake.w%s_merged', id);
+    EXECUTE format('ALTER TABLE intake.new_merged RENAME TO w%s_merged', id);
+    EXECUTE format('ALTER INDEX intake.new_merged_pkey RENAME TO w%s_merged_pkey', id);
+    UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
+END
+$$;
+
+-- Removes a window that is being closed with all it has, in the transaction that writes its release. Not if something that has come
+-- was not counted.
+CREATE OR REPLACE FUNCTION intake.remove_window(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM intake.open_window w WHERE w.id = $1 AND w.state = 'closing';
+    IF FOUND THEN
+        IF EXISTS (SELECT FROM intake.arrival a WHERE a.window_id = $1) THEN
+            RAISE EXCEPTION 'something in the window has not been counted' USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        PERFORM intake.lock_table(id);
+        EXECUTE format('DROP TABLE intake.w%s_merged', id);
+    END IF;
+END
+$$;
+
+-- What has been merged of a window, one row a reporter: for whoever owns the database and wants to look at it.
+CREATE FUNCTION intake.reporters(id integer) RETURNS TABLE (
+    is_pod boolean, proxied boolean, subject bigint, pod bigint, version bigint, language_or_size integer, platform integer
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pack bytea;
+    what integer;
+    at integer;
+BEGIN
+    FOR pack IN EXECUTE format('SELECT m.records FROM intake.w%s_merged m ORDER BY m.place', id) LOOP
+        at := 0;
+        WHILE at < length(pack) LOOP
+            what := get_byte(pack, at);
+            is_pod := what = 3;
+            proxied := what <> 1;
+            subject := intake.number(pack, at + 1, 8);
+            IF is_pod THEN
+                pod := subject;
+                version := intake.number(pack, at + 9, 8);
+                language_or_size := intake.number(pack, at + 17, 4);
+                platform := 0;
+                at := at + 21;
+            ELSE
+                pod := intake.number(pack, at + 9, 8);
+                version := intake.number(pack, at + 17, 8);
+                language_or_size := intake.number(pack, at + 25, 4);
+                platform := intake.number(pack, at + 29, 2);
+                at := at + 31;
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- The number in some bytes of a pack, big-endian; none is negative.
+CREATE FUNCTION intake.number(pack bytea, at integer, length integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ('x' || encode(substr($1, $2 + 1, $3), 'hex'))::bit(64)::bigint >> (64 - 8 * $3)
+$$;
+
+-- The bytes of what the tables of a window have; the number of a window. For this migration.
+CREATE FUNCTION intake.pack(id integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    packs integer;
+BEGIN
+    PERFORM intake.create_table(format('w%s', id), 'SELECT');
+    EXECUTE format(
+        'INSERT INTO intake.w%1$s_merged (place, records)
+         SELECT place, string_agg(record, '''' ORDER BY subject, what) FROM (
+             SELECT subject, what, record, (row_number() OVER (ORDER BY subject, what) - 1) / 261 AS place FROM (
+                 SELECT subject, what,
+                     set_byte(''\x00'', 0, what) || int8send(subject) || int8send(max(pod)) || int8send(max(app_version))
+                         || int4send(max(language)) || int2send(max(platform)) AS record
+                 FROM (SELECT i.*, CASE WHEN i.proxied THEN 2 ELSE 1 END AS what FROM intake.w%1$s_installation i) AS installations
+                 WHERE subject >= 0 GROUP BY subject, what
+                 UNION ALL
+                 SELECT subject, 3, ''\x03'' || int8send(subject) || int8send(max(version)) || int4send(max(size))
+                 FROM intake.w%1$s_pod WHERE subject >= 0 GROUP BY subject
+             ) AS records
+         ) AS placed GROUP BY place', id);
+    GET DIAGNOSTICS packs = ROW_COUNT;
+    UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
+    EXECUTE format('DROP TABLE intake.w%1$s_installation, intake.w%1$s_pod', id);
+END
+$$;
+SELECT intake.pack(w.id) FROM intake.open_window w;
+DROP FUNCTION intake.pack;
+
+DROP TABLE intake.installation_template, intake.pod_template;
+DROP FUNCTION intake.create_tables, intake.lock_tables, intake.fill_up;
+REVOKE EXECUTE ON FUNCTION intake.create_table, intake.lock_table, intake.take, intake.reporters, intake.number FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION intake.take TO prose_release;

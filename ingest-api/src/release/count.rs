@@ -1,0 +1,125 @@
+//! The records of a window, one a reporter → tallies of everybody who is counted. Pure.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::allowance::{UNDECLARED, allowance};
+use super::{Population, Said, Tally};
+use crate::intake::code;
+use crate::intake::record::{Record, Reporter};
+use crate::intake::rekey::Subject;
+
+/// The reporters of a window, counted.
+#[derive(Debug)]
+pub struct Counted {
+    /// Each population and unit that there is.
+    pub tallies: Vec<(Population, Tally)>,
+    /// How many Pods have more installations than their [`allowance`]; those beyond it are in no tally. Which ones is left
+    /// to the order of their subjects, which are random.
+    pub capped: usize,
+}
+
+/// Counts reporters, each once.
+#[derive(Debug)]
+pub struct Count {
+    pods: Tally,
+    /// Of Pods that have reported their size, or that they do not say it.
+    allowances: HashMap<Subject, u64, RandomState>,
+    /// Of Pods, and of XMPP servers.
+    installations: [Installations; 2],
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        let [of_pods, direct] = [Population::Pod, Population::Direct].map(Installations::of);
+        Self { pods: Tally::of_pods(), allowances: HashMap::default(), installations: [of_pods, direct] }
+    }
+}
+
+impl Count {
+    /// Counts one.
+    pub fn add(&mut self, record: &Record) {
+        let [of_pods, direct] = &mut self.installations;
+        match record.reporter {
+            Reporter::Pod => {
+                let (version, size) =
+                    (code::to_version(record.version), code::to_size(record.language_or_size));
+                let said = self.pods.said_by_pod(version, size);
+                self.pods.add(record.subject.as_i64(), said);
+                self.allowances.insert(record.subject, allowance(size));
+            }
+            Reporter::ProxiedInstallation => of_pods.add(record),
+            Reporter::DirectInstallation => direct.add(record),
+        }
+    }
+
+    /// What has been counted, without what Pods have beyond their allowances.
+    pub fn finish(self) -> Counted {
+        let mut counted = Counted { tallies: vec![(Population::Pod, self.pods)], capped: 0 };
+        for installations in self.installations {
+            let allowances = &self.allowances;
+            let population = installations.population;
+            let allowed = |pod| match population {
+                Population::Pod => allowances.get(&pod).copied().unwrap_or(UNDECLARED),
+                Population::Direct => UNDECLARED,
+            };
+            let (tally, capped) = installations.tally(allowed);
+            counted.tallies.push((population, tally));
+            counted.capped += capped;
+        }
+        counted
+    }
+}
+
+/// The installations of one population, while they are counted. There may be millions, of eight bytes each.
+#[derive(Debug)]
+struct Installations {
+    population: Population,
+    tally: Tally,
+    /// What was said, by its codes.
+    said: HashMap<(i64, i32, i16), Said, RandomState>,
+    /// The place of each Pod in the list of them …
+    places: HashMap<Subject, u32, RandomState>,
+    pods: Vec<Subject>,
+    /// … and the Pod of each installation, with what it said.
+    all: Vec<(u32, Said)>,
+}
+
+impl Installations {
+    fn of(population: Population) -> Self {
+        let (said, places, pods, all) = Default::default();
+        Self { population, tally: Tally::of_installations(), said, places, pods, all }
+    }
+
+    fn add(&mut self, Record { pod, version, language_or_size: language, platform, .. }: &Record) {
+        let place = *self.places.entry(*pod).or_insert_with(|| {
+            self.pods.push(*pod);
+            self.pods.len() as u32 - 1
+        });
+        let said = *self.said.entry((*version, *language, *platform)).or_insert_with(|| {
+            let values =
+                (code::to_app_version(*version), code::to_platform(*platform), code::to_language(*language));
+            self.tally.said_by_installation(values)
+        });
+        self.all.push((place, said));
+    }
+
+    /// The tally of those that their Pods are allowed, and how many Pods have more.
+    fn tally(mut self, allowed: impl Fn(Subject) -> u64) -> (Tally, usize) {
+        let mut capped = 0;
+        // Those of a Pod stay in the order of their subjects.
+        self.all.sort_by_key(|(pod, _)| *pod);
+        for of_pod in self.all.chunk_by_mut(|(one, _), (other, _)| one == other) {
+            let Some((pod, _)) = of_pod.first() else { continue };
+            let pod = self.pods[*pod as usize];
+            let allowed = usize::try_from(allowed(pod)).unwrap_or(usize::MAX);
+            capped += usize::from(of_pod.len() > allowed);
+            let counted = of_pod.len().min(allowed);
+            let counted = &mut of_pod[..counted];
+            counted.sort_unstable_by_key(|(_, said)| *said);
+            counted.iter().for_each(|(_, said)| self.tally.add(pod.as_i64(), *said));
+        }
+        (self.tally, capped)
+    }
+}
