@@ -8,9 +8,8 @@ SELECT intake.take_turn();
 
 -- The shape of what has been merged of a window.
 CREATE TABLE intake.merged_template (
-    -- Packs follow each other in this order.
-    place       integer PRIMARY KEY,
-    -- Records; see ingest-api/src/intake/record.rs. With the heads of its row and its page, the longest pack fills a page.
+    -- Records; see ingest-api/src/intake/record.rs. With the heads of its row and its page, the longest pack fills a page. Packs
+    -- follow each other as they lie: a merge writes them one after the other into a new table, and nothing is changed.
     records     bytea NOT NULL CONSTRAINT merged_length CHECK (length(records) BETWEEN 1 AND 8100)
 );
 -- In the page itself, as it is.
@@ -102,7 +101,6 @@ BEGIN
     SELECT count(*) INTO packs FROM intake.new_merged;
     EXECUTE format('DROP TABLE intake.w%s_merged', id);
     EXECUTE format('ALTER TABLE intake.new_merged RENAME TO w%s_merged', id);
-    EXECUTE format('ALTER INDEX intake.new_merged_pkey RENAME TO w%s_merged_pkey', id);
     UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
 END
 $$;
@@ -133,7 +131,7 @@ DECLARE
     what integer;
     at integer;
 BEGIN
-    FOR pack IN EXECUTE format('SELECT m.records FROM intake.w%s_merged m ORDER BY m.place', id) LOOP
+    FOR pack IN EXECUTE format('SELECT m.records FROM intake.w%s_merged m ORDER BY m.ctid', id) LOOP
         at := 0;
         WHILE at < length(pack) LOOP
             what := get_byte(pack, at);
@@ -172,8 +170,8 @@ DECLARE
 BEGIN
     PERFORM intake.create_table(format('w%s', id), 'SELECT');
     EXECUTE format(
-        'INSERT INTO intake.w%1$s_merged (place, records)
-         SELECT place, string_agg(record, '''' ORDER BY subject, what) FROM (
+        'INSERT INTO intake.w%1$s_merged (records)
+         SELECT string_agg(record, '''' ORDER BY subject, what) FROM (
              SELECT subject, what, record, (row_number() OVER (ORDER BY subject, what) - 1) / 261 AS place FROM (
                  SELECT subject, what,
                      set_byte(''\x00'', 0, what) || int8send(subject) || int8send(max(pod)) || int8send(max(app_version))
@@ -184,7 +182,7 @@ BEGIN
                  SELECT subject, 3, ''\x03'' || int8send(subject) || int8send(max(version)) || int4send(max(size))
                  FROM intake.w%1$s_pod WHERE subject >= 0 GROUP BY subject
              ) AS records
-         ) AS placed GROUP BY place', id);
+         ) AS placed GROUP BY place ORDER BY place', id);
     GET DIAGNOSTICS packs = ROW_COUNT;
     UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
     EXECUTE format('DROP TABLE intake.w%1$s_installation, intake.w%1$s_pod', id);

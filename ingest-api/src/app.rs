@@ -224,7 +224,7 @@ async fn start_parts(
     let metrics = Arc::new(Metrics::new());
     let domains = DomainNotes::default();
     let thresholds = config.thresholds;
-    let mut windows = OpenWindows::new(keys.clone());
+    let windows = OpenWindows::new(keys.clone());
     let archive = Archive::new(database.clone());
     let jobs = Jobs {
         close: CloseWindows { database: database.clone(), keys: keys.clone(), thresholds },

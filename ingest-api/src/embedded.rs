@@ -283,6 +283,8 @@ impl Installation {
             "listen_addresses=",
             "unix_socket_permissions=0700",
             "max_connections=60",
+            // What has been merged leaves room that is soon written to again.
+            "autovacuum_naptime=10s",
             // Nothing of a statement's content gets into the log.
             "log_statement=none",
             "log_min_error_statement=panic",

@@ -60,7 +60,7 @@ impl OpenWindows {
     /// # Errors
     /// If the database or the key directory fails. **Never** opens a second key for an open window.
     pub async fn current(
-        &mut self,
+        &self,
         database: &Database,
         now: Timestamp,
     ) -> Result<Vec<(StoredWindow, WindowKey)>, WindowError> {
@@ -94,7 +94,7 @@ impl OpenWindows {
     }
 
     /// Looks everything up again next time.
-    pub fn forget(&mut self) {
+    pub fn forget(&self) {
         self.known().clear();
     }
 

@@ -139,7 +139,9 @@ impl IntakeLimits {
     pub fn take_reports(&self, source: Source, reports: &[ValidReport]) -> Result<(), TooMuch> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.age(self.clock.now());
-        let pods: HashSet<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
+        let mut pods: Vec<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
+        pods.sort_unstable();
+        pods.dedup();
         let new = pods.iter().filter(|pod| !known.contains(**pod)).count();
         let asked = [(&self.events, reports.len(), Limit::Events), (&self.new_pods, new, Limit::NewPods)];
         if let Some((.., limit)) = asked.into_iter().find(|(limiter, n, _)| !limiter.fits(*n)) {
@@ -176,7 +178,7 @@ impl Known {
         self.younger.contains(&pod) || self.older.contains(&pod)
     }
 
-    fn note(&mut self, pods: HashSet<u64>) {
+    fn note(&mut self, pods: Vec<u64>) {
         self.younger.extend(pods);
     }
 

@@ -38,8 +38,14 @@ impl Records {
     /// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
     pub fn new<'r>(key: &WindowKey, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
         let mut records = Vec::new();
+        let mut last = None;
         for report in reports {
-            let pod = Subject::new(key, report.pod().as_bytes());
+            // A proxy's batch is of one Pod.
+            let pod = match last {
+                Some((id, subject)) if id == report.pod() => subject,
+                _ => Subject::new(key, report.pod().as_bytes()),
+            };
+            last = Some((report.pod(), pod));
             let proxied = report.population() == Population::Pod;
             if proxied {
                 records.push(Record {

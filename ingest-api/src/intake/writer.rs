@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use shared::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -26,8 +25,9 @@ use crate::window::{Window, WindowKind};
 pub const MAX_WAITING: usize = 20_000;
 /// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
 const MAX_GROUP: usize = 5_000;
-/// More than so many are sealed where no request waits for it: it takes milliseconds.
-const LARGE_GROUP: usize = 1_000;
+/// A request of more than so many is sealed by itself where no other waits for it, and while others are committed: that takes a
+/// good part of a millisecond.
+const LARGE_REQUEST: usize = 64;
 
 /// How long one commit may take, in which Postgres may have to be started again.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,9 +56,6 @@ enum GroupError {
     WindowsKeepClosing,
     #[error("the windows of this moment have all been released already; is the clock right?")]
     NoWindow,
-    // Not what the panic said.
-    #[error("a group of reports was not sealed: it panicked, or the service stopped")]
-    NotSealed(#[source] tokio::task::JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -68,11 +65,19 @@ enum GroupError {
 pub struct Writer {
     queue: mpsc::UnboundedSender<Request>,
     room: Arc<Semaphore>,
+    database: Database,
+    windows: OpenWindows,
+    clock: Arc<dyn Clock>,
 }
+
+/// The pieces in which some reports come to each open window.
+type Sealed = Vec<(StoredWindow, Vec<Vec<u8>>)>;
 
 #[derive(Debug)]
 struct Request {
-    reports: Vec<ValidReport>,
+    reports: Arc<Vec<ValidReport>>,
+    /// For the windows that were open when it came.
+    sealed: Option<Sealed>,
     done: oneshot::Sender<Result<(), WriteError>>,
     room: OwnedSemaphorePermit,
 }
@@ -88,9 +93,16 @@ impl Writer {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, requests) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAX_WAITING));
+        let handle = Self {
+            queue,
+            room,
+            database: database.clone(),
+            windows: windows.clone(),
+            clock: Arc::clone(&clock),
+        };
         let task =
             Task { appender: Appender::new(database.clone()), database, windows, domains, clock, metrics };
-        (Self { queue, room }, task.run(requests))
+        (handle, task.run(requests))
     }
 
     /// Writes some reports; returns when they are committed.
@@ -103,29 +115,66 @@ impl Writer {
         }
         let weight = u32::try_from(reports.len()).map_err(|_| WriteError::Overloaded)?;
         let room = self.room.clone().try_acquire_many_owned(weight).map_err(|_| WriteError::Overloaded)?;
+        let reports = Arc::new(reports);
+        let sealed = if reports.len() > LARGE_REQUEST { self.seal(&reports).await } else { None };
         let (done, answer) = oneshot::channel();
-        self.queue.send(Request { reports, done, room }).map_err(|_| WriteError::Unavailable)?;
+        self.queue.send(Request { reports, sealed, done, room }).map_err(|_| WriteError::Unavailable)?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) | Err(_) => Err(WriteError::Unavailable),
         }
+    }
+
+    /// Seals a large request beforehand. If that fails, it will fail again when it is written, and is told then.
+    async fn seal(&self, reports: &Arc<Vec<ValidReport>>) -> Option<Sealed> {
+        let windows = self.windows.current(&self.database, self.clock.now()).await.ok()?;
+        let reports = Arc::clone(reports);
+        let seal =
+            move |(window, key): (StoredWindow, WindowKey)| (window, seal_for(&key, &[reports.as_slice()]));
+        tokio::task::spawn_blocking(move || windows.into_iter().map(seal).collect()).await.ok()
     }
 }
 
 /// Requests that one commit is for.
 #[derive(Default)]
 struct Group {
-    reports: Vec<Vec<ValidReport>>,
+    reports: Vec<Arc<Vec<ValidReport>>>,
+    /// Of those that were sealed beforehand.
+    sealed: Vec<Option<Sealed>>,
     senders: Vec<(oneshot::Sender<Result<(), WriteError>>, OwnedSemaphorePermit)>,
     /// How many reports.
     size: usize,
 }
 
 impl Group {
-    fn add(&mut self, Request { reports, done, room }: Request) {
+    fn add(&mut self, Request { reports, sealed, done, room }: Request) {
         self.size += reports.len();
         self.reports.push(reports);
+        self.sealed.push(sealed);
         self.senders.push((done, room));
+    }
+
+    /// The pieces of all its reports for some windows. Those that were sealed beforehand are taken if it was for these.
+    fn seal(&mut self, windows: &[(StoredWindow, WindowKey)]) -> Sealed {
+        let mut pieces: Sealed = windows.iter().map(|(window, _)| (*window, Vec::new())).collect();
+        let mut others = Vec::new();
+        for (reports, sealed) in self.reports.iter().zip(&mut self.sealed) {
+            let for_these = |sealed: &Sealed| {
+                sealed.iter().map(|(window, _)| window).eq(windows.iter().map(|(window, _)| window))
+            };
+            match sealed.take().filter(for_these) {
+                Some(sealed) => {
+                    for ((_, pieces), (_, sealed)) in pieces.iter_mut().zip(sealed) {
+                        pieces.extend(sealed);
+                    }
+                }
+                None => others.push(reports.as_slice()),
+            }
+        }
+        for ((_, pieces), (_, key)) in pieces.iter_mut().zip(windows) {
+            pieces.extend(seal_for(key, &others));
+        }
+        pieces
     }
 }
 
@@ -147,24 +196,23 @@ impl Task {
                 let Ok(next) = requests.try_recv() else { break };
                 group.add(next);
             }
-            let Group { reports, senders, size } = group;
-            let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&Arc::new(reports), size)).await;
+            let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&mut group)).await;
             let written = written.unwrap_or(Err(GroupError::TimedOut));
             if let Err(error) = &written {
                 // Whatever we believe of the windows may be what is wrong.
                 self.windows.forget();
-                tracing::error!(%error, reports = size, "a group of reports could not be written");
+                tracing::error!(%error, reports = group.size, "a group of reports could not be written");
             }
             self.metrics.group_written(written.is_ok());
             let answer = written.map_err(|_| WriteError::Unavailable);
-            for (done, _room) in senders {
+            for (done, _room) in group.senders {
                 // The sender may have gone away; its reports are counted all the same.
                 let _ = done.send(answer);
             }
         }
     }
 
-    async fn write(&mut self, reports: &Arc<Vec<Vec<ValidReport>>>, size: usize) -> Result<(), GroupError> {
+    async fn write(&mut self, group: &mut Group) -> Result<(), GroupError> {
         // A window that is closed between looking it up and writing to it is over: the second look finds the next.
         for _ in 0..3 {
             let now = self.clock.now();
@@ -172,22 +220,14 @@ impl Task {
             if windows.is_empty() {
                 return Err(GroupError::NoWindow);
             }
-            let windows = windows.into_iter();
-            let sealed = if size > LARGE_GROUP {
-                let sealing = windows.map(|window| {
-                    let reports = Arc::clone(reports);
-                    tokio::task::spawn_blocking(move || seal_for(window, &reports))
-                });
-                try_join_all(sealing).await.map_err(GroupError::NotSealed)?
-            } else {
-                windows.map(|window| seal_for(window, reports)).collect()
-            };
-            match self.appender.append(&sealed).await? {
+            match self.appender.append(&group.seal(&windows)).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();
-                    let domains = reports.iter().flatten().filter_map(ValidReport::domain);
-                    domains.for_each(|domain| self.domains.note(domain, week));
+                    let reports = group.reports.iter().flat_map(|reports| reports.iter());
+                    reports
+                        .filter_map(ValidReport::domain)
+                        .for_each(|domain| self.domains.note(domain, week));
                     return Ok(());
                 }
             }
@@ -196,10 +236,7 @@ impl Task {
     }
 }
 
-/// The pieces in which all of these reports come to a window.
-fn seal_for(
-    (window, key): (StoredWindow, WindowKey),
-    reports: &[Vec<ValidReport>],
-) -> (StoredWindow, Vec<Vec<u8>>) {
-    (window, seal(&key, &Records::new(&key, reports.iter().flatten())))
+/// The pieces in which some reports come to the window with that key.
+fn seal_for(key: &WindowKey, reports: &[&[ValidReport]]) -> Vec<Vec<u8>> {
+    seal(key, &Records::new(key, reports.iter().copied().flatten()))
 }

@@ -106,20 +106,36 @@ impl Installations {
     }
 
     /// The tally of those that their Pods are allowed, and how many Pods have more.
-    fn tally(mut self, allowed: impl Fn(Subject) -> u64) -> (Tally, usize) {
-        let mut capped = 0;
-        // Those of a Pod stay in the order of their subjects.
-        self.all.sort_by_key(|(pod, _)| *pod);
-        for of_pod in self.all.chunk_by_mut(|(one, _), (other, _)| one == other) {
-            let Some((pod, _)) = of_pod.first() else { continue };
-            let pod = self.pods[*pod as usize];
+    fn tally(self, allowed: impl Fn(Subject) -> u64) -> (Tally, usize) {
+        let Self { mut tally, pods, all, .. } = self;
+        let (mut said, ends) = by_pod(all, pods.len());
+        let (mut start, mut capped) = (0, 0);
+        for (pod, end) in pods.into_iter().zip(ends) {
             let allowed = usize::try_from(allowed(pod)).unwrap_or(usize::MAX);
-            capped += usize::from(of_pod.len() > allowed);
-            let counted = of_pod.len().min(allowed);
-            let counted = &mut of_pod[..counted];
-            counted.sort_unstable_by_key(|(_, said)| *said);
-            counted.iter().for_each(|(_, said)| self.tally.add(pod.as_i64(), *said));
+            capped += usize::from(end - start > allowed);
+            let counted = &mut said[start..end.min(start.saturating_add(allowed))];
+            counted.sort_unstable();
+            counted.iter().for_each(|said| tally.add(pod.as_i64(), *said));
+            start = end;
         }
-        (self.tally, capped)
+        (tally, capped)
     }
+}
+
+/// What was said in each Pod, one Pod after the other, and where each ends. What was said in a Pod stays in its order.
+fn by_pod(all: Vec<(u32, Said)>, pods: usize) -> (Vec<Said>, Vec<usize>) {
+    // First how many there are in each, then where it begins, and in the end where it ends.
+    let mut places = vec![0; pods];
+    all.iter().for_each(|(pod, _)| places[*pod as usize] += 1);
+    let mut next = 0;
+    for place in &mut places {
+        next += std::mem::replace(place, next);
+    }
+    let mut said = vec![Said::default(); all.len()];
+    for (pod, one) in all {
+        let place = &mut places[pod as usize];
+        said[*place] = one;
+        *place += 1;
+    }
+    (said, places)
 }

@@ -51,7 +51,7 @@ struct Count {
 }
 
 /// What a reporter said: a number that a [`Tally`] gave to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Said(u32);
 
 /// What an installation said: app and version, platform, first choice of language.

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, Postgres, Row};
 use super::merged::{Packer, Packs};
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, aside, sqlstate};
-use crate::intake::record::{Merge, Records};
+use crate::intake::record::{Merge, Read, Records};
 use crate::intake::sealed;
 use crate::keys::WindowKey;
 
@@ -127,10 +127,14 @@ impl Database {
         }
         let Arrived { records, merged } = take(&mut transaction, window, key, Some(PIECES)).await?;
         let mut merge = Merge::new(records);
-        let mut packer = Packer::default();
+        let mut packer = Packer::new();
         let mut packs = Packs::of(&mut transaction, window).await?;
-        while let Some(some) = packs.next(&mut transaction).await? {
-            some.merge_into(&mut merge, |record| packer.add(&record))?;
+        loop {
+            let some = packs.next(&mut transaction).await?;
+            if some.is_empty() {
+                break;
+            }
+            some.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
             packer.write_full(&mut transaction).await?;
         }
         merge.end(|record| packer.add(&record));

@@ -1,10 +1,11 @@
 //! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError};
-use crate::intake::record::{MAX_LEN, Merge, NotRecords, Read, Record, Records, Reporter};
+use crate::intake::record::{MAX_LEN, Merge, Read, Record, Records, Reporter};
 
 /// How long a pack is at most, in bytes: with the heads of its row and its page, it fills a page of Postgres.
 const MAX_PACK: usize = 8_100;
@@ -18,43 +19,58 @@ impl Database {
     /// # Errors
     /// If the database fails.
     pub async fn merged_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
-        let mut transaction = self.release.begin().await?;
+        let mut connection = self.release.acquire().await?;
         let (mut installations, mut pods) = (0, 0);
-        let mut packs = Packs::of(&mut transaction, window).await?;
-        while let Some(some) = packs.next(&mut transaction).await? {
-            some.merge_into(&mut Merge::new(Records::default()), |record| match record.reporter {
-                Reporter::Pod => pods += 1,
-                Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
-            })?;
-        }
-        packs.close(&mut transaction).await?;
+        read(&mut connection, window, Merge::new(Records::default()), |record| match record.reporter {
+            Reporter::Pod => pods += 1,
+            Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
+        })
+        .await?;
         Ok((installations, pods))
     }
 }
 
-/// The packs of a window, as they are read within a transaction: there is one reader in each.
+fn select(window: &StoredWindow) -> String {
+    // As they lie. If that were another order, a merge would refuse it.
+    format!("SELECT records FROM intake.w{}_merged", window.id)
+}
+
+/// Reads all packs of a window, merges their records with those of a merge, and hands on what comes of it. Postgres sends
+/// while we read.
+///
+/// # Errors
+/// If the database fails, or holds something else.
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+    mut merge: Merge,
+    mut take: impl FnMut(Record),
+) -> Result<(), StoreError> {
+    let mut packs = sqlx::query(AssertSqlSafe(select(window))).persistent(false).fetch(connection);
+    while let Some(pack) = packs.try_next().await? {
+        merge.with(Read(pack.try_get(0)?), &mut take)?;
+    }
+    merge.end(take);
+    Ok(())
+}
+
+/// The packs of a window, as they are read where something is written meanwhile: within a transaction, in which there is no other
+/// reader.
 #[derive(Debug)]
 pub(super) struct Packs(());
 
 impl Packs {
     /// Begins before the first one.
     pub(super) async fn of(connection: &mut PgConnection, window: &StoredWindow) -> Result<Self, StoreError> {
-        let read = format!(
-            "DECLARE packs NO SCROLL CURSOR FOR SELECT records FROM intake.w{}_merged ORDER BY place",
-            window.id
-        );
-        sqlx::query(AssertSqlSafe(read)).execute(connection).await?;
+        let declare = format!("DECLARE packs NO SCROLL CURSOR FOR {}", select(window));
+        sqlx::query(AssertSqlSafe(declare)).persistent(false).execute(connection).await?;
         Ok(Self(()))
     }
 
-    /// The next ones; `None` after the last.
-    pub(super) async fn next(
-        &mut self,
-        connection: &mut PgConnection,
-    ) -> Result<Option<SomePacks>, StoreError> {
+    /// The next ones; none after the last.
+    pub(super) async fn next(&mut self, connection: &mut PgConnection) -> Result<Vec<Vec<u8>>, StoreError> {
         let fetch = sqlx::query_scalar(AssertSqlSafe(format!("FETCH {AT_A_TIME} FROM packs")));
-        let packs: Vec<Vec<u8>> = fetch.fetch_all(connection).await?;
-        Ok((!packs.is_empty()).then_some(SomePacks(packs)))
+        Ok(fetch.fetch_all(connection).await?)
     }
 
     /// Ends reading, so that the table may be dropped.
@@ -64,57 +80,57 @@ impl Packs {
     }
 }
 
-/// Packs that follow each other.
-#[derive(Debug)]
-pub(super) struct SomePacks(Vec<Vec<u8>>);
-
-impl SomePacks {
-    /// Merges their records with those of a merge, and hands on what comes before the ones after them.
-    pub(super) fn merge_into(
-        &self,
-        merge: &mut Merge,
-        mut take: impl FnMut(Record),
-    ) -> Result<(), NotRecords> {
-        self.0.iter().try_for_each(|pack| merge.with(Read(pack), &mut take))
-    }
-}
-
 /// Records → packs, which are written as [the first step of a merge](super::arrivals) has made room for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Packer {
-    full: Vec<Vec<u8>>,
+    /// Packs that are full, in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+    full: Vec<u8>,
     open: Vec<u8>,
-    /// How many have been written.
-    written: i32,
 }
+
+/// How a stream of rows begins: with a signature, no flags and no extension.
+const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// How many columns each row has.
+const COLUMNS: i16 = 1;
+/// In the place of a row's number of columns: there is none any more.
+const END: i16 = -1;
 
 impl Packer {
+    /// Without records.
+    pub(super) fn new() -> Self {
+        Self { full: HEADER.to_vec(), open: Vec::new() }
+    }
+
     /// Adds a record after those that have been added.
     pub(super) fn add(&mut self, record: &Record) {
         if self.open.len() + MAX_LEN > MAX_PACK {
-            self.full.push(std::mem::replace(&mut self.open, Vec::with_capacity(MAX_PACK)));
+            self.close();
         }
         record.write(&mut self.open);
     }
 
+    /// Closes the pack that is open.
+    fn close(&mut self) {
+        self.full.extend(COLUMNS.to_be_bytes());
+        self.full.extend((self.open.len() as u32).to_be_bytes());
+        self.full.append(&mut self.open);
+    }
+
     /// Writes those that are full.
     pub(super) async fn write_full(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        for packs in self.full.chunks(AT_A_TIME) {
-            let write = sqlx::query(
-                "INSERT INTO intake.new_merged (place, records)
-                 SELECT $1 + n - 1, pack FROM unnest($2::bytea[]) WITH ORDINALITY AS packs (pack, n)",
-            );
-            write.bind(self.written).bind(packs).execute(&mut *connection).await?;
-            self.written += i32::try_from(packs.len()).unwrap_or(i32::MAX);
-        }
-        self.full.clear();
+        self.full.extend(END.to_be_bytes());
+        let full = std::mem::replace(&mut self.full, HEADER.to_vec());
+        let mut target =
+            connection.copy_in_raw("COPY intake.new_merged (records) FROM STDIN (FORMAT binary)").await?;
+        target.send(full).await?;
+        target.finish().await?;
         Ok(())
     }
 
     /// Writes all of them.
     pub(super) async fn write_all(mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         if !self.open.is_empty() {
-            self.full.push(std::mem::take(&mut self.open));
+            self.close();
         }
         self.write_full(connection).await
     }

@@ -88,8 +88,8 @@ pub enum StoreError {
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
     /// The work on a window ended before it was done: it panicked, or the service stopped.
-    #[error("the work on a window was not done: {0}")]
-    NotDone(#[from] tokio::task::JoinError),
+    #[error("the work on a window was not done: it panicked, or the service stopped")]
+    NotDone,
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -166,6 +166,11 @@ impl Database {
             ("tcp_keepalives_interval", "10"),
             ("tcp_keepalives_count", "6"),
             ("default_transaction_isolation", "read committed"),
+            // Takes longer than the little there is to compile, and comes with large tables.
+            ("jit", "off"),
+            // What has been merged is read as it lies, from its beginning to its end.
+            ("synchronize_seqscans", "off"),
+            ("max_parallel_workers_per_gather", "0"),
         ];
         let logins = Role::ALL.map(|role| Login::new(role, &owner_options));
         let of = |role: Role, size, settings: &[(&str, &str)]| {
@@ -254,11 +259,16 @@ impl Database {
     }
 }
 
-/// Runs what keeps a processor busy where no request waits for it. It ends when nobody waits for it any more.
+/// How much more the others are to have of the processors than [what is done aside](aside), as `nice` counts.
+const PRIORITY: i32 = 10;
+
+/// Runs what keeps a processor busy for seconds on a thread of its own, which requests go before. It ends when nobody waits for it any
+/// more.
 async fn aside<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (_waits, is_given_up) = oneshot::channel::<()>();
+    let (done, result) = oneshot::channel();
     let runtime = Handle::current();
     let work = async move {
         tokio::select! {
@@ -266,7 +276,13 @@ async fn aside<T: Send + 'static>(
             _ = is_given_up => Err(sqlx::Error::WorkerCrashed.into()),
         }
     };
-    tokio::task::spawn_blocking(move || runtime.block_on(work)).await?
+    let run = move || {
+        // Of this thread, on Linux. Where that is not allowed, it is done all the same.
+        let _ = rustix::process::setpriority_process(None, PRIORITY);
+        let _ = done.send(runtime.block_on(work));
+    };
+    std::thread::Builder::new().name("window".to_owned()).spawn(run).map_err(sqlx::Error::from)?;
+    result.await.map_err(|_| StoreError::NotDone)?
 }
 
 /// Takes the right to connect and to make temporary objects from everybody but the owner and our logins. Migrations do so, too,

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, Row};
+use tokio::sync::oneshot;
 
 use super::arrivals::{Arrived, take};
-use super::merged::Packs;
+use super::merged::read;
 use super::open_windows::{StoredWindow, remove_window};
 use super::{Database, StoreError, aside};
-use crate::intake::record::Merge;
+use crate::intake::record::{Merge, Record};
 use crate::keys::WindowKey;
 use crate::release::{Count, Counted, Family, Population, Threshold};
 use crate::window::{Window, WindowKind};
@@ -125,14 +127,19 @@ impl Database {
             .await?;
         let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
         let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
-        let (mut merge, mut count) = (Merge::new(records), Count::default());
-        let mut packs = Packs::of(&mut transaction, window).await?;
-        while let Some(some) = packs.next(&mut transaction).await? {
-            some.merge_into(&mut merge, |record| count.add(&record))?;
-        }
-        merge.end(|record| count.add(&record));
-        packs.close(&mut transaction).await?;
-        let Counted { tallies, capped } = count.finish();
+        let (counting, counted) = count_beside()?;
+        let mut some = Vec::new();
+        read(&mut transaction, window, Merge::new(records), |record| {
+            some.push(record);
+            if some.len() == AT_A_TIME {
+                // If nobody takes it, that is told below.
+                let _ = counting.send(std::mem::take(&mut some));
+            }
+        })
+        .await?;
+        let _ = counting.send(some);
+        drop(counting);
+        let Counted { tallies, capped } = counted.await.map_err(|_| StoreError::NotDone)?;
         if capped > 0 {
             tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
         }
@@ -270,6 +277,23 @@ impl Database {
         }
         Ok(blocks.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
     }
+}
+
+/// How many records are counted at a time.
+const AT_A_TIME: usize = 4_096;
+
+/// Counts what it is sent, on a thread of its own, while more is read.
+fn count_beside() -> Result<(SyncSender<Vec<Record>>, oneshot::Receiver<Counted>), StoreError> {
+    let (counting, records) = sync_channel::<Vec<Record>>(4);
+    let (done, counted) = oneshot::channel();
+    let run = move || {
+        let mut count = Count::default();
+        records.iter().flatten().for_each(|record| count.add(&record));
+        // Nobody waits for it if the close was given up.
+        let _ = done.send(count.finish());
+    };
+    std::thread::Builder::new().name("count".to_owned()).spawn(run).map_err(sqlx::Error::from)?;
+    Ok((counting, counted))
 }
 
 /// The blocks of one family.

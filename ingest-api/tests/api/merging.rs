@@ -36,7 +36,7 @@ async fn rows(service: &Service, window: &StoredWindow, columns: &str) -> Vec<Ve
 
 /// Which transaction wrote each pack of a window.
 async fn packs(service: &Service, window: &StoredWindow) -> Vec<String> {
-    let sql = format!("SELECT xmin::text FROM intake.w{}_merged ORDER BY place", window.id);
+    let sql = format!("SELECT xmin::text FROM intake.w{}_merged ORDER BY ctid", window.id);
     service.query(&sql).await.unwrap()
 }
 

@@ -34,7 +34,14 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
         let window = service.database().open_window(first_day()).await.unwrap().unwrap();
         service.merge().await;
         service.query(LARGE).await.unwrap();
-        let enlarge = format!("UPDATE intake.w{}_merged SET records = public.large(records)", window.id);
+        let enlarge = format!(
+            "DO $$ BEGIN
+                 CREATE TABLE public.larger AS SELECT public.large(records) AS records FROM intake.w{id}_merged;
+                 TRUNCATE intake.w{id}_merged;
+                 INSERT INTO intake.w{id}_merged SELECT records FROM public.larger;
+             END $$",
+            id = window.id
+        );
         service.query(&enlarge).await.unwrap();
         let largest = format!(
             "SELECT subject::text FROM intake.reporters({}) WHERE is_pod AND language_or_size = {}",

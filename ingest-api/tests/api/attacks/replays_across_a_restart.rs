@@ -24,7 +24,13 @@ async fn attack(defence: Defence) -> u64 {
     if defence == Defence::Off {
         service.query(OTHERS).await.unwrap();
         let done = "REVOKE INSERT ON intake.new_merged";
-        let others = format!("UPDATE intake.new_merged SET records = public.others(records); {done}");
+        let others = format!(
+            "CREATE TABLE public.other AS SELECT public.others(records) AS records FROM intake.new_merged;
+             TRUNCATE intake.new_merged;
+             INSERT INTO intake.new_merged SELECT records FROM public.other;
+             DROP TABLE public.other;
+             {done}"
+        );
         mutate(&service, "intake.finish_merging", &[(done, &others)]).await;
     }
     let once = ten_pods(6);

@@ -48,7 +48,7 @@ const ONE_BY_ONE: &str = "CREATE FUNCTION public.one_by_one() RETURNS void LANGU
         DELETE FROM intake.new_merged RETURNING records INTO STRICT pack;
         WHILE at < pg_catalog.length(pack) LOOP
             length := CASE get_byte(pack, at) WHEN 3 THEN 21 ELSE 31 END;
-            INSERT INTO intake.new_merged VALUES (at, substr(pack, at + 1, length));
+            INSERT INTO intake.new_merged VALUES (substr(pack, at + 1, length));
             at := at + length;
         END LOOP;
     END $$";
