@@ -8,9 +8,10 @@ SELECT intake.take_turn();
 
 -- The shape of what has been merged of a window.
 CREATE TABLE intake.merged_template (
-    -- Records; see ingest-api/src/intake/record.rs. With the heads of its row and its page, the longest pack fills a page. Packs
-    -- follow each other as they lie: a merge writes them one after the other into a new table, and nothing is changed.
-    records     bytea NOT NULL CONSTRAINT merged_length CHECK (length(records) BETWEEN 1 AND 8100)
+    -- Records, filled up with zeros; see ingest-api/src/intake/record.rs. With the heads of its row and its page, a pack
+    -- fills a page, so that none tells how many records it has. Packs follow each other as they lie: they are written one after the
+    -- other into a new table, where each needs a new page, and are not changed.
+    records     bytea NOT NULL CONSTRAINT merged_length CHECK (length(records) = 8100)
 );
 -- In the page itself, as it is.
 ALTER TABLE intake.merged_template ALTER COLUMN records SET STORAGE PLAIN;
@@ -96,12 +97,29 @@ BEGIN
     IF to_regclass('intake.new_merged') IS NULL THEN
         RETURN;
     END IF;
+    SELECT count(*) INTO packs FROM intake.new_merged;
+    -- Packs that were made of rows, below, are less than full.
+    IF packs < (SELECT w.merged_packs / 2 FROM intake.open_window w WHERE w.id = $1) THEN
+        RAISE EXCEPTION 'a merge loses nothing' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     REVOKE INSERT ON intake.new_merged FROM prose_release;
     GRANT SELECT ON intake.new_merged TO prose_release;
-    SELECT count(*) INTO packs FROM intake.new_merged;
     EXECUTE format('DROP TABLE intake.w%s_merged', id);
     EXECUTE format('ALTER TABLE intake.new_merged RENAME TO w%s_merged', id);
     UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
+END
+$$;
+
+-- Begins to release a window that is being closed; returns whether it is still there. Nobody else reads it from now on.
+CREATE FUNCTION intake.begin_releasing(id integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM intake.take_turn();
+    IF NOT EXISTS (SELECT FROM intake.open_window w WHERE w.id = $1 AND w.state = 'closing') THEN
+        RETURN false;
+    END IF;
+    PERFORM intake.lock_table(id);
+    RETURN true;
 END
 $$;
 
@@ -115,7 +133,6 @@ BEGIN
         IF EXISTS (SELECT FROM intake.arrival a WHERE a.window_id = $1) THEN
             RAISE EXCEPTION 'something in the window has not been counted' USING ERRCODE = 'object_not_in_prerequisite_state';
         END IF;
-        PERFORM intake.lock_table(id);
         EXECUTE format('DROP TABLE intake.w%s_merged', id);
     END IF;
 END
@@ -135,6 +152,7 @@ BEGIN
         at := 0;
         WHILE at < length(pack) LOOP
             what := get_byte(pack, at);
+            EXIT WHEN what = 0;
             is_pod := what = 3;
             proxied := what <> 1;
             subject := intake.number(pack, at + 1, 8);
@@ -171,7 +189,8 @@ BEGIN
     PERFORM intake.create_table(format('w%s', id), 'SELECT');
     EXECUTE format(
         'INSERT INTO intake.w%1$s_merged (records)
-         SELECT string_agg(record, '''' ORDER BY subject, what) FROM (
+         SELECT packed || decode(repeat(''00'', 8100 - length(packed)), ''hex'') FROM (
+         SELECT place, string_agg(record, '''' ORDER BY subject, what) AS packed FROM (
              SELECT subject, what, record, (row_number() OVER (ORDER BY subject, what) - 1) / 261 AS place FROM (
                  SELECT subject, what,
                      set_byte(''\x00'', 0, what) || int8send(subject) || int8send(max(pod)) || int8send(max(app_version))
@@ -182,7 +201,7 @@ BEGIN
                  SELECT subject, 3, ''\x03'' || int8send(subject) || int8send(max(version)) || int4send(max(size))
                  FROM intake.w%1$s_pod WHERE subject >= 0 GROUP BY subject
              ) AS records
-         ) AS placed GROUP BY place ORDER BY place', id);
+         ) AS placed GROUP BY place) AS packs ORDER BY place', id);
     GET DIAGNOSTICS packs = ROW_COUNT;
     UPDATE intake.open_window w SET merged_packs = packs WHERE w.id = $1;
     EXECUTE format('DROP TABLE intake.w%1$s_installation, intake.w%1$s_pod', id);
@@ -193,5 +212,5 @@ DROP FUNCTION intake.pack;
 
 DROP TABLE intake.installation_template, intake.pod_template;
 DROP FUNCTION intake.create_tables, intake.lock_tables, intake.fill_up;
-REVOKE EXECUTE ON FUNCTION intake.create_table, intake.lock_table, intake.take, intake.reporters, intake.number FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION intake.take TO prose_release;
+REVOKE EXECUTE ON FUNCTION intake.create_table, intake.lock_table, intake.take, intake.begin_releasing, intake.reporters, intake.number FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION intake.take, intake.begin_releasing TO prose_release;

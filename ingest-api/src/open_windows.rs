@@ -65,8 +65,9 @@ impl OpenWindows {
         now: Timestamp,
     ) -> Result<Vec<(StoredWindow, WindowKey)>, WindowError> {
         let wanted = WindowKind::ALL.map(|kind| Window::containing(kind, now));
-        if !self.known().iter().map(|(window, _)| *window).eq(wanted) {
-            let mut known = Vec::with_capacity(wanted.len());
+        let mut known = self.known().clone();
+        if !known.iter().map(|(window, _)| *window).eq(wanted) {
+            known.clear();
             for window in wanted {
                 let open = self.open(database, window).await?;
                 if open.is_none() {
@@ -74,9 +75,9 @@ impl OpenWindows {
                 }
                 known.push((window, open));
             }
-            *self.known() = known;
+            self.known().clone_from(&known);
         }
-        Ok(self.known().iter().filter_map(|(_, open)| open.clone()).collect())
+        Ok(known.into_iter().filter_map(|(_, open)| open).collect())
     }
 
     /// The key of a window that is open or being closed: the one in the directory or, if its file is lost, the one that is

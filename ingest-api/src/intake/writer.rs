@@ -25,6 +25,8 @@ use crate::window::{Window, WindowKind};
 pub const MAX_WAITING: usize = 20_000;
 /// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
 const MAX_GROUP: usize = 5_000;
+/// More than so many that have not been sealed beforehand are sealed where no request waits for it.
+const LARGE_GROUP: usize = 1_000;
 /// A request of more than so many is sealed by itself where no other waits for it, and while others are committed: that takes a
 /// good part of a millisecond.
 const LARGE_REQUEST: usize = 64;
@@ -56,6 +58,9 @@ enum GroupError {
     WindowsKeepClosing,
     #[error("the windows of this moment have all been released already; is the clock right?")]
     NoWindow,
+    // Not what the panic said.
+    #[error("a group of reports was not sealed: it panicked, or the service stopped")]
+    NotSealed(#[source] tokio::task::JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -155,7 +160,7 @@ impl Group {
     }
 
     /// The pieces of all its reports for some windows. Those that were sealed beforehand are taken if it was for these.
-    fn seal(&mut self, windows: &[(StoredWindow, WindowKey)]) -> Sealed {
+    async fn seal(&mut self, windows: Vec<(StoredWindow, WindowKey)>) -> Result<Sealed, GroupError> {
         let mut pieces: Sealed = windows.iter().map(|(window, _)| (*window, Vec::new())).collect();
         let mut others = Vec::new();
         for (reports, sealed) in self.reports.iter().zip(&mut self.sealed) {
@@ -168,13 +173,22 @@ impl Group {
                         pieces.extend(sealed);
                     }
                 }
-                None => others.push(reports.as_slice()),
+                None => others.push(Arc::clone(reports)),
             }
         }
-        for ((_, pieces), (_, key)) in pieces.iter_mut().zip(windows) {
-            pieces.extend(seal_for(key, &others));
+        let is_large = others.iter().map(|reports| reports.len()).sum::<usize>() > LARGE_GROUP;
+        let seal = move || {
+            let others: Vec<&[ValidReport]> = others.iter().map(|reports| reports.as_slice()).collect();
+            for ((_, pieces), (_, key)) in pieces.iter_mut().zip(&windows) {
+                pieces.extend(seal_for(key, &others));
+            }
+            pieces
+        };
+        if is_large {
+            tokio::task::spawn_blocking(seal).await.map_err(GroupError::NotSealed)
+        } else {
+            Ok(seal())
         }
-        pieces
     }
 }
 
@@ -220,7 +234,8 @@ impl Task {
             if windows.is_empty() {
                 return Err(GroupError::NoWindow);
             }
-            match self.appender.append(&group.seal(&windows)).await? {
+            let pieces = group.seal(windows).await?;
+            match self.appender.append(&pieces).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();

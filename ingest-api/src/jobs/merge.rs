@@ -11,6 +11,9 @@ const LEAST: i64 = 64 << 20;
 /// … and as much as the window holds: a page of Postgres for each pack, in bytes.
 const PACK: i64 = 8 << 10;
 
+/// How many pieces are merged at a time: of some sixty records each, which all are in memory.
+const PIECES: i32 = 32_768;
+
 /// Which windows are to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -72,7 +75,8 @@ pub async fn merge(
     Ok(Some(merge_window(database, stored, Some(&key)).await?))
 }
 
-/// Merges one window; returns how many pieces had to be given up, which the log has, too.
+/// Merges what waits for one window now, and not what comes meanwhile; returns how many pieces had to be given up, which the
+/// log has, too.
 ///
 /// # Errors
 /// If the database fails.
@@ -81,15 +85,16 @@ pub async fn merge_window(
     stored: &StoredWindow,
     key: Option<&WindowKey>,
 ) -> Result<u64, StoreError> {
+    let (mut waiting, _) = database.waiting(stored).await?;
     let mut unopened = 0;
-    while let Some(merged) = database.merge_window(stored, key).await? {
+    while let Some(merged) = database.merge_window(stored, key, PIECES).await? {
+        tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
-        // What comes meanwhile, however fast, waits for the next time.
-        if !merged.is_partial {
+        waiting -= merged.bytes;
+        if !merged.is_partial || waiting <= 0 {
             break;
         }
     }
-    tell_given_up(stored, unopened);
     Ok(unopened)
 }
 
@@ -104,9 +109,10 @@ pub(super) async fn merge_most(
 ) -> Result<u64, StoreError> {
     let mut unopened = 0;
     while database.waiting(stored).await?.0 > LEAST {
-        unopened += database.merge_window(stored, key).await?.unwrap_or_default().unopened;
+        let merged = database.merge_window(stored, key, PIECES).await?.unwrap_or_default();
+        tell_given_up(stored, merged.unopened);
+        unopened += merged.unopened;
     }
-    tell_given_up(stored, unopened);
     Ok(unopened)
 }
 

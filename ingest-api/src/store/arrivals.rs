@@ -4,15 +4,12 @@ use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
-use super::merged::{Packer, Packs};
+use super::merged::{Order, Packer, Packs};
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, aside, sqlstate};
 use crate::intake::record::{Merge, Read, Records};
 use crate::intake::sealed;
 use crate::keys::WindowKey;
-
-/// How many pieces a merge takes at most: of some sixty records each, which all are in memory.
-const PIECES: i32 = 32_768;
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +25,8 @@ pub enum Appended {
 pub struct Merged {
     /// How many pieces could not be opened: the key was not there, or it was not this key that sealed them. They are gone.
     pub unopened: u64,
+    /// How many bytes of pieces were taken.
+    pub bytes: i64,
     /// Whether there was more than is merged at a time; it waits for the next merge.
     pub is_partial: bool,
 }
@@ -103,32 +102,45 @@ impl Database {
         row.map_or(Ok((0, 0)), |row| Ok((row.try_get("bytes")?, row.try_get("merged_packs")?)))
     }
 
-    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, or nothing. Writers do not wait
-    /// for it. Without a key, what has come is given up. `None` if nothing has come.
+    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, but no more pieces than
+    /// `most`, or nothing. Writers do not wait for it. Without a key, what has come is given up. `None` if nothing has come.
     pub async fn merge_window(
         &self,
         window: &StoredWindow,
         key: Option<&WindowKey>,
+        most: i32,
     ) -> Result<Option<Merged>, StoreError> {
         let (database, window, key) = (self.clone(), *window, key.cloned());
-        aside(async move { database.merge(&window, key.as_ref()).await }).await
+        aside(async move {
+            match database.merge(&window, Order::AsTheyLie, key.as_ref(), most).await {
+                Err(StoreError::NotRecords(_)) => {
+                    database.merge(&window, Order::OfRecords, key.as_ref(), most).await
+                }
+                merged => merged,
+            }
+        })
+        .await
     }
 
     async fn merge(
         &self,
         window: &StoredWindow,
+        order: Order,
         key: Option<&WindowKey>,
+        most: i32,
     ) -> Result<Option<Merged>, StoreError> {
         let mut connection = self.release.acquire().await?;
+        // A COPY that breaks off leaves it in the middle of an answer.
+        connection.close_on_drop();
         let mut transaction = connection.begin().await?;
         let begin = sqlx::query("SELECT intake.begin_merging($1)").bind(window.id);
         if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
             return Ok(None);
         }
-        let Arrived { records, merged } = take(&mut transaction, window, key, Some(PIECES)).await?;
+        let Arrived { records, merged } = take(&mut transaction, window, key, Some(most)).await?;
         let mut merge = Merge::new(records);
         let mut packer = Packer::new();
-        let mut packs = Packs::of(&mut transaction, window).await?;
+        let mut packs = Packs::of(&mut transaction, window, order).await?;
         loop {
             let some = packs.next(&mut transaction).await?;
             if some.is_empty() {
@@ -164,13 +176,14 @@ pub(super) async fn take(
 ) -> Result<Arrived, StoreError> {
     let take = sqlx::query_scalar::<_, Vec<u8>>("SELECT intake.take($1, $2)").bind(window.id).bind(most);
     let mut pieces = take.fetch(connection);
-    let (mut taken, mut unopened, mut records) = (0, 0, Vec::new());
+    let (mut taken, mut bytes, mut unopened, mut records) = (0, 0, 0, Vec::new());
     while let Some(piece) = pieces.try_next().await? {
         taken += 1;
+        bytes += piece.len() as i64;
         if key.is_none_or(|key| sealed::open(key, &piece, &mut records).is_err()) {
             unopened += 1;
         }
     }
-    let merged = Merged { unopened, is_partial: Some(taken) == most };
+    let merged = Merged { unopened, bytes, is_partial: Some(taken) == most };
     Ok(Arrived { records: records.into(), merged })
 }

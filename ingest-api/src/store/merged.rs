@@ -7,8 +7,8 @@ use super::open_windows::StoredWindow;
 use super::{Database, StoreError};
 use crate::intake::record::{MAX_LEN, Merge, Read, Record, Records, Reporter};
 
-/// How long a pack is at most, in bytes: with the heads of its row and its page, it fills a page of Postgres.
-const MAX_PACK: usize = 8_100;
+/// How long a pack is, in bytes, filled up with zeros: with the heads of its row and its page, it fills a page of Postgres.
+const PACK: usize = 8_100;
 
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
@@ -21,7 +21,8 @@ impl Database {
     pub async fn merged_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
         let mut connection = self.release.acquire().await?;
         let (mut installations, mut pods) = (0, 0);
-        read(&mut connection, window, Merge::new(Records::default()), |record| match record.reporter {
+        let merge = Merge::new(Records::default());
+        read(&mut connection, window, Order::AsTheyLie, merge, |record| match record.reporter {
             Reporter::Pod => pods += 1,
             Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
         })
@@ -30,9 +31,21 @@ impl Database {
     }
 }
 
-fn select(window: &StoredWindow) -> String {
-    // As they lie. If that were another order, a merge would refuse it.
-    format!("SELECT records FROM intake.w{}_merged", window.id)
+/// In which order the packs of a window are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As they were written, unless somebody has moved them: what is read is refused then.
+    AsTheyLie,
+    /// Of their first records. It takes several times as long.
+    OfRecords,
+}
+
+fn select(window: &StoredWindow, order: Order) -> String {
+    let order = match order {
+        Order::AsTheyLie => "",
+        Order::OfRecords => " ORDER BY substr(records, 2, 8), get_byte(records, 0)",
+    };
+    format!("SELECT records FROM intake.w{}_merged{order}", window.id)
 }
 
 /// Reads all packs of a window, merges their records with those of a merge, and hands on what comes of it. Postgres sends
@@ -43,10 +56,11 @@ fn select(window: &StoredWindow) -> String {
 pub(super) async fn read(
     connection: &mut PgConnection,
     window: &StoredWindow,
+    order: Order,
     mut merge: Merge,
     mut take: impl FnMut(Record),
 ) -> Result<(), StoreError> {
-    let mut packs = sqlx::query(AssertSqlSafe(select(window))).persistent(false).fetch(connection);
+    let mut packs = sqlx::query(AssertSqlSafe(select(window, order))).persistent(false).fetch(connection);
     while let Some(pack) = packs.try_next().await? {
         merge.with(Read(pack.try_get(0)?), &mut take)?;
     }
@@ -61,8 +75,12 @@ pub(super) struct Packs(());
 
 impl Packs {
     /// Begins before the first one.
-    pub(super) async fn of(connection: &mut PgConnection, window: &StoredWindow) -> Result<Self, StoreError> {
-        let declare = format!("DECLARE packs NO SCROLL CURSOR FOR {}", select(window));
+    pub(super) async fn of(
+        connection: &mut PgConnection,
+        window: &StoredWindow,
+        order: Order,
+    ) -> Result<Self, StoreError> {
+        let declare = format!("DECLARE packs NO SCROLL CURSOR FOR {}", select(window, order));
         sqlx::query(AssertSqlSafe(declare)).persistent(false).execute(connection).await?;
         Ok(Self(()))
     }
@@ -103,7 +121,7 @@ impl Packer {
 
     /// Adds a record after those that have been added.
     pub(super) fn add(&mut self, record: &Record) {
-        if self.open.len() + MAX_LEN > MAX_PACK {
+        if self.open.len() + MAX_LEN > PACK {
             self.close();
         }
         record.write(&mut self.open);
@@ -111,8 +129,9 @@ impl Packer {
 
     /// Closes the pack that is open.
     fn close(&mut self) {
+        self.open.resize(PACK, 0);
         self.full.extend(COLUMNS.to_be_bytes());
-        self.full.extend((self.open.len() as u32).to_be_bytes());
+        self.full.extend((PACK as u32).to_be_bytes());
         self.full.append(&mut self.open);
     }
 

@@ -88,7 +88,9 @@ pub enum StoreError {
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
     /// The work on a window ended before it was done: it panicked, or the service stopped.
-    #[error("the work on a window was not done: it panicked, or the service stopped")]
+    #[error(
+        "the work on a window was not done: it panicked, the service stopped, or there is no room for a thread"
+    )]
     NotDone,
 }
 
@@ -97,7 +99,7 @@ impl From<sqlx::Error> for StoreError {
         match sqlstate(&error).as_deref() {
             // Raised by intake.take_turn.
             Some("PA001") => Self::Busy,
-            // Raised by intake.begin_merging and intake.begin_closing.
+            // Raised by intake.begin_merging, intake.begin_closing and intake.begin_releasing.
             Some("PA002") => Self::InUse,
             _ => Self::Database(error),
         }
@@ -259,7 +261,7 @@ impl Database {
     }
 }
 
-/// How much more the others are to have of the processors than [what is done aside](aside), as `nice` counts.
+/// How nice [what is done aside](aside) is to all else.
 const PRIORITY: i32 = 10;
 
 /// Runs what keeps a processor busy for seconds on a thread of its own, which requests go before. It ends when nobody waits for it any
@@ -277,11 +279,13 @@ async fn aside<T: Send + 'static>(
         }
     };
     let run = move || {
-        // Of this thread, on Linux. Where that is not allowed, it is done all the same.
-        let _ = rustix::process::setpriority_process(None, PRIORITY);
+        // Of this thread, on Linux; elsewhere it would be of all.
+        if cfg!(target_os = "linux") {
+            let _ = rustix::process::setpriority_process(None, PRIORITY);
+        }
         let _ = done.send(runtime.block_on(work));
     };
-    std::thread::Builder::new().name("window".to_owned()).spawn(run).map_err(sqlx::Error::from)?;
+    std::thread::Builder::new().name("window".to_owned()).spawn(run).map_err(|_| StoreError::NotDone)?;
     result.await.map_err(|_| StoreError::NotDone)?
 }
 

@@ -11,7 +11,7 @@ use sqlx::{Connection, Row};
 use tokio::sync::oneshot;
 
 use super::arrivals::{Arrived, take};
-use super::merged::read;
+use super::merged::{Order, read};
 use super::open_windows::{StoredWindow, remove_window};
 use super::{Database, StoreError, aside};
 use crate::intake::record::{Merge, Record};
@@ -99,23 +99,28 @@ impl Database {
         threshold: &Threshold,
     ) -> Result<Option<Released>, StoreError> {
         let (database, window, key, threshold) = (self.clone(), *window, key.cloned(), *threshold);
-        aside(async move { database.write_release(&window, key.as_ref(), &threshold).await }).await
+        aside(async move {
+            match database.write_release(&window, Order::AsTheyLie, key.as_ref(), &threshold).await {
+                Err(StoreError::NotRecords(_)) => {
+                    database.write_release(&window, Order::OfRecords, key.as_ref(), &threshold).await
+                }
+                released => released,
+            }
+        })
+        .await
     }
 
     async fn write_release(
         &self,
         window: &StoredWindow,
+        order: Order,
         key: Option<&WindowKey>,
         threshold: &Threshold,
     ) -> Result<Option<Released>, StoreError> {
         let mut connection = self.release.acquire().await?;
         let mut transaction = connection.begin().await?;
-        sqlx::query("SELECT intake.take_turn()").execute(&mut *transaction).await?;
-        let still_there = sqlx::query("SELECT FROM intake.open_window WHERE id = $1")
-            .bind(window.id)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        if still_there.is_none() {
+        let begin = sqlx::query("SELECT intake.begin_releasing($1)").bind(window.id);
+        if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
             return Ok(None);
         }
         let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
@@ -129,7 +134,7 @@ impl Database {
         let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
         let (counting, counted) = count_beside()?;
         let mut some = Vec::new();
-        read(&mut transaction, window, Merge::new(records), |record| {
+        read(&mut transaction, window, order, Merge::new(records), |record| {
             some.push(record);
             if some.len() == AT_A_TIME {
                 // If nobody takes it, that is told below.
@@ -292,7 +297,7 @@ fn count_beside() -> Result<(SyncSender<Vec<Record>>, oneshot::Receiver<Counted>
         // Nobody waits for it if the close was given up.
         let _ = done.send(count.finish());
     };
-    std::thread::Builder::new().name("count".to_owned()).spawn(run).map_err(sqlx::Error::from)?;
+    std::thread::Builder::new().name("count".to_owned()).spawn(run).map_err(|_| StoreError::NotDone)?;
     Ok((counting, counted))
 }
 

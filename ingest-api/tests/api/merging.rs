@@ -7,7 +7,7 @@ use ingest_api::jobs::merge::{Which, merge_open_windows, merge_window};
 use ingest_api::keys::{KeyDirectory, WindowKey};
 use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::StoreError;
-use ingest_api::store::arrivals::{Appender, Merged};
+use ingest_api::store::arrivals::Appender;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::window::{Window, WindowKind};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -108,7 +108,7 @@ async fn a_merge_after_a_few_reports_more_leaves_one_record_a_reporter_in_order_
 
     // Not written again if nothing has come.
     let before = packs(&service, &window).await;
-    assert_eq!(service.database().merge_window(&window, Some(&key)).await.unwrap(), None);
+    assert_eq!(service.database().merge_window(&window, Some(&key), 1_000).await.unwrap(), None);
     assert_eq!(packs(&service, &window).await, before);
     service.app.shutdown().await;
 }
@@ -139,7 +139,7 @@ async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds
     let read = format!("BEGIN; LOCK TABLE intake.arrival, intake.w{}_merged IN ACCESS SHARE MODE", window.id);
     sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
 
-    let merge = service.database().merge_window(&window, Some(&key));
+    let merge = service.database().merge_window(&window, Some(&key), 1_000);
     let report = async {
         let waits = "SELECT 'waits' FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'";
@@ -238,9 +238,65 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
         let appended = Appender::new(service.database().clone()).append(&piece).await;
         assert!(appended.is_err(), "nor is one of any length");
     }
-    let merged = service.database().merge_window(&window, Some(&key)).await.unwrap();
-    assert_eq!(merged, Some(Merged { unopened: 3, is_partial: false }));
+    let merged = service.database().merge_window(&window, Some(&key), 1_000).await.unwrap().unwrap();
+    assert_eq!((merged.unopened, merged.is_partial), (3, false));
     assert_eq!(service.counted(&window).await, (50, 10));
     merge_window(service.database(), &window, Some(&key)).await.unwrap();
+    service.app.shutdown().await;
+}
+
+/// More than is read, written or merged at a time; and packs that somebody has moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whatever_order_they_lie() {
+    const INSTALLATIONS: u64 = 70_000;
+    const PODS: u64 = 2_800;
+    let service = Service::start().await;
+    service.report(&[pod(1, "0.4.0")]).await;
+    let (window, key) = day_of(&service).await;
+    let report = |number: u64| {
+        let (pod, user) = (number % PODS, number);
+        let event = format!(
+            "{{\"proxied\":true,\"origin\":{{\"pod\":{{\"domain_hash\":\"{pod:016x}\",\"user_hash\":\"{user:016x}\"}}}}}}"
+        );
+        ValidReport::from_json(event.as_bytes()).unwrap()
+    };
+    let reports: Vec<ValidReport> = (0..INSTALLATIONS).map(report).collect();
+    let pieces = seal(&key, &Records::new(&key, &reports));
+    let parts = pieces.len() / 400 + 1;
+    Appender::new(service.database().clone()).append(&[(window, pieces)]).await.unwrap();
+
+    let merge =
+        async |most| service.database().merge_window(&window, Some(&key), most).await.unwrap().unwrap();
+    let mut counted = 0;
+    for part in 1..=parts {
+        assert_eq!(merge(400).await.is_partial, part < parts, "{part} of {parts}");
+        let (installations, _) = service.database().merged_reporters(&window).await.unwrap();
+        assert!(installations > counted, "{installations} after {counted}");
+        counted = installations;
+    }
+    assert!(parts > 2 && packs(&service, &window).await.len() > 256);
+    let all = (INSTALLATIONS as i64, PODS as i64 + 1);
+    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), all);
+
+    let table = format!("intake.w{}_merged", window.id);
+    let shuffle = format!(
+        "DO $$ BEGIN
+             CREATE TABLE public.moved AS SELECT records FROM {table} ORDER BY md5(records);
+             TRUNCATE {table};
+             INSERT INTO {table} SELECT records FROM public.moved;
+             DROP TABLE public.moved;
+         END $$"
+    );
+    service.query(&shuffle).await.unwrap();
+    assert!(service.database().merged_reporters(&window).await.is_err(), "they lie in another order");
+    service.report(&ten_pods(5)).await;
+    merge(400).await;
+    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (all.0 + 50, all.1 + 9));
+    service.query(&shuffle).await.unwrap();
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    let total = released.iter().find(|(_, family, ..)| *family == "installations").unwrap().3;
+    assert_eq!(total, 70_100, "70,050, rounded");
     service.app.shutdown().await;
 }

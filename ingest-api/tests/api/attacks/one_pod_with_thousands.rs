@@ -11,7 +11,7 @@ use crate::support::{proxied, ten_pods};
 const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
     DECLARE at integer := 0;
     BEGIN
-        WHILE at < length(records) LOOP
+        WHILE at < length(records) AND get_byte(records, at) <> 0 LOOP
             IF get_byte(records, at) = 3 THEN
                 records := overlay(records PLACING '\\x7fffffff' FROM at + 18);
                 at := at + 21;

@@ -3,8 +3,8 @@
 //!
 //! It is held off if no order of arrival is found in what has been merged, and nobody at all in what has not. Without the
 //! defence, somebody has a copy of the key, opens what waits, and reads it in the order in which it lies. What has been merged
-//! cannot be in that order: a merge goes by the order of subjects, and refuses any other
-//! (`intake::record::tests::records_out_of_order_are_refused`).
+//! cannot be in that order: a merge runs through two lists in the order of subjects, and would find no reporter again in another
+//! (`intake::record::tests`).
 
 use std::collections::BTreeMap;
 

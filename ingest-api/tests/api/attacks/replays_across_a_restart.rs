@@ -11,7 +11,7 @@ use crate::support::ten_pods;
 const OTHERS: &str = "CREATE FUNCTION public.others(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
     DECLARE at integer := 0;
     BEGIN
-        WHILE at < length(records) LOOP
+        WHILE at < length(records) AND get_byte(records, at) <> 0 LOOP
             records := set_byte(records, at + 1, get_byte(records, at + 1) + 1);
             at := at + CASE get_byte(records, at) WHEN 3 THEN 21 ELSE 31 END;
         END LOOP;

@@ -46,7 +46,8 @@ const ONE_BY_ONE: &str = "CREATE FUNCTION public.one_by_one() RETURNS void LANGU
         at integer := 0;
     BEGIN
         DELETE FROM intake.new_merged RETURNING records INTO STRICT pack;
-        WHILE at < pg_catalog.length(pack) LOOP
+        ALTER TABLE intake.new_merged DROP CONSTRAINT merged_length;
+        WHILE get_byte(pack, at) <> 0 LOOP
             length := CASE get_byte(pack, at) WHEN 3 THEN 21 ELSE 31 END;
             INSERT INTO intake.new_merged VALUES (substr(pack, at + 1, length));
             at := at + length;
@@ -82,7 +83,10 @@ async fn nobody_is_told_how_many_have_reported() {
     // A pack has room for 261 installations.
     let [before, after] = attack(Defence::On, 25, 20).await;
     assert!(before.iter().all(|table| table.ends_with(told)), "{before:?}");
-    assert!(after.iter().all(|table| table.contains(": 2 written, 2 live")), "{after:?}");
+    assert!(
+        after.iter().all(|table| table.ends_with(": 2 written, 2 live, 2 in the catalog, 16384 bytes")),
+        "{after:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

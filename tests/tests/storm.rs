@@ -1,0 +1,146 @@
+//! What is published is the truth, whatever happens meanwhile: every event is sent twice, over many connections, while Postgres
+//! and the service are killed.
+//!
+//! With the real binary and the real clock. At midnight UTC a run may see its counts spread over two windows.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use e2e::lanes::spread;
+use e2e::load::Crowd;
+use e2e::process::VendorProcess;
+use e2e::stack::{client, folder, post};
+use ingest_api::app::OpenDatabase;
+use ingest_api::config::{Config, Thresholds};
+use ingest_api::intake::ValidReport;
+use ingest_api::jobs::close_windows::CloseWindows;
+use ingest_api::keys::KeyDirectory;
+use ingest_api::release::{Family, Tally, Threshold};
+use ingest_api::window::{Window, WindowKind};
+use jiff::SignedDuration;
+use shared::clock::{Clock, SystemClock};
+
+const INSTALLATIONS: u64 = 40_000;
+const BATCH: u64 = 100;
+/// How long something may take until it is as it should be.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn crowd() -> Crowd {
+    Crowd::new(3, NonZeroU64::new(INSTALLATIONS).unwrap(), NonZeroU64::new(INSTALLATIONS / 25).unwrap())
+}
+
+fn event(number: u64) -> Vec<u8> {
+    let mut json = Vec::new();
+    crowd().write_event(number, &mut json);
+    json
+}
+
+fn batch(first: u64) -> String {
+    let events: Vec<String> =
+        (first..first + BATCH).map(|number| String::from_utf8(event(number)).unwrap()).collect();
+    format!("[{}]", events.join(","))
+}
+
+/// What must be published: each installation once, with what it says, and its Pod, which says nothing.
+fn truth() -> Vec<(Family, String, u64)> {
+    let (mut installations, mut pods) = (Tally::of_installations(), Tally::of_pods());
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..INSTALLATIONS {
+        let report = ValidReport::from_json(&event(number)).unwrap();
+        let pod = i64::from_be_bytes(*report.pod().as_bytes());
+        let installation = report.installation().unwrap();
+        let said = (installation.app_version, installation.platform, installation.language);
+        let said = installations.said_by_installation(said);
+        installations.add(pod, said);
+        if seen.insert(pod) {
+            let said = pods.said_by_pod(None, None);
+            pods.add(pod, said);
+        }
+    }
+    let families = [installations, pods].map(|tally| tally.publish(&Threshold::default()));
+    let mut numbers: Vec<_> = families
+        .into_iter()
+        .flatten()
+        .flat_map(|(family, blocks)| {
+            blocks.into_iter().map(move |block| (family, block.label().to_owned(), block.published()))
+        })
+        .collect();
+    numbers.sort();
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_equal_the_truth_though_all_was_sent_twice_and_both_servers_were_killed() {
+    let folder = folder().unwrap();
+    let data_dir = folder.path().join("vendor");
+    let mut vendor = VendorProcess::start(&data_dir, ([127, 0, 0, 1], 0).into()).unwrap();
+    let address = vendor.address();
+
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let http = client().unwrap();
+    let send = {
+        let acknowledged = Arc::clone(&acknowledged);
+        move |first: u64| {
+            let (http, acknowledged) = (http.clone(), Arc::clone(&acknowledged));
+            async move {
+                let url = format!("http://{address}/_api/cloud/v1/analytics/events");
+                let end = Instant::now() + PATIENCE;
+                // Sent until it is acknowledged, as a proxy does.
+                while post(&http, &url, batch(first)).await.is_err() {
+                    anyhow::ensure!(Instant::now() < end, "the service did not come back");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                acknowledged.fetch_add(BATCH, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    };
+    let once = (0..INSTALLATIONS / BATCH).map(|number| number * BATCH);
+    let twice: Vec<u64> = once.clone().chain(once.rev()).collect();
+    let sending = tokio::spawn(spread(16, twice, send));
+    let mut killed = 0;
+    for tenth in [2, 6, 10, 14, 18] {
+        while acknowledged.load(Ordering::Relaxed) < INSTALLATIONS / 10 * tenth {
+            assert!(!sending.is_finished(), "killed {killed} times, while events are sent");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        if killed % 2 == 0 {
+            vendor.kill_postgres().unwrap();
+        } else {
+            vendor.process().kill().unwrap();
+            // What is left of it must not end the Postgres of the next one.
+            drop(vendor);
+            vendor = VendorProcess::start(&data_dir, address).unwrap();
+        }
+        killed += 1;
+    }
+    sending.await.unwrap().unwrap();
+    vendor.process().stop().unwrap();
+
+    let config = Config::in_directory(&data_dir);
+    let open = OpenDatabase::open(&config, false).await.unwrap();
+    let (database, now) = (open.database.clone(), SystemClock.now());
+    let keys = KeyDirectory::open(&config.key_dir).unwrap();
+    let close = CloseWindows { database: database.clone(), keys, thresholds: Thresholds::default() };
+    let closed = close.run(now + SignedDuration::from_hours(24 * 40)).await;
+    assert!(closed.failed.is_empty() && closed.released.len() == 3, "{closed:?}");
+    assert_eq!(closed.given_up, []);
+    let truth = truth();
+    assert!(truth.len() > 20, "{truth:?}");
+    for kind in WindowKind::ALL {
+        let day = Window::containing(kind, now).start();
+        let releases = database.releases(kind, day, day, &Family::ALL).await.unwrap();
+        let mut found: Vec<_> = releases[0]
+            .blocks()
+            .iter()
+            .map(|block| (block.family, block.label.clone(), block.published))
+            .collect();
+        found.sort();
+        assert_eq!(found, truth, "{}", kind.as_str());
+    }
+    open.close().await;
+}
