@@ -61,6 +61,42 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 
+-- Whoever adds pieces locks this, and so does a close, to wait for those who are at it. Not the table of the pieces, which may be vacuumed
+-- just then: a close would wait for that, and everybody for the close.
+CREATE TABLE intake.writing ();
+
+CREATE OR REPLACE FUNCTION intake.append(window_ids integer[], sealed bytea[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- A close takes a lock that waits for this one; and what it has committed is seen by the statement after this, unless
+    -- all of a transaction sees what was before it.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'reports are written in transactions that are read committed' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    LOCK TABLE intake.writing IN ROW EXCLUSIVE MODE;
+    IF EXISTS (SELECT unnest(window_ids) EXCEPT SELECT w.id FROM intake.open_window w WHERE w.state = 'open') THEN
+        RETURN false;
+    END IF;
+    INSERT INTO intake.arrival SELECT * FROM unnest(window_ids, sealed);
+    RETURN true;
+END
+$$;
+
+-- Ends the time of a window: waits for writers that are in the middle of a commit, and later ones are refused. What has come is still to
+-- be counted. Those that come meanwhile wait for it; so it gives up soon if somebody stays in the middle: error PA002.
+CREATE OR REPLACE FUNCTION intake.begin_closing(id integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $$
+BEGIN
+    PERFORM intake.take_turn();
+    BEGIN
+        LOCK TABLE intake.writing IN SHARE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE EXCEPTION 'somebody is writing to the open windows' USING ERRCODE = 'PA002';
+    END;
+    UPDATE intake.open_window w SET state = 'closing' WHERE w.id = $1 AND w.state = 'open';
+END
+$$;
+
 -- The first step of a merge, which is one transaction: returns whether anything has come to a window. Whoever has the key then
 -- takes it, merges it with what the window has, and writes that to intake.new_merged. Writers do not wait for a merge.
 CREATE OR REPLACE FUNCTION intake.begin_merging(id integer) RETURNS boolean

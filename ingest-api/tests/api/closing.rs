@@ -341,6 +341,21 @@ async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     service.app.shutdown().await;
 }
 
+/// As autovacuum does where much has been merged. A close that waited for it would hold up all who report.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_does_not_wait_for_what_is_vacuumed() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    let mut vacuum = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let locks = "BEGIN; LOCK TABLE intake.arrival IN SHARE UPDATE EXCLUSIVE MODE";
+    sqlx::raw_sql(locks).execute(&mut vacuum).await.unwrap();
+    let closed = service.close_job().run("2026-11-23T08:00:00Z".parse().unwrap()).await;
+    assert!(closed.failed.is_empty() && closed.put_off.is_empty(), "{closed:?}");
+    assert_eq!(closed.released.len(), 2);
+    vacuum.close().await.unwrap();
+    service.app.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_instance_that_takes_its_time_is_no_failure() {
     let service = Service::start().await;
