@@ -1,7 +1,7 @@
 -- What has been merged lies in packs: some 260 records in a row that fills a page of Postgres, in the order of subjects. Rows of
 -- one reporter each had more bytes of their own than of what they say, and to sort and count them took most of the time of
 -- a merge and of a close. Now the service merges and counts, and Postgres keeps. The number of packs, which Postgres
--- tells each role, tells the number of reporters no closer than that, so nothing has to be filled up.
+-- tells each role, tells the number of reporters no closer than that, so no rows have to be added that count for nobody.
 
 -- No merge and no close meanwhile.
 SELECT intake.take_turn();
@@ -114,12 +114,16 @@ BEGIN
 END
 $$;
 
--- Removes what has come to a window, so many pieces at most, and returns it.
-CREATE FUNCTION intake.take(id integer, pieces integer) RETURNS SETOF bytea
+-- Removes what has come to a window, or as many pieces as have so many bytes together and one more, and returns it.
+CREATE FUNCTION intake.take(id integer, bytes bigint) RETURNS SETOF bytea
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT intake.take_turn();
     DELETE FROM intake.arrival a
-        WHERE a.ctid = ANY (ARRAY(SELECT w.ctid FROM intake.arrival w WHERE w.window_id = $1 LIMIT $2))
+        WHERE a.ctid = ANY (ARRAY(
+            SELECT w.ctid FROM (
+                SELECT p.ctid, sum(length(p.sealed)) OVER (ROWS UNBOUNDED PRECEDING) - length(p.sealed) AS before
+                FROM intake.arrival p WHERE p.window_id = $1
+            ) AS w WHERE $2 IS NULL OR w.before < $2))
         RETURNING a.sealed;
 $$;
 
@@ -134,7 +138,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT count(*) INTO packs FROM intake.new_merged;
-    -- Packs that were made of rows, below, are less than full.
+    -- None does that this service makes; packs that were made of rows, below, are less than full.
     IF packs < (SELECT w.merged_packs / 2 FROM intake.open_window w WHERE w.id = $1) THEN
         RAISE EXCEPTION 'a merge loses nothing' USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;

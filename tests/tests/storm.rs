@@ -1,5 +1,6 @@
-//! What is published is the truth, whatever happens meanwhile: every event is sent twice, over many connections, while Postgres
-//! and the service are killed.
+//! What is published is the truth, whatever happens meanwhile: events are sent over many connections, half of them twice, while
+//! Postgres and the service are killed. Those that are sent once would show what is lost; those that are sent twice, what
+//! is counted twice.
 //!
 //! With the real binary and the real clock. At midnight UTC a run may see its counts spread over two windows.
 
@@ -18,6 +19,7 @@ use ingest_api::app::OpenDatabase;
 use ingest_api::config::{Config, Thresholds};
 use ingest_api::intake::ValidReport;
 use ingest_api::jobs::close_windows::CloseWindows;
+use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::{Family, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
@@ -74,7 +76,7 @@ fn truth() -> Vec<(Family, String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn releases_equal_the_truth_though_all_was_sent_twice_and_both_servers_were_killed() {
+async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_were_killed() {
     let folder = folder().unwrap();
     let data_dir = folder.path().join("vendor");
     let mut vendor = VendorProcess::start(&data_dir, ([127, 0, 0, 1], 0).into()).unwrap();
@@ -99,11 +101,11 @@ async fn releases_equal_the_truth_though_all_was_sent_twice_and_both_servers_wer
             }
         }
     };
-    let once = (0..INSTALLATIONS / BATCH).map(|number| number * BATCH);
-    let twice: Vec<u64> = once.clone().chain(once.rev()).collect();
-    let sending = tokio::spawn(spread(16, twice, send));
+    let batches = INSTALLATIONS / BATCH;
+    let numbers = (0..batches).chain((0..batches / 2).rev());
+    let sending = tokio::spawn(spread(16, numbers.map(|number| number * BATCH).collect(), send));
     let mut killed = 0;
-    for tenth in [2, 6, 10, 14, 18] {
+    for tenth in [2, 5, 8, 11, 14] {
         while acknowledged.load(Ordering::Relaxed) < INSTALLATIONS / 10 * tenth {
             assert!(!sending.is_finished(), "killed {killed} times, while events are sent");
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -125,6 +127,10 @@ async fn releases_equal_the_truth_though_all_was_sent_twice_and_both_servers_wer
     let open = OpenDatabase::open(&config, false).await.unwrap();
     let (database, now) = (open.database.clone(), SystemClock.now());
     let keys = KeyDirectory::open(&config.key_dir).unwrap();
+    let stored = database.open_window(Window::containing(WindowKind::Week, now)).await.unwrap().unwrap();
+    merge_window(&database, &stored, keys.read(stored.window).unwrap().as_ref()).await.unwrap();
+    let (installations, _) = database.merged_reporters(&stored).await.unwrap();
+    assert_eq!(u64::try_from(installations).unwrap(), INSTALLATIONS, "to the last");
     let close = CloseWindows { database: database.clone(), keys, thresholds: Thresholds::default() };
     let closed = close.run(now + SignedDuration::from_hours(24 * 40)).await;
     assert!(closed.failed.is_empty() && closed.released.len() == 3, "{closed:?}");

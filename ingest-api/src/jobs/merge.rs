@@ -11,8 +11,8 @@ const LEAST: i64 = 64 << 20;
 /// … and as much as the window holds: a page of Postgres for each pack, in bytes.
 const PACK: i64 = 8 << 10;
 
-/// How many pieces are merged at a time: of some sixty records each, which all are in memory.
-const PIECES: i32 = 32_768;
+/// How much is merged at a time, in bytes: it is in memory, two million records or so.
+const TURN: i64 = 64 << 20;
 
 /// Which windows are to be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +75,8 @@ pub async fn merge(
     Ok(Some(merge_window(database, stored, Some(&key)).await?))
 }
 
-/// Merges what waits for one window now, and not what comes meanwhile; returns how many pieces had to be given up, which the
-/// log has, too.
+/// Merges what waits for one window, in equal turns, and not all that comes meanwhile; returns how many pieces had to be given up,
+/// which the log has, too.
 ///
 /// # Errors
 /// If the database fails.
@@ -85,13 +85,29 @@ pub async fn merge_window(
     stored: &StoredWindow,
     key: Option<&WindowKey>,
 ) -> Result<u64, StoreError> {
-    let (mut waiting, _) = database.waiting(stored).await?;
+    merge_in_turns(database, stored, key, TURN).await
+}
+
+/// Likewise, with another bound on what is in memory.
+///
+/// # Errors
+/// If the database fails.
+#[doc(hidden)]
+pub async fn merge_in_turns(
+    database: &Database,
+    stored: &StoredWindow,
+    key: Option<&WindowKey>,
+    most: i64,
+) -> Result<u64, StoreError> {
+    let (waiting, _) = database.waiting(stored).await?;
+    // A last turn of little would show who came last.
+    let turns = waiting / most + 1;
     let mut unopened = 0;
-    while let Some(merged) = database.merge_window(stored, key, PIECES).await? {
+    for _ in 0..turns {
+        let Some(merged) = database.merge_window(stored, key, waiting / turns + 1).await? else { break };
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
-        waiting -= merged.bytes;
-        if !merged.is_partial || waiting <= 0 {
+        if !merged.is_partial {
             break;
         }
     }
@@ -109,7 +125,7 @@ pub(super) async fn merge_most(
 ) -> Result<u64, StoreError> {
     let mut unopened = 0;
     while database.waiting(stored).await?.0 > LEAST {
-        let merged = database.merge_window(stored, key, PIECES).await?.unwrap_or_default();
+        let merged = database.merge_window(stored, key, TURN).await?.unwrap_or_default();
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
     }

@@ -27,7 +27,7 @@ pub struct Merged {
     pub unopened: u64,
     /// How many bytes of pieces were taken.
     pub bytes: i64,
-    /// Whether there was more than is merged at a time; it waits for the next merge.
+    /// Whether there was as much as is merged at a time; there may be more, which waits for the next merge.
     pub is_partial: bool,
 }
 
@@ -102,13 +102,13 @@ impl Database {
         row.map_or(Ok((0, 0)), |row| Ok((row.try_get("bytes")?, row.try_get("merged_packs")?)))
     }
 
-    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, but no more pieces than
-    /// `most`, or nothing. Writers do not wait for it. Without a key, what has come is given up. `None` if nothing has come.
+    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, but little more than
+    /// so many bytes, or nothing. Writers do not wait for it. Without a key, what has come is given up. `None` if nothing has come.
     pub async fn merge_window(
         &self,
         window: &StoredWindow,
         key: Option<&WindowKey>,
-        most: i32,
+        most: i64,
     ) -> Result<Option<Merged>, StoreError> {
         let (database, window, key) = (self.clone(), *window, key.cloned());
         aside(async move {
@@ -127,35 +127,48 @@ impl Database {
         window: &StoredWindow,
         order: Order,
         key: Option<&WindowKey>,
-        most: i32,
+        most: i64,
     ) -> Result<Option<Merged>, StoreError> {
         let mut connection = self.release.acquire().await?;
-        // A COPY that breaks off leaves it in the middle of an answer.
-        connection.close_on_drop();
-        let mut transaction = connection.begin().await?;
-        let begin = sqlx::query("SELECT intake.begin_merging($1)").bind(window.id);
-        if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
-            return Ok(None);
+        let merged = merge(&mut connection, window, order, key, most).await;
+        if merged.is_err() {
+            // A COPY that broke off has left it in the middle of an answer.
+            drop(connection.detach());
         }
-        let Arrived { records, merged } = take(&mut transaction, window, key, Some(most)).await?;
-        let mut merge = Merge::new(records);
-        let mut packer = Packer::new();
-        let mut packs = Packs::of(&mut transaction, window, order).await?;
-        loop {
-            let some = packs.next(&mut transaction).await?;
-            if some.is_empty() {
-                break;
-            }
-            some.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
-            packer.write_full(&mut transaction).await?;
-        }
-        merge.end(|record| packer.add(&record));
-        packer.write_all(&mut transaction).await?;
-        packs.close(&mut transaction).await?;
-        sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(Some(merged))
+        merged
     }
+}
+
+async fn merge(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+    order: Order,
+    key: Option<&WindowKey>,
+    most: i64,
+) -> Result<Option<Merged>, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let begin = sqlx::query("SELECT intake.begin_merging($1)").bind(window.id);
+    if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
+        return Ok(None);
+    }
+    let Arrived { records, merged } = take(&mut transaction, window, key, Some(most)).await?;
+    let mut merge = Merge::new(records);
+    let mut packer = Packer::new();
+    let mut packs = Packs::of(&mut transaction, window, order).await?;
+    loop {
+        let some = packs.next(&mut transaction).await?;
+        if some.is_empty() {
+            break;
+        }
+        some.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
+        packer.write_full(&mut transaction).await?;
+    }
+    merge.end(|record| packer.add(&record));
+    packer.write_all(&mut transaction).await?;
+    packs.close(&mut transaction).await?;
+    sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(merged))
 }
 
 /// What had come to a window.
@@ -164,7 +177,7 @@ pub(super) struct Arrived {
     pub(super) merged: Merged,
 }
 
-/// Takes what has come to a window, so many pieces at most, and opens it.
+/// Takes what has come to a window, little more than so many bytes at most, and opens it.
 ///
 /// # Errors
 /// If the database fails.
@@ -172,18 +185,17 @@ pub(super) async fn take(
     connection: &mut PgConnection,
     window: &StoredWindow,
     key: Option<&WindowKey>,
-    most: Option<i32>,
+    most: Option<i64>,
 ) -> Result<Arrived, StoreError> {
     let take = sqlx::query_scalar::<_, Vec<u8>>("SELECT intake.take($1, $2)").bind(window.id).bind(most);
     let mut pieces = take.fetch(connection);
-    let (mut taken, mut bytes, mut unopened, mut records) = (0, 0, 0, Vec::new());
+    let (mut bytes, mut unopened, mut records) = (0, 0, Vec::new());
     while let Some(piece) = pieces.try_next().await? {
-        taken += 1;
         bytes += piece.len() as i64;
         if key.is_none_or(|key| sealed::open(key, &piece, &mut records).is_err()) {
             unopened += 1;
         }
     }
-    let merged = Merged { unopened, bytes, is_partial: Some(taken) == most };
+    let merged = Merged { unopened, bytes, is_partial: most.is_some_and(|most| bytes >= most) };
     Ok(Arrived { records: records.into(), merged })
 }

@@ -22,11 +22,14 @@ impl Database {
         let mut connection = self.release.acquire().await?;
         let (mut installations, mut pods) = (0, 0);
         let merge = Merge::new(Records::default());
-        read(&mut connection, window, Order::AsTheyLie, merge, |record| match record.reporter {
+        let read = read(&mut connection, window, Order::AsTheyLie, merge, |record| match record.reporter {
             Reporter::Pod => pods += 1,
             Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
-        })
-        .await?;
+        });
+        if let Err(error) = read.await {
+            drop(connection.detach());
+            return Err(error);
+        }
         Ok((installations, pods))
     }
 }

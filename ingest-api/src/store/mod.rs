@@ -87,7 +87,7 @@ pub enum StoreError {
     /// What has been merged of an open window is damaged, or somebody has written to it.
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
-    /// The work on a window ended before it was done: it panicked, or the service stopped.
+    /// The work on a window ended before it was done: it panicked, the service stopped, or no thread could be made for it.
     #[error(
         "the work on a window was not done: it panicked, the service stopped, or there is no room for a thread"
     )]

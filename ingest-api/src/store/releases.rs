@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
-use sqlx::{Connection, Row};
+use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::oneshot;
 
 use super::arrivals::{Arrived, take};
@@ -118,57 +118,12 @@ impl Database {
         threshold: &Threshold,
     ) -> Result<Option<Released>, StoreError> {
         let mut connection = self.release.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let begin = sqlx::query("SELECT intake.begin_releasing($1)").bind(window.id);
-        if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
-            return Ok(None);
+        let released = write_release(&mut connection, window, order, key, threshold).await;
+        if released.is_err() {
+            // What was not read to its end has left it in the middle of an answer.
+            drop(connection.detach());
         }
-        let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
-        sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
-            .bind(kind)
-            .bind(starts_on)
-            .bind(window.window.end().to_sqlx())
-            .execute(&mut *transaction)
-            .await?;
-        let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
-        let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
-        let (counting, counted) = count_beside()?;
-        let mut some = Vec::new();
-        read(&mut transaction, window, order, Merge::new(records), |record| {
-            some.push(record);
-            if some.len() == AT_A_TIME {
-                // If nobody takes it, that is told below.
-                let _ = counting.send(std::mem::take(&mut some));
-            }
-        })
-        .await?;
-        let _ = counting.send(some);
-        drop(counting);
-        let Counted { tallies, capped } = counted.await.map_err(|_| StoreError::NotDone)?;
-        if capped > 0 {
-            tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
-        }
-        for (population, tally) in tallies {
-            for (family, blocks) in tally.publish_noting(threshold, &mut released.untried) {
-                for block in blocks {
-                    sqlx::query(
-                        "INSERT INTO release.block (kind, starts_on, population, family, label, published)
-                         VALUES ($1, $2, $3, $4, $5, $6)",
-                    )
-                    .bind(kind)
-                    .bind(starts_on)
-                    .bind(population.as_str())
-                    .bind(family.as_str())
-                    .bind(block.label())
-                    .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
-                    .execute(&mut *transaction)
-                    .await?;
-                }
-            }
-        }
-        remove_window(&mut transaction, window).await?;
-        transaction.commit().await?;
-        Ok(Some(released))
+        released
     }
 
     /// Whether a window has been released.
@@ -282,6 +237,66 @@ impl Database {
         }
         Ok(blocks.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
     }
+}
+
+async fn write_release(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+    order: Order,
+    key: Option<&WindowKey>,
+    threshold: &Threshold,
+) -> Result<Option<Released>, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let begin = sqlx::query("SELECT intake.begin_releasing($1)").bind(window.id);
+    if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
+        return Ok(None);
+    }
+    let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
+    sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
+        .bind(kind)
+        .bind(starts_on)
+        .bind(window.window.end().to_sqlx())
+        .execute(&mut *transaction)
+        .await?;
+    let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
+    let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
+    let (counting, counted) = count_beside()?;
+    let mut some = Vec::new();
+    read(&mut transaction, window, order, Merge::new(records), |record| {
+        some.push(record);
+        if some.len() == AT_A_TIME {
+            // If nobody takes it, that is told below.
+            let _ = counting.send(std::mem::take(&mut some));
+        }
+    })
+    .await?;
+    let _ = counting.send(some);
+    drop(counting);
+    let Counted { tallies, capped } = counted.await.map_err(|_| StoreError::NotDone)?;
+    if capped > 0 {
+        tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
+    }
+    for (population, tally) in tallies {
+        for (family, blocks) in tally.publish_noting(threshold, &mut released.untried) {
+            for block in blocks {
+                sqlx::query(
+                    "INSERT INTO release.block (kind, starts_on, population, family, label, published)
+                         VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(kind)
+                .bind(starts_on)
+                .bind(population.as_str())
+                .bind(family.as_str())
+                .bind(block.label())
+                .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
+                .execute(&mut *transaction)
+                .await?;
+            }
+        }
+    }
+    remove_window(&mut transaction, window).await?;
+    transaction.commit().await?;
+    Ok(Some(released))
 }
 
 /// How many records are counted at a time.

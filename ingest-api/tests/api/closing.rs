@@ -5,6 +5,7 @@ use ingest_api::intake::sealed::seal;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::store::arrivals::{Appended, Appender};
+use ingest_api::store::login::Role;
 use ingest_api::window::{Window, WindowKind};
 use sqlx::{Connection, PgConnection};
 
@@ -338,6 +339,43 @@ async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     }
     assert_eq!(service.released(WindowKind::Day, "2026-11-23").await.len(), 7);
     assert_eq!(service.released(WindowKind::Week, "2026-11-16").await.len(), 7);
+    service.app.shutdown().await;
+}
+
+/// What is acknowledged is counted, also if its commit is just going on when the window is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_waits_for_a_commit_that_is_going_on_and_gives_up_soon_if_it_does_not_end() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
+    let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap().unwrap();
+    let report = |event: &serde_json::Value| {
+        ingest_api::intake::ValidReport::from_json(event.to_string().as_bytes()).unwrap()
+    };
+    let more: Vec<_> = ten_pods(6).iter().map(report).collect();
+    let pieces = seal(&key, &Records::new(&key, &more));
+    let mut writer = PgConnection::connect_with(service.database().options_of(Role::Intake)).await.unwrap();
+    for commits in [false, true] {
+        let mut transaction = writer.begin().await.unwrap();
+        let append =
+            sqlx::query("SELECT intake.append($1, $2)").bind(vec![stored.id; pieces.len()]).bind(&pieces);
+        append.execute(&mut *transaction).await.unwrap();
+        let close = service.close_job();
+        let closing = tokio::spawn(async move { close.run("2026-11-23T08:00:00Z".parse().unwrap()).await });
+        let waits = "SELECT 'waits' FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'";
+        while service.query(waits).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        if commits {
+            transaction.commit().await.unwrap();
+        }
+        let closed = closing.await.unwrap();
+        assert_eq!(closed.put_off.is_empty(), commits, "{closed:?}");
+        assert!(closed.failed.is_empty(), "{closed:?}");
+    }
+    let released = service.released(WindowKind::Day, "2026-11-22").await;
+    assert!(released.contains(&("pod", "installations", "all".to_owned(), 60)), "{released:?}");
     service.app.shutdown().await;
 }
 
