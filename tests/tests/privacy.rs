@@ -138,7 +138,7 @@ async fn after_close_nothing_is_left_of_who_reported() {
     assert_eq!(add_keys(&key_dir, &mut keys), 2, "of a week and a month");
 
     // What is searched for can be found: a check that cannot fail proves nothing.
-    assert!(secrets.find(&dump(&stack)).contains(&"a subject in decimal".to_owned()));
+    assert!(secrets.find(&dump(&stack)).contains(&"a subject in hexadecimal".to_owned()));
     assert!(!keys.find_below(&key_dir).unwrap().is_empty());
     let identifiers = identifiers(&fleet);
     assert!(!identifiers.find(fleet.day(0).direct[0].json.as_bytes()).is_empty());
