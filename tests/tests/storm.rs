@@ -104,8 +104,7 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
     let batches = INSTALLATIONS / BATCH;
     let numbers = (0..batches).chain((0..batches / 2).rev());
     let sending = tokio::spawn(spread(16, numbers.map(|number| number * BATCH).collect(), send));
-    let mut killed = 0;
-    for tenth in [2, 5, 8, 11, 14] {
+    for (killed, tenth) in [2, 5, 8, 11, 14].into_iter().enumerate() {
         while acknowledged.load(Ordering::Relaxed) < INSTALLATIONS / 10 * tenth {
             assert!(!sending.is_finished(), "killed {killed} times, while events are sent");
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -118,7 +117,6 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
             drop(vendor);
             vendor = VendorProcess::start(&data_dir, address).unwrap();
         }
-        killed += 1;
     }
     sending.await.unwrap().unwrap();
     vendor.process().stop().unwrap();
