@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, Postgres, Row};
 
 use super::merged::{Order, Packer, Packs};
 use super::open_windows::StoredWindow;
-use super::{Database, StoreError, aside, sqlstate};
+use super::{Database, StoreError, sqlstate};
 use crate::intake::record::{Merge, Read, Records};
 use crate::intake::sealed;
 use crate::keys::WindowKey;
@@ -110,32 +110,11 @@ impl Database {
         key: Option<&WindowKey>,
         most: i64,
     ) -> Result<Option<Merged>, StoreError> {
-        let (database, window, key) = (self.clone(), *window, key.cloned());
-        aside(async move {
-            match database.merge(&window, Order::AsTheyLie, key.as_ref(), most).await {
-                Err(StoreError::NotRecords(_)) => {
-                    database.merge(&window, Order::OfRecords, key.as_ref(), most).await
-                }
-                merged => merged,
-            }
-        })
-        .await
-    }
-
-    async fn merge(
-        &self,
-        window: &StoredWindow,
-        order: Order,
-        key: Option<&WindowKey>,
-        most: i64,
-    ) -> Result<Option<Merged>, StoreError> {
-        let mut connection = self.release.acquire().await?;
-        let merged = merge(&mut connection, window, order, key, most).await;
-        if merged.is_err() {
-            // A COPY that broke off has left it in the middle of an answer.
-            drop(connection.detach());
-        }
-        merged
+        let (window, key) = (*window, key.cloned());
+        let merge = async move |connection: &mut PgConnection, order| {
+            merge(connection, &window, order, key.as_ref(), most).await
+        };
+        self.read_packs(merge).await
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
-use super::{Database, StoreError};
+use super::{Database, StoreError, aside};
 use crate::intake::record::{MAX_LEN, Merge, Read, Record, Records, Reporter};
 
 /// How long a pack is, in bytes, filled up with zeros: with the heads of its row and its page, it fills a page of Postgres.
@@ -31,6 +31,29 @@ impl Database {
             return Err(error);
         }
         Ok((installations, pods))
+    }
+
+    /// Does something for which the packs of a window are read, [aside], and once more in the other order if they do not lie as they were
+    /// written.
+    pub(super) async fn read_packs<T: Send + 'static>(
+        &self,
+        work: impl AsyncFn(&mut PgConnection, Order) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let release = self.release.clone();
+        let attempt = async move |order| {
+            let mut connection = release.acquire().await?;
+            let done = work(&mut connection, order).await;
+            if done.is_err() {
+                // It may be in the middle of an answer.
+                drop(connection.detach());
+            }
+            done
+        };
+        aside(async move || match attempt(Order::AsTheyLie).await {
+            Err(StoreError::NotRecords(_)) => attempt(Order::OfRecords).await,
+            done => done,
+        })
+        .await
     }
 }
 

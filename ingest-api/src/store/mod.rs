@@ -267,14 +267,14 @@ const PRIORITY: i32 = 10;
 /// Runs what keeps a processor busy for seconds on a thread of its own, which requests go before. It ends when nobody waits for it any
 /// more.
 async fn aside<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    work: impl AsyncFnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (_waits, is_given_up) = oneshot::channel::<()>();
     let (done, result) = oneshot::channel();
     let runtime = Handle::current();
-    let work = async move {
+    let work = async move || {
         tokio::select! {
-            done = work => done,
+            done = work() => done,
             _ = is_given_up => Err(sqlx::Error::WorkerCrashed.into()),
         }
     };
@@ -283,7 +283,7 @@ async fn aside<T: Send + 'static>(
         if cfg!(target_os = "linux") {
             let _ = rustix::process::setpriority_process(None, PRIORITY);
         }
-        let _ = done.send(runtime.block_on(work));
+        let _ = done.send(runtime.block_on(work()));
     };
     std::thread::Builder::new().name("window".to_owned()).spawn(run).map_err(|_| StoreError::NotDone)?;
     result.await.map_err(|_| StoreError::NotDone)?

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::arrivals::{Arrived, take};
 use super::merged::{Order, read};
 use super::open_windows::{StoredWindow, remove_window};
-use super::{Database, StoreError, aside};
+use super::{Database, StoreError};
 use crate::intake::record::{Merge, Record};
 use crate::keys::WindowKey;
 use crate::release::{Count, Counted, Family, Population, Threshold};
@@ -98,32 +98,11 @@ impl Database {
         key: Option<&WindowKey>,
         threshold: &Threshold,
     ) -> Result<Option<Released>, StoreError> {
-        let (database, window, key, threshold) = (self.clone(), *window, key.cloned(), *threshold);
-        aside(async move {
-            match database.write_release(&window, Order::AsTheyLie, key.as_ref(), &threshold).await {
-                Err(StoreError::NotRecords(_)) => {
-                    database.write_release(&window, Order::OfRecords, key.as_ref(), &threshold).await
-                }
-                released => released,
-            }
-        })
-        .await
-    }
-
-    async fn write_release(
-        &self,
-        window: &StoredWindow,
-        order: Order,
-        key: Option<&WindowKey>,
-        threshold: &Threshold,
-    ) -> Result<Option<Released>, StoreError> {
-        let mut connection = self.release.acquire().await?;
-        let released = write_release(&mut connection, window, order, key, threshold).await;
-        if released.is_err() {
-            // What was not read to its end has left it in the middle of an answer.
-            drop(connection.detach());
-        }
-        released
+        let (window, key, threshold) = (*window, key.cloned(), *threshold);
+        let write = async move |connection: &mut PgConnection, order| {
+            write_release(connection, &window, order, key.as_ref(), &threshold).await
+        };
+        self.read_packs(write).await
     }
 
     /// Whether a window has been released.
