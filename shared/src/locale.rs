@@ -60,6 +60,15 @@ impl Locale {
         static KNOWN: LazyLock<[HashSet<&str>; 2]> =
             LazyLock::new(|| [Locale::languages().collect(), Locale::regions().collect()]);
         let [languages, regions] = &*KNOWN;
+        // Nearly all are written as we write them.
+        if let Some((language, region)) = text.split_once('-')
+            && let (Some(language), Some(region)) = (languages.get(language), regions.get(region))
+        {
+            return Some(Self { language: subtag(language)?, region: subtag(region) });
+        }
+        if let Some(language) = languages.get(text) {
+            return Some(Self { language: subtag(language)?, region: None });
+        }
         let id = icu_locale_core::Locale::try_from_str(&text.replace('_', "-")).ok()?.id;
         let language = languages.get(id.language.as_str())?;
         let region = id.region.and_then(|region| regions.get(region.as_str()).copied());
@@ -173,6 +182,21 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(Observed::from(Locale::parse(text)).to_string(), expected, "{text:?}");
+    }
+
+    /// What is read without its grammar is what the grammar would make of it.
+    #[test]
+    fn each_known_language_and_region_is_bcp_47() {
+        for language in Locale::languages() {
+            for region in Locale::regions() {
+                let text = format!("{language}-{region}");
+                let id = icu_locale_core::Locale::try_from_str(&text).unwrap().id;
+                assert_eq!((id.language.as_str(), id.region.unwrap().as_str()), (language, region));
+                check(&text, &text);
+            }
+            assert_eq!(icu_locale_core::Locale::try_from_str(language).unwrap().to_string(), language);
+            check(language, language);
+        }
     }
 
     #[test]

@@ -129,7 +129,8 @@ impl PlatformName {
 
     /// Keeps `text`, bounded.
     pub fn new(text: &str) -> Self {
-        Self(text.chars().take(Self::MAX_CHARS).collect())
+        let end = text.char_indices().nth(Self::MAX_CHARS).map_or(text.len(), |(end, _)| end);
+        Self(text[..end].into())
     }
 
     /// The normal form.
