@@ -108,6 +108,7 @@ impl Installations {
     /// The tally of those that their Pods are allowed, and how many Pods have more.
     fn tally(self, allowed: impl Fn(Subject) -> u64) -> (Tally, usize) {
         let Self { mut tally, pods, all, .. } = self;
+        tally.reserve(all.len());
         let (mut said, ends) = by_pod(all, pods.len());
         let (mut start, mut capped) = (0, 0);
         for (pod, end) in pods.into_iter().zip(ends) {

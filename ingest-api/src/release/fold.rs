@@ -140,26 +140,39 @@ impl Coarseness {
         Self { least: u64::MAX, ..Self::default() }
     }
 
-    /// The finest with which a tree has no more than `most` blocks, that differs in the least number of reporters.
+    /// The finest with which a tree has no more than `most` blocks, that differs in the least number of reporters; and these blocks.
+    /// The tree may be made twice: it is as large as what it is made of, and is not kept.
     ///
     /// There always is one: blocks have no reporter in common, so fewer than `most` of them have more than that part of
     /// all, and the last is [`OTHER`].
-    pub(super) fn for_blocks(most: usize, tree: &Tree, rule: Rule, threshold: &Threshold) -> Self {
-        let at = |least: u64| Self { least, ..Self::default() };
-        let fits = |least: u64| fold_coarsely(tree.clone(), rule, threshold, &at(least)).len() <= most;
-        if fits(0) {
-            return at(0);
+    pub(super) fn for_blocks(
+        most: usize,
+        tree: impl Fn() -> Tree,
+        rule: Rule,
+        threshold: &Threshold,
+    ) -> (Self, Vec<Block>) {
+        let folded = |tree: Tree, least: u64| {
+            let coarseness = Self { least, ..Self::default() };
+            let blocks = fold_coarsely(tree, rule, threshold, &coarseness);
+            (coarseness, blocks)
+        };
+        let mut finest = folded(tree(), 0);
+        if finest.1.len() <= most {
+            return finest;
         }
+        let tree = tree();
         let (mut too_fine, mut coarse) = (0, tree.size() / most as u64 + 1);
+        finest = folded(tree.clone(), coarse);
         while coarse - too_fine > 1 {
             let between = too_fine + (coarse - too_fine) / 2;
-            if fits(between) {
-                coarse = between;
+            let one = folded(tree.clone(), between);
+            if one.1.len() <= most {
+                (coarse, finest) = (between, one);
             } else {
                 too_fine = between;
             }
         }
-        at(coarse)
+        finest
     }
 
     fn allows(&self, label: &str, cohort: &Cohort) -> bool {

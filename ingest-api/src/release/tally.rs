@@ -109,6 +109,11 @@ impl Tally {
         Said(number)
     }
 
+    /// Makes room for so many reporters at once, so that it is not moved while they are added.
+    pub fn reserve(&mut self, reporters: usize) {
+        self.counts.reserve_exact(reporters);
+    }
+
     /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least time and memory if the reporters of a Pod
     /// come one after the other, and of these, those that said the same.
     pub fn add(&mut self, pod: i64, Said(said): Said) {
@@ -158,10 +163,9 @@ impl Tally {
     ) -> Vec<(Family, Vec<Block>)> {
         let (mut coarseness, mut folded) = (Vec::new(), Vec::new());
         for n in 0..self.asked.len() {
-            // A tree is as large as what it is made of: it is not kept.
-            let tree = self.tree(n);
-            let coarse_enough = Coarseness::for_blocks(MOST_BLOCKS, &tree, self.rule, threshold);
-            folded.push(fold_coarsely(tree, self.rule, threshold, &coarse_enough));
+            let (coarse_enough, blocks) =
+                Coarseness::for_blocks(MOST_BLOCKS, || self.tree(n), self.rule, threshold);
+            folded.push(blocks);
             coarseness.push(coarse_enough);
         }
         let pairs = if threshold.is_audited() { self.pairs() } else { Vec::new() };

@@ -299,8 +299,9 @@ fn a_family_is_folded_to_as_few_blocks_as_are_wanted() {
         let given = Given::random(seed);
         let alone = given.folded(&threshold);
         for most in 1..=4 {
-            let coarseness = Coarseness::for_blocks(most, &given.tree(0..LEAVES), given.rule, &threshold);
-            let blocks = fold_coarsely(given.tree(0..LEAVES), given.rule, &threshold, &coarseness);
+            let tree = || given.tree(0..LEAVES);
+            let (coarseness, blocks) = Coarseness::for_blocks(most, tree, given.rule, &threshold);
+            assert_eq!(blocks, fold_coarsely(tree(), given.rule, &threshold, &coarseness));
             assert!(blocks.len() <= most, "population {seed}: {} of {most}", blocks.len());
             assert_eq!(blocks.is_empty(), alone.is_empty(), "population {seed}");
             assert!(alone.len() > most || blocks == alone, "population {seed}: nothing to fold");
