@@ -9,9 +9,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use aes::Aes256Enc;
+use aes::cipher::BlockCipherEncrypt;
 use chacha20poly1305::XChaCha20Poly1305;
-use chacha20poly1305::aead::Aead;
+use chacha20poly1305::aead::{Aead, AeadInOut};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::Rng;
 use sha2::Sha256;
@@ -19,13 +22,30 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::window::{Window, WindowKind};
 
-/// The key of one window. Overwritten in memory when it is dropped, by the feature `zeroize` of what it is made of.
+/// The key of one window. Overwritten in memory when its last clone is dropped, by the feature `zeroize` of what it is made of.
 #[derive(Clone)]
 pub struct WindowKey {
+    parts: Arc<Parts>,
+    subjects: Subjects,
+}
+
+/// What is made of the key, each from a key of its own that follows from it.
+struct Parts {
     /// For subjects.
-    hmac: Hmac<Sha256>,
+    block_cipher: Aes256Enc,
     /// For what waits to be merged.
     cipher: XChaCha20Poly1305,
+    /// For check values, and for subjects of windows that were opened before AES made them.
+    hmac: Hmac<Sha256>,
+}
+
+/// What makes subjects of identifiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subjects {
+    /// AES-256, as a pseudorandom function of one block.
+    Aes,
+    /// HMAC-SHA-256, in windows that versions before this one have opened.
+    Hmac,
 }
 
 impl std::fmt::Debug for WindowKey {
@@ -34,10 +54,11 @@ impl std::fmt::Debug for WindowKey {
     }
 }
 
-/// Does not compile if the two hashes that an HMAC is made of, or the cipher, would stay in memory.
+/// Does not compile if the two hashes that an HMAC is made of, or a cipher, would stay in memory.
 const _: () = {
     const fn is_overwritten<T: ZeroizeOnDrop>() {}
     is_overwritten::<Sha256>();
+    is_overwritten::<Aes256Enc>();
     is_overwritten::<XChaCha20Poly1305>();
 };
 
@@ -52,35 +73,75 @@ impl WindowKey {
 
     pub(crate) fn new(bytes: &[u8; Self::LEN]) -> Self {
         let hmac = Hmac::<Sha256>::new_from_slice(bytes).expect("HMAC takes a key of any length");
-        let mut key = hmac.clone().chain_update(b"sealing of the window").finalize().into_bytes();
-        let cipher = XChaCha20Poly1305::new(&key);
-        key.zeroize();
-        Self { hmac, cipher }
+        let derived = |purpose: &[u8]| hmac.clone().chain_update(purpose).finalize().into_bytes();
+        let (mut sealing, mut re_keying) =
+            (derived(b"sealing of the window"), derived(b"subjects of the window"));
+        let (cipher, block_cipher) = (XChaCha20Poly1305::new(&sealing), Aes256Enc::new(&re_keying));
+        sealing.zeroize();
+        re_keying.zeroize();
+        Self { parts: Arc::new(Parts { block_cipher, cipher, hmac }), subjects: Subjects::Aes }
     }
 
-    /// The first 8 bytes of HMAC-SHA-256(key, `message`).
-    pub fn tag(&self, message: &[u8]) -> i64 {
-        let tag = self.hmac.clone().chain_update(message).finalize().into_bytes();
-        let mut first = [0; 8];
-        first.copy_from_slice(&tag[..8]);
-        i64::from_be_bytes(first)
+    /// This key as a window uses it that versions before AES have opened.
+    #[must_use]
+    pub fn as_before(&self) -> Self {
+        Self { parts: Arc::clone(&self.parts), subjects: Subjects::Hmac }
+    }
+
+    /// This key as the window with that check value uses it; `None` if that is the check value of another key.
+    pub fn of_window(&self, check: i64) -> Option<Self> {
+        [self.clone(), self.as_before()].into_iter().find(|key| key.check() == check)
+    }
+
+    /// 64 bits that only this key gives for an identifier, and that tell nothing about either.
+    pub fn tag(&self, id: &[u8; 8]) -> i64 {
+        match self.subjects {
+            Subjects::Aes => {
+                let mut block = [0; 16];
+                block[..8].copy_from_slice(id);
+                let mut block = block.into();
+                self.parts.block_cipher.encrypt_block(&mut block);
+                first_8(&block)
+            }
+            Subjects::Hmac => self.mac(id),
+        }
     }
 
     /// A number that only this key gives, and that says nothing about the key.
     pub fn check(&self) -> i64 {
-        self.tag(b"key check of the window")
+        match self.subjects {
+            Subjects::Aes => self.mac(b"key check of the window, subjects by AES"),
+            Subjects::Hmac => self.mac(b"key check of the window"),
+        }
     }
 
-    /// Encrypts a message, so that it can neither be read nor changed without this key. `nonce` is drawn by lot for it: there are so many
-    /// that none comes twice.
-    pub(crate) fn encrypt(&self, nonce: &[u8; Self::NONCE_LEN], message: &[u8]) -> Vec<u8> {
-        self.cipher.encrypt(nonce.into(), message).expect("a message is far shorter than 256 GiB")
+    /// The first 8 bytes of HMAC-SHA-256(key, `message`).
+    fn mac(&self, message: &[u8]) -> i64 {
+        first_8(&self.parts.hmac.clone().chain_update(message).finalize().into_bytes())
+    }
+
+    /// Encrypts what follows the nonce that some bytes begin with, so that it can neither be read nor changed without this key,
+    /// and adds a tag. The nonce is drawn by lot: there are so many that none comes twice.
+    ///
+    /// # Panics
+    /// Never, if there is a nonce: a message is far shorter than 256 GiB.
+    pub(crate) fn encrypt(&self, bytes: &mut Vec<u8>) {
+        let (nonce, message) = bytes.split_first_chunk_mut::<{ Self::NONCE_LEN }>().expect("a nonce");
+        let tag = self.parts.cipher.encrypt_inout_detached((&*nonce).into(), &[], message.into());
+        bytes.extend_from_slice(&tag.expect("a message is far shorter than 256 GiB"));
     }
 
     /// The message, if it was encrypted with this key and this nonce.
     pub(crate) fn decrypt(&self, nonce: &[u8; Self::NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.cipher.decrypt(nonce.into(), sealed).ok()
+        self.parts.cipher.decrypt(nonce.into(), sealed).ok()
     }
+}
+
+/// The number that the first eight bytes are, big-endian.
+fn first_8(bytes: &[u8]) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&bytes[..8]);
+    i64::from_be_bytes(first)
 }
 
 /// What can be wrong with the key directory.
@@ -187,7 +248,7 @@ impl KeyDirectory {
         // Somebody was killed who had overwritten it.
         let overwritten = || WindowKey::new(&[0; WindowKey::LEN]).check();
         match self.read(window) {
-            Ok(Some(key)) if key.check() != check && key.check() != overwritten() => Ok(false),
+            Ok(Some(key)) if key.check() != overwritten() && key.of_window(check).is_none() => Ok(false),
             // A part of a key is destroyed, too.
             Ok(_) | Err(KeyError::Damaged(_)) => self.destroy(window).map(|()| true),
             Err(error) => Err(error),
@@ -267,12 +328,27 @@ mod tests {
         assert!(!keys.destroy_key_of(today, check + 1).unwrap());
         assert!(keys.read(today).unwrap().is_some());
         assert!(keys.destroy_key_of(today, check).unwrap());
+        let of_before = keys.read_or_create(today).unwrap().as_before().check();
+        assert!(keys.destroy_key_of(today, of_before).unwrap(), "a version before has opened the window");
         for left in [&[0; 32][..], &[7; 20]] {
             fs::write(folder.path().join("day-2026-11-22.key"), left).unwrap();
             assert!(keys.destroy_key_of(today, check).unwrap());
             assert!(keys.read(today).unwrap().is_none());
         }
         assert!(keys.destroy_key_of(today, check).unwrap(), "there is none");
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_window_also_if_a_version_before_has_opened_it() {
+        let key = WindowKey::new(&[7; WindowKey::LEN]);
+        let (now, before) = (key.check(), key.as_before().check());
+        assert_ne!(now, before);
+        let id = [1, 2, 3, 4, 5, 6, 7, 8];
+        let tag = |check| key.of_window(check).map(|key| key.tag(&id));
+        assert_eq!((tag(now), tag(before)), (Some(key.tag(&id)), Some(key.as_before().tag(&id))));
+        assert_ne!(tag(now), tag(before));
+        assert_eq!(tag(now ^ before), None);
+        assert!(WindowKey::new(&[8; WindowKey::LEN]).of_window(now).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::keys::WindowKey;
 
 /// How long a piece may be, in bytes: with the heads of its row and its page, four lie in a page of Postgres, and none is moved
 /// out of its table (PostgreSQL manual, "TOAST").
-const MAX_PIECE: usize = 2_000;
+const MAX_PIECE: usize = 1_996;
 
 /// How long the records of a piece may be, in bytes …
 const ROOM: usize = MAX_PIECE - WindowKey::NONCE_LEN - WindowKey::TAG_LEN;
@@ -26,26 +26,25 @@ pub struct NotOurs;
 
 /// Seals records in few pieces.
 pub fn seal(key: &WindowKey, records: &Records) -> Vec<Vec<u8>> {
-    let mut pieces = Vec::new();
-    let mut bytes = Vec::with_capacity(ROOM);
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
     for record in records.iter() {
-        if bytes.len() + MAX_LEN > ROOM {
-            pieces.push(piece(key, &mut bytes));
-            bytes.clear();
+        match pieces.last_mut() {
+            Some(open) if open.len() + MAX_LEN <= WindowKey::NONCE_LEN + ROOM => record.write(open),
+            _ => {
+                let mut open = Vec::with_capacity(MAX_PIECE);
+                open.resize(WindowKey::NONCE_LEN, 0);
+                rand::rng().fill_bytes(&mut open);
+                record.write(&mut open);
+                pieces.push(open);
+            }
         }
-        record.write(&mut bytes);
     }
-    if !bytes.is_empty() {
-        pieces.push(piece(key, &mut bytes));
+    for piece in &mut pieces {
+        let records = piece.len() - WindowKey::NONCE_LEN;
+        piece.resize(WindowKey::NONCE_LEN + records.next_multiple_of(STEP).min(ROOM), 0);
+        key.encrypt(piece);
     }
     pieces
-}
-
-fn piece(key: &WindowKey, records: &mut Vec<u8>) -> Vec<u8> {
-    records.resize(records.len().next_multiple_of(STEP).min(ROOM), 0);
-    let mut nonce = [0; WindowKey::NONCE_LEN];
-    rand::rng().fill_bytes(&mut nonce);
-    [nonce.as_slice(), &key.encrypt(&nonce, records)].concat()
 }
 
 /// Adds what a piece holds to records of the same window.

@@ -131,7 +131,7 @@ async fn stop_at(left: &Left, place: &str) -> PgConnection {
     for sql in [
         // At the day: other windows that are over today, such as a month, are closed as well.
         "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF TG_RELNAME = 'arrival' OR to_jsonb(coalesce(NEW, OLD)) ->> 'kind' = 'day' THEN
+             IF TG_RELNAME = 'arrival_day' OR to_jsonb(coalesce(NEW, OLD)) ->> 'kind' = 'day' THEN
                  PERFORM pg_advisory_xact_lock(4711);
              END IF;
              RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;

@@ -111,7 +111,7 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         ];
         for (kind, day) in windows {
             let window = Window::of_day(kind, day.parse().unwrap());
-            let key = keys.read_or_create(window).unwrap();
+            let key = keys.read_or_create(window).unwrap().as_before();
             let (start, check) = (window.start(), key.check());
             let sql = format!("SELECT intake.create_window('{}', '{start}', {check})", kind.as_str());
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut owner).await.unwrap();
