@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use shared::event::Event;
 use shared::problem::{Problem, ProblemType};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -104,9 +105,13 @@ struct Read {
 /// sender has gone away.
 async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Result<Read, NotABatch>, Error> {
     let read = move || {
-        let events = match media_type {
-            MediaType::Json => array(&body)?,
-            MediaType::NdJson => lines(&body),
+        let each = |events: Vec<&[u8]>| events.into_iter().map(ValidReport::from_json).collect();
+        let events: Vec<_> = match media_type {
+            MediaType::Json => match array_of_events(&body) {
+                Some(events) => events,
+                None => each(array(&body)?),
+            },
+            MediaType::NdJson => each(lines(&body)),
         };
         if events.len() > MAX_BATCH {
             return Err(NotABatch::TooMany);
@@ -114,7 +119,7 @@ async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Result
         let mut read =
             Read { reports: Vec::with_capacity(events.len()), rejected: Vec::new(), _place: place };
         for (index, event) in events.into_iter().enumerate() {
-            match ValidReport::from_json(event) {
+            match event {
                 Ok(report) => read.reports.push(report),
                 Err(rejection) => read.rejected.push((index, rejection)),
             }
@@ -275,6 +280,25 @@ impl From<NotABatch> for Error {
                 let detail = format!("A batch has at most {MAX_BATCH} events.");
                 Self::problem(ProblemType::BODY_TOO_LARGE, detail)
             }
+        }
+    }
+}
+
+/// The events of an array that holds nothing else, read in one go. `None` for any other body, which [`array`] takes apart first.
+fn array_of_events(body: &[u8]) -> Option<Vec<Result<ValidReport, Rejection>>> {
+    /// RFC 8259, section 2.
+    fn trimmed(text: &str) -> &str {
+        text.trim_start_matches([' ', '\t', '\n', '\r'])
+    }
+    let mut rest = trimmed(std::str::from_utf8(body).ok()?).strip_prefix('[')?;
+    let mut events = Vec::new();
+    loop {
+        let (event, after) = Event::first_of(trimmed(rest))?;
+        events.push(ValidReport::check(event));
+        rest = trimmed(after);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return trimmed(rest.strip_prefix(']')?).is_empty().then_some(events),
         }
     }
 }

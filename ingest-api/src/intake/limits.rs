@@ -139,7 +139,12 @@ impl IntakeLimits {
     pub fn take_reports(&self, source: Source, reports: &[ValidReport]) -> Result<(), TooMuch> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.age(self.clock.now());
-        let mut pods: Vec<u64> = reports.iter().map(|report| known.hash(source, report)).collect();
+        // A proxy's batch is of one Pod.
+        let same_pod = |one: &ValidReport, next: &ValidReport| {
+            (one.population(), one.pod()) == (next.population(), next.pod())
+        };
+        let mut pods: Vec<u64> =
+            reports.chunk_by(same_pod).map(|of_one| known.hash(source, &of_one[0])).collect();
         pods.sort_unstable();
         pods.dedup();
         let new = pods.iter().filter(|pod| !known.contains(**pod)).count();
@@ -159,8 +164,9 @@ impl IntakeLimits {
 /// forgotten.
 struct Known {
     key: RandomState,
-    younger: HashSet<u64>,
-    older: HashSet<u64>,
+    /// What they hold are hashes already.
+    younger: HashSet<u64, foldhash::fast::RandomState>,
+    older: HashSet<u64, foldhash::fast::RandomState>,
     since: Timestamp,
 }
 
