@@ -30,12 +30,21 @@ impl Crowd {
         self.installations.get()
     }
 
+    /// Whose turn it is when `number` events have been sent, where each is of another Pod than the one before it, as a rule.
+    pub fn scattered(&self, number: u64) -> u64 {
+        /// The largest prime of 64 bits: all take turns, however many they are.
+        const STEP: u64 = 18_446_744_073_709_551_557;
+        let place = u128::from(number % self.installations) * u128::from(STEP % self.installations);
+        // Less than the number of installations.
+        (place % u128::from(self.installations.get())) as u64
+    }
+
     /// Appends the event of the installation whose turn it is when `number` events have been sent: all of them take
-    /// turns, and each says the same every time.
+    /// turns, one Pod after the other, and each says the same every time.
     pub fn write_event(&self, number: u64, body: &mut Vec<u8>) {
         let installation = number % self.installations;
         let id = mix(self.seed ^ mix(installation));
-        let pod = mix(self.seed ^ !self.pod(id));
+        let pod = mix(self.seed ^ !self.pod(installation));
         let (app, version) = (pick(&APPS, id, 1), pick(&VERSIONS, id, 2));
         let (platform, locale) = (pick(&PLATFORMS, id, 3), pick(&LOCALES, id, 4));
         // A Vec takes everything.
@@ -54,8 +63,8 @@ impl Crowd {
         clippy::cast_sign_loss,
         reason = "where a Pod's installations begin may be off by one"
     )]
-    fn pod(&self, id: u64) -> u64 {
-        let place = (mix(id) >> 11) as f64 / (1_u64 << 53) as f64;
+    fn pod(&self, installation: u64) -> u64 {
+        let place = installation as f64 / self.installations.get() as f64;
         (place.powf(1.5) * self.pods.get() as f64) as u64
     }
 }
@@ -95,6 +104,9 @@ mod tests {
             body
         };
         let mut pods: BTreeMap<[u8; 8], usize> = BTreeMap::new();
+        let mut scattered: Vec<_> = (0..1_000).map(|number| crowd.scattered(number)).collect();
+        scattered.sort_unstable();
+        assert!(scattered.into_iter().eq(0..1_000), "all take turns, in another order, too");
         for number in 0..1_000 {
             let body = event(number);
             let report = ValidReport::from_json(&body).unwrap();

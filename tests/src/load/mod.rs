@@ -175,7 +175,10 @@ impl Lane {
         let mut separator = if self.load.batch.is_some() { "[" } else { "" };
         for number in turn..turn + events {
             body.extend_from_slice(separator.as_bytes());
-            self.load.crowd.write_event(self.load.first + number, body);
+            let number = self.load.first + number;
+            // A batch is of one Pod or a few, as their proxies send them; what comes alone comes from anywhere.
+            let number = if self.load.batch.is_some() { number } else { self.load.crowd.scattered(number) };
+            self.load.crowd.write_event(number, body);
             separator = ",";
         }
         if self.load.batch.is_some() {
