@@ -26,3 +26,4 @@ pub mod table;
 pub mod window;
 
 pub use http::login_path;
+pub use pages::rendered_page;

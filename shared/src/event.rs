@@ -212,7 +212,8 @@ impl Event {
             return Err(Rejection::TooLarge);
         }
         // Checking all of it for UTF-8 at once is cheaper than each string by itself.
-        if let Some(event) = std::str::from_utf8(bytes).ok().and_then(|text| serde_json::from_str(text).ok()) {
+        if let Some(event) = std::str::from_utf8(bytes).ok().and_then(|text| serde_json::from_str(text).ok())
+        {
             return Ok(event);
         }
         // Once more, to say where it is wrong: keeping track of that costs as much as a third of the reading.

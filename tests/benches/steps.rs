@@ -1,7 +1,7 @@
 //! The steps of an event's way that are computed and not waited for, each by itself: `cargo bench --package e2e`.
 //!
 //! How fast the services are with all of it, beside a server that does nothing, is for `deploy/bench` and `proxy-costs`;
-//! how fast a page is made and sent, for `page-times`.
+//! how fast a page is read from the database and sent, for `page-times`.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -10,10 +10,13 @@ use std::num::NonZeroU64;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use e2e::load::Crowd;
+use e2e::year;
+use ingest_api::insight::{Insight, answer};
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::record::Records;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::{AppVersion, Tally, Threshold};
+use ingest_api::rendered_page;
 use ingest_api::window::{Window, WindowKind};
 use pod_proxy::config::Config;
 use pod_proxy::filter::outgoing;
@@ -97,5 +100,17 @@ fn fold(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(steps, parse, filter, rekey, fold);
+/// For a reader: a year of releases → an answer → a page.
+fn render(criterion: &mut Criterion) {
+    let releases = year::weeks(52);
+    let mut group = criterion.benchmark_group("answer and render a page of a year");
+    for insight in [Insight::Platforms, Insight::AppVersions] {
+        let render = || rendered_page(insight, &answer(insight, WindowKind::Week, &releases, None)).unwrap();
+        assert!(render().contains("<svg"));
+        group.bench_function(insight.as_str(), |bencher| bencher.iter(render));
+    }
+    group.finish();
+}
+
+criterion_group!(steps, parse, filter, rekey, fold, render);
 criterion_main!(steps);

@@ -4,6 +4,7 @@
 //! quiet. They are written as the close job writes them, each window in one transaction.
 
 use ingest_api::release::{Family, Population, round};
+use ingest_api::store::releases::{Release, ReleasedBlock};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
@@ -35,6 +36,19 @@ pub async fn write(database_url: &str, today: Date) -> anyhow::Result<usize> {
     sqlx::query("ANALYZE release.block, release.closed_window").execute(&mut connection).await?;
     connection.close().await?;
     Ok(written)
+}
+
+/// The releases of that many weeks in the year, oldest first, as they are read.
+pub fn weeks(number: u16) -> Vec<Release> {
+    let first = Date::constant(2026, 1, 5);
+    let week = |n: u16| {
+        let window = Window::of_day(WindowKind::Week, first.saturating_add((7 * i64::from(n)).days()));
+        let blocks = blocks(window, first).into_iter().map(|(population, family, label, published)| {
+            ReleasedBlock { population, family, label, published: published.unsigned_abs() }
+        });
+        Release::new(window, blocks.collect())
+    };
+    (0..number).map(week).collect()
 }
 
 type Block = (Population, Family, String, i64);

@@ -37,7 +37,8 @@ pub(crate) use view::{Query, View};
 use jiff::civil::Date;
 use maud::{Markup, html};
 
-use crate::insight::{Answer, Cut, Insight};
+use crate::insight::{Answer, AnsweredWindow, Cut, Insight};
+use crate::window::Window;
 
 /// One of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,19 @@ pub(crate) fn insight_page(insight: Insight, asked: &Asked<'_>) -> String {
         Insight::Domains => html! {},
     };
     layout::page(asked.guest, Page::Insight(insight), frame(insight, asked, &content))
+}
+
+/// The page about a question as somebody sees it who may read everything and has chosen nothing, with an answer about weeks. `None` if it
+/// has no window. For benchmarks: nothing is asked for that a reader would be.
+pub fn rendered_page(insight: Insight, answer: &Answer) -> Option<String> {
+    let guest = Guest { name: Some("benchmark".to_owned()), readable: Insight::ALL.to_vec() };
+    let view = View::of(Page::Insight(insight), &Query::default()).ok()?;
+    let day = |window: &AnsweredWindow| window.start.parse().ok();
+    let days = (day(answer.windows.first()?)?, day(answer.windows.last()?)?);
+    let newest = Some(Window::of_day(view.kind, days.1));
+    let fresh = Fresh { kind: view.kind, newest, is_late: false };
+    let asked = Asked { guest: &guest, view: &view, days: Some(days), fresh, cut: None, answer };
+    Some(insight_page(insight, &asked))
 }
 
 /// What all pages about a question have: its words, what can be chosen, where the data is.
