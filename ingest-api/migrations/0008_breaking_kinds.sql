@@ -18,7 +18,8 @@ CREATE TABLE intake.arrival (
     -- The first letter of what kind of window it is.
     kind        "char" NOT NULL,
     window_id   integer NOT NULL,
-    -- Records of that window; see ingest-api/src/intake/sealed.rs. Each is short enough to lie in a page with others.
+    -- Records of that window; see ingest-api/src/intake/sealed.rs. Each is short enough to lie in a page with three others; only those
+    -- that versions before have sealed may be a little longer, until they are merged.
     sealed      bytea NOT NULL CONSTRAINT arrival_length CHECK (length(sealed) BETWEEN 41 AND 2000)
 ) PARTITION BY LIST (kind);
 -- Nothing is gained by compressing what looks random.
@@ -104,15 +105,17 @@ $$;
 
 CREATE OR REPLACE FUNCTION intake.remove_window(id integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Before its row is gone, by which it is known where they lie.
+    something_waits boolean := intake.has_arrivals(id);
 BEGIN
-    IF NOT EXISTS (SELECT FROM intake.open_window w WHERE w.id = $1 AND w.state = 'closing') THEN
-        RETURN;
+    DELETE FROM intake.open_window w WHERE w.id = $1 AND w.state = 'closing';
+    IF FOUND THEN
+        IF something_waits THEN
+            RAISE EXCEPTION 'something in the window has not been counted' USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        EXECUTE format('DROP TABLE intake.w%s_merged', id);
     END IF;
-    IF intake.has_arrivals(id) THEN
-        RAISE EXCEPTION 'something in the window has not been counted' USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
-    DELETE FROM intake.open_window w WHERE w.id = $1;
-    EXECUTE format('DROP TABLE intake.w%s_merged', id);
 END
 $$;
 

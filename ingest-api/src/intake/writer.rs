@@ -31,9 +31,10 @@ const LARGE_GROUP: usize = 1_000;
 /// good part of a millisecond.
 const LARGE_REQUEST: usize = 64;
 
-/// How long one commit may take, in which Postgres may have to be started again. A sender waits for its answer twice as long at
-/// most: for the commit before its own, and for its own.
-const GROUP_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long one commit may take, in which Postgres may have to be started again.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a sender waits for its answer: for the commit before its own, and for its own.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why some reports were not written. They may be sent again: counting is a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,7 +124,10 @@ impl Writer {
         let sealed = if reports.len() > LARGE_REQUEST { self.seal(&reports).await } else { None };
         let (done, answer) = oneshot::channel();
         self.queue.send(Request { reports, sealed, done, room }).map_err(|_| WriteError::Unavailable)?;
-        answer.await.unwrap_or(Err(WriteError::Unavailable))
+        match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(written)) => written,
+            Ok(Err(_)) | Err(_) => Err(WriteError::Unavailable),
+        }
     }
 
     /// Seals a large request beforehand. If that fails, it will fail again when it is written, and is told then.

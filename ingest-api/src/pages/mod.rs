@@ -129,6 +129,7 @@ pub(crate) fn insight_page(insight: Insight, asked: &Asked<'_>) -> String {
 
 /// The page about a question as somebody sees it who may read everything and has chosen nothing, with an answer about weeks. `None` if it
 /// has no window. For benchmarks: nothing is asked for that a reader would be.
+#[doc(hidden)]
 pub fn rendered_page(insight: Insight, answer: &Answer) -> Option<String> {
     let guest = Guest { name: Some("benchmark".to_owned()), readable: Insight::ALL.to_vec() };
     let view = View::of(Page::Insight(insight), &Query::default()).ok()?;

@@ -141,7 +141,7 @@ impl Coarseness {
     }
 
     /// The finest with which a tree has no more than `most` blocks, that differs in the least number of reporters; and these blocks.
-    /// The tree may be made twice: it is as large as what it is made of, and is not kept.
+    /// The tree, which is as large as what it is made of, is made again rather than copied where that is enough.
     ///
     /// There always is one: blocks have no reporter in common, so fewer than `most` of them have more than that part of
     /// all, and the last is [`OTHER`].
@@ -156,23 +156,23 @@ impl Coarseness {
             let blocks = fold_coarsely(tree, rule, threshold, &coarseness);
             (coarseness, blocks)
         };
-        let mut finest = folded(tree(), 0);
-        if finest.1.len() <= most {
-            return finest;
+        let (finest, blocks) = folded(tree(), 0);
+        if blocks.len() <= most {
+            return (finest, blocks);
         }
         let tree = tree();
         let (mut too_fine, mut coarse) = (0, tree.size() / most as u64 + 1);
-        finest = folded(tree.clone(), coarse);
+        let mut fitting = folded(tree.clone(), coarse);
         while coarse - too_fine > 1 {
             let between = too_fine + (coarse - too_fine) / 2;
-            let one = folded(tree.clone(), between);
-            if one.1.len() <= most {
-                (coarse, finest) = (between, one);
+            let (coarseness, blocks) = folded(tree.clone(), between);
+            if blocks.len() <= most {
+                (coarse, fitting) = (between, (coarseness, blocks));
             } else {
                 too_fine = between;
             }
         }
-        finest
+        fitting
     }
 
     fn allows(&self, label: &str, cohort: &Cohort) -> bool {

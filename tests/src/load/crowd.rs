@@ -32,7 +32,7 @@ impl Crowd {
 
     /// Whose turn it is when `number` events have been sent, where each is of another Pod than the one before it, as a rule.
     pub fn scattered(&self, number: u64) -> u64 {
-        /// The largest prime of 64 bits: all take turns, however many they are.
+        /// The largest prime of 64 bits: all take turns, as it has no divisor in common with fewer.
         const STEP: u64 = 18_446_744_073_709_551_557;
         let place = u128::from(number % self.installations) * u128::from(STEP % self.installations);
         // Less than the number of installations.
