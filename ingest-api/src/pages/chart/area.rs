@@ -5,7 +5,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::super::text;
-use super::{Chart, Frame, LINE, Series, figure, labels, number};
+use super::{Chart, Frame, LINE, Series, Tenths, figure, labels, number};
 
 /// Draws the series from the bottom up. A window in which nothing was published is passed over.
 pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
@@ -72,7 +72,7 @@ fn outline(chart: &Chart<'_>, frame: &Frame, there: &[usize], lower: &[f64], upp
     for (n, (at, edge)) in points.enumerate() {
         let command = if n == 0 { 'M' } else { 'L' };
         // Writing to memory does not fail.
-        let _ = write!(path, "{command}{:.1} {:.1}", frame.x(chart, *at), frame.y(*edge));
+        let _ = write!(path, "{command}{} {}", Tenths(frame.x(chart, *at)), Tenths(frame.y(*edge)));
     }
     path + "Z"
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::super::text;
-use super::{Chart, Frame, Series, figure, guide, labels};
+use super::{Chart, Frame, Series, Tenths, figure, guide, labels};
 
 /// Draws the series. Where nothing was published, a line is broken.
 pub(in super::super) fn lines(chart: &Chart<'_>) -> Markup {
@@ -50,7 +50,7 @@ fn path(chart: &Chart<'_>, frame: &Frame, series: &Series, top: f64) -> String {
         };
         let command = if std::mem::take(&mut broken) { 'M' } else { 'L' };
         // Writing to memory does not fail.
-        let _ = write!(path, "{command}{:.1} {:.1}", frame.x(chart, at), frame.y(value / top));
+        let _ = write!(path, "{command}{} {}", Tenths(frame.x(chart, at)), Tenths(frame.y(value / top)));
     }
     path
 }
