@@ -296,7 +296,7 @@ fn one_by_one(media_type: MediaType, body: &[u8]) -> Result<Events, NotABatch> {
     Ok(events.into_iter().map(ValidReport::from_json).collect())
 }
 
-/// The events of an array that holds nothing else, and not too many, read in one go, which takes a tenth less time. `None` for any
+/// The events of an array that holds nothing else, and not too many, read in one go, and none of them twice. `None` for any
 /// other body: what is wrong with it is for [`one_by_one`] to say.
 fn array_of_events(body: &[u8]) -> Option<Events> {
     /// RFC 8259, section 2.

@@ -78,7 +78,7 @@ impl Frame {
         else {
             return self.left;
         };
-        // Each point asks, twice: a span of years, months and days would be most of the time of a page.
+        // Each point of a chart asks; a span of years, months and days is more than is needed.
         let days = |to: &Date| to.duration_since(*first).as_hours() as f64 / 24.0;
         self.left + days(day) / days(last).max(1.0) * (self.width - self.left - self.right)
     }
@@ -191,7 +191,7 @@ fn number(value: f64) -> String {
     Tenths(value).to_string()
 }
 
-/// With one digit behind the point, a tenth of a pixel: as `{:.1}` writes it, but for a tie, in a third of the time. A page has
+/// With one digit behind the point, a tenth of a pixel: as `{:.1}` writes it, but for a tie, and without its exact arithmetic. A page has
 /// thousands.
 #[derive(Clone, Copy, Debug)]
 struct Tenths(f64);
