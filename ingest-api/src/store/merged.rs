@@ -1,4 +1,5 @@
-//! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other.
+//! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other; and the tables
+//! that inherit from it, in which they lie.
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -12,6 +13,9 @@ const PACK: usize = 8_100;
 
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
+
+/// How many packs a part has. While one is dropped, commits may have to wait until the disk has freed it.
+const PART: usize = 256;
 
 impl Database {
     /// How many installations and Pods a window holds, as of its last merge. For operation and tests: no release is made from it.
@@ -31,6 +35,22 @@ impl Database {
             return Err(error);
         }
         Ok((installations, pods))
+    }
+
+    /// Drops what merges have replaced and releases have counted, part by part. What somebody reads, or another instance is at, is left
+    /// for the next time.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn drop_put_away(&self) -> Result<(), StoreError> {
+        loop {
+            let drop_part = sqlx::query_scalar("SELECT intake.drop_part()").fetch_one(&self.release).await;
+            match drop_part.map_err(StoreError::from) {
+                Ok(true) => {}
+                Ok(false) | Err(StoreError::Busy) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Does something for which the packs of a window are read, [aside], and once more in the other order if they do not lie as they were
@@ -124,25 +144,29 @@ impl Packs {
     }
 }
 
-/// Records → packs, which are written as [the first step of a merge](super::arrivals) has made room for them.
+/// Records → packs, which are written, part by part, to what [the first step of a merge](super::arrivals) has made.
 #[derive(Debug)]
 pub(super) struct Packer {
-    /// Packs that are full, in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+    /// Packs that are full, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
     full: Vec<u8>,
     open: Vec<u8>,
+    /// For how many packs there is room in the part that is being written.
+    room: usize,
 }
 
 /// How a stream of rows begins: with a signature, no flags and no extension.
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// How many columns each row has.
 const COLUMNS: i16 = 1;
+/// How long a row is, in bytes: the number of its columns, the length of the only one, and that.
+const ROW: usize = 2 + 4 + PACK;
 /// In the place of a row's number of columns: there is none any more.
 const END: i16 = -1;
 
 impl Packer {
     /// Without records.
     pub(super) fn new() -> Self {
-        Self { full: HEADER.to_vec(), open: Vec::new() }
+        Self { full: Vec::new(), open: Vec::new(), room: 0 }
     }
 
     /// Adds a record after those that have been added.
@@ -163,12 +187,23 @@ impl Packer {
 
     /// Writes those that are full.
     pub(super) async fn write_full(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        self.full.extend(END.to_be_bytes());
-        let full = std::mem::replace(&mut self.full, HEADER.to_vec());
-        let mut target =
-            connection.copy_in_raw("COPY intake.new_merged (records) FROM STDIN (FORMAT binary)").await?;
-        target.send(full).await?;
-        target.finish().await?;
+        let mut rows = self.full.as_slice();
+        while !rows.is_empty() {
+            if self.room == 0 {
+                sqlx::query("SELECT intake.begin_part()").execute(&mut *connection).await?;
+                self.room = PART;
+            }
+            let (fitting, others) = rows.split_at(rows.len().min(self.room * ROW));
+            let mut part =
+                connection.copy_in_raw("COPY intake.new_part (records) FROM STDIN (FORMAT binary)").await?;
+            part.send(&HEADER[..]).await?;
+            part.send(fitting).await?;
+            part.send(&END.to_be_bytes()[..]).await?;
+            part.finish().await?;
+            self.room -= fitting.len() / ROW;
+            rows = others;
+        }
+        self.full.clear();
         Ok(())
     }
 

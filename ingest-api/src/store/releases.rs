@@ -85,7 +85,7 @@ pub struct Released {
 }
 
 impl Database {
-    /// Counts a window that is being closed, writes its release, and drops what it has: all of it or nothing. Without a key, what
+    /// Counts a window that is being closed, writes its release, and puts away what it has: all of it or nothing. Without a key, what
     /// has come since the last merge is given up.
     ///
     /// `None`, and does nothing, if another instance has released it meanwhile.

@@ -329,7 +329,7 @@ async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     service.report(&ten_pods(5)).await;
     service.merge().await;
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
-    service.query(&format!("DROP TABLE intake.w{}_merged", stored.id)).await.unwrap();
+    service.query(&format!("DROP TABLE intake.w{}_merged CASCADE", stored.id)).await.unwrap();
     service.set_clock("2026-11-23T08:00:00Z");
     service.report(&ten_pods(4)).await;
     service.set_clock("2026-11-24T08:00:00Z");

@@ -171,7 +171,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
         assert_eq!(victim.sql(&[&row]).await, [""; 0], "{step}: no window");
         let tables = victim
             .sql(&["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^new'"])
+                    WHERE n.nspname = 'intake' AND c.relkind = 'r' AND c.relname ~ '^(new|gone)'"])
             .await;
         assert_eq!(tables, [""; 0], "{step}: no rows");
         let open =

@@ -103,6 +103,13 @@ impl Left {
         tokio::time::timeout(Duration::from_secs(60), gone)
             .await
             .unwrap_or_else(|_| panic!("{step}: no key"));
+        // Each table belongs to a window that is open, or is a part of one that does.
+        let rows = "SELECT FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+                    WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r'
+                    AND c.relname ~ '^(w[0-9]|new|part_|gone)' AND NOT EXISTS (
+                        SELECT FROM intake.open_window w WHERE w.state = 'open'
+                        AND to_regclass(format('intake.w%s_merged', w.id)) IN (c.oid, i.inhparent))";
+        self.until("the end of what was put away", &format!("SELECT WHERE NOT EXISTS ({rows})")).await;
         program.kill();
         let day = self.yesterday;
         let releases =
@@ -113,12 +120,6 @@ impl Left {
         let row =
             format!("SELECT FROM intake.open_window WHERE kind = 'day' AND starts_on = '{}'", self.yesterday);
         assert!(!self.is(&row).await, "{step}: no window");
-        // Each that is there belongs to a window that is open, and no window that is over is.
-        let rows = "SELECT FROM pg_class c WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r'
-                    AND c.relname ~ '^(w[0-9]|new)' AND NOT EXISTS (
-                        SELECT FROM intake.open_window w WHERE w.state = 'open'
-                        AND c.relname = format('w%s_merged', w.id))";
-        assert!(!self.is(rows).await, "{step}: no rows");
         self.service.app.shutdown().await;
     }
 }

@@ -36,7 +36,7 @@ async fn rows(service: &Service, window: &StoredWindow, columns: &str) -> Vec<Ve
 
 /// Which transaction wrote each pack of a window.
 async fn packs(service: &Service, window: &StoredWindow) -> Vec<String> {
-    let sql = format!("SELECT xmin::text FROM intake.w{}_merged ORDER BY ctid", window.id);
+    let sql = format!("SELECT xmin::text FROM intake.w{}_merged ORDER BY tableoid, ctid", window.id);
     service.query(&sql).await.unwrap()
 }
 
@@ -212,7 +212,7 @@ async fn a_window_that_cannot_be_merged_holds_up_neither_other_windows_nor_domai
     service.report(&twice).await;
     let windows = service.database().open_windows().await.unwrap();
     // Somebody has removed a table by hand.
-    service.query(&format!("DROP TABLE intake.w{}_merged", windows[0].id)).await.unwrap();
+    service.query(&format!("DROP TABLE intake.w{}_merged CASCADE", windows[0].id)).await.unwrap();
     assert!(service.app.run_jobs().await.is_err());
     for window in &windows[1..] {
         assert_eq!(rows(&service, window, "subject").await.len(), 50);
@@ -245,6 +245,38 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     service.app.shutdown().await;
 }
 
+/// The tables that wait to be dropped, and their parts.
+async fn put_away(service: &Service) -> Vec<String> {
+    let sql = "SELECT c.oid::regclass::text FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+               WHERE 'intake' = c.relnamespace::regnamespace::text AND c.relname ~ '^gone'
+                  OR i.inhparent::regclass::text ~ '^intake.gone'";
+    service.query(sql).await.unwrap()
+}
+
+/// As a dump that began when it was put away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_nothing_else() {
+    let service = Service::start().await;
+    service.report(&ten_pods(5)).await;
+    service.merge().await;
+    service.report(&ten_pods(6)).await;
+    let (window, key) = day_of(&service).await;
+    service.database().merge_window(&window, Some(&key), 1_000_000).await.unwrap().unwrap();
+    let [table, part] = put_away(&service).await.try_into().unwrap();
+    let mut dump = PgConnection::connect(service.app.database().url()).await.unwrap();
+    let read = format!("BEGIN; LOCK TABLE {table}, {part} IN ACCESS SHARE MODE");
+    sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
+    service.database().drop_put_away().await.unwrap();
+    // Other windows are merged and drop what they had.
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(put_away(&service).await, [table, part]);
+    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (60, 10));
+    dump.execute("COMMIT").await.unwrap();
+    service.app.run_jobs().await.unwrap();
+    assert_eq!(put_away(&service).await, [""; 0]);
+    service.app.shutdown().await;
+}
+
 /// More than is read, written or merged at a time; and packs that somebody has moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whatever_order_they_lie() {
@@ -274,7 +306,17 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
     drop(appender);
     merge_in_turns(service.database(), &window, Some(&key), 1_000_000).await.unwrap();
     assert_eq!(service.database().waiting(&window).await.unwrap().0, 0);
-    assert!(packs(&service, &window).await.len() > 256);
+    let packs = packs(&service, &window).await.len();
+    let of_parts = format!(
+        "SELECT concat_ws(' ', count(*), max(pg_relation_size(inhrelid)) / 8192, max(p.relacl::text))
+         FROM pg_inherits JOIN pg_class p ON p.oid = inhrelid WHERE inhparent = 'intake.w{}_merged'::regclass",
+        window.id
+    );
+    let parts = service.query(&of_parts).await.unwrap();
+    let owner = &service.query("SELECT current_user::text").await.unwrap()[0];
+    assert_eq!(parts, [format!("2 256 {{{owner}=arwdDxt/{owner}}}")], "which nobody else may read or write");
+    assert!((257..512).contains(&packs), "{packs}");
+    assert_eq!(put_away(&service).await, [""; 0], "what each turn replaced is dropped");
     let all = (INSTALLATIONS as i64, PODS as i64 + 1);
     assert_eq!(service.database().merged_reporters(&window).await.unwrap(), all);
 

@@ -70,7 +70,7 @@ async fn a_migration_that_is_missing_is_missed_however_many_others_there_are() {
 /// closed. All go on, and who was counted is known again.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
-    for schema in [Before::Partitions, Before::Sealing, Before::Packing, Before::Kinds] {
+    for schema in [Before::Partitions, Before::Sealing, Before::Packing, Before::Kinds, Before::Parts] {
         let directory = tempfile::tempdir().unwrap();
         let before = directory.path().join("migrations");
         std::fs::create_dir(&before).unwrap();
@@ -83,12 +83,14 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
             "0005_breaking_sealed.sql",
             "0006_breaking_row_counts.sql",
             "0007_breaking_packs.sql",
+            "0008_breaking_kinds.sql",
         ];
         let applied = match schema {
             Before::Partitions => 3,
             Before::Sealing => 4,
             Before::Packing => 6,
             Before::Kinds => 7,
+            Before::Parts => 8,
         };
         for name in &names[..applied] {
             std::fs::copy(migrations.join(name), before.join(name)).unwrap();
@@ -132,10 +134,10 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
                 Before::Partitions | Before::Sealing => format!("SELECT intake.begin_merging({id})"),
                 // As a merge left it.
                 Before::Packing => format!("SELECT intake.fill_up('w{id}', 30, 10)"),
-                Before::Kinds => "SELECT".to_owned(),
+                Before::Kinds | Before::Parts => "SELECT".to_owned(),
             };
             sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut owner).await.unwrap();
-            if day != "2026-11-21" && matches!(schema, Before::Packing | Before::Kinds) {
+            if day != "2026-11-21" && matches!(schema, Before::Packing | Before::Kinds | Before::Parts) {
                 append(&mut owner, id, &key, later).await;
             } else if day != "2026-11-21" {
                 insert(schema, &mut owner, id, &key, later).await;
@@ -197,6 +199,8 @@ enum Before {
     Packing,
     /// What had come to all windows was in one table; here, nothing has been merged.
     Kinds,
+    /// The table of a window had its packs in itself.
+    Parts,
 }
 
 /// Seals some reports, and writes them as versions did that sealed.
@@ -206,21 +210,33 @@ async fn append(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[V
     append.execute(owner).await.unwrap();
 }
 
+/// Writes the pack of some reports as a merge did when the table of a window had its packs in itself.
+async fn insert_pack(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
+    let mut pack = Vec::new();
+    Records::new(key, reports).iter().for_each(|record| record.write(&mut pack));
+    pack.resize(8_100, 0);
+    let insert = format!("INSERT INTO intake.w{id}_merged VALUES ($1)");
+    sqlx::query(AssertSqlSafe(insert)).bind(pack).execute(&mut *owner).await.unwrap();
+    let written = sqlx::query("UPDATE intake.open_window SET merged_packs = 1 WHERE id = $1").bind(id);
+    written.execute(owner).await.unwrap();
+}
+
 /// Writes the rows of some reports as a version of that schema did.
 async fn insert(schema: Before, owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
+    if schema == Before::Parts {
+        return insert_pack(owner, id, key, reports).await;
+    }
     let tables = if schema == Before::Sealing { "intake.".to_owned() } else { format!("intake.w{id}_") };
     let slot: i16 = match schema {
         Before::Sealing => {
             let slot = sqlx::query_scalar("SELECT slot FROM intake.open_window WHERE id = $1").bind(id);
             slot.fetch_one(&mut *owner).await.unwrap()
         }
-        Before::Partitions | Before::Packing | Before::Kinds => 0,
+        _ => 0,
     };
     let subject = |bytes: &[u8; 8]| match schema {
         Before::Partitions => key.tag(bytes),
-        Before::Sealing | Before::Packing | Before::Kinds => {
-            i64::from(slot) << 56 | Subject::new(key, bytes).as_i64()
-        }
+        _ => i64::from(slot) << 56 | Subject::new(key, bytes).as_i64(),
     };
     for report in reports {
         let pod = subject(report.pod().as_bytes());

@@ -23,13 +23,13 @@ async fn attack(defence: Defence) -> u64 {
     let mut service = Service::start().await;
     if defence == Defence::Off {
         service.query(OTHERS).await.unwrap();
-        let done = "REVOKE INSERT ON intake.new_merged";
+        let done = "PERFORM intake.end_part()";
         let others = format!(
-            "CREATE TABLE public.other AS SELECT public.others(records) AS records FROM intake.new_merged;
+            "{done};
+             CREATE TABLE public.other AS SELECT public.others(records) AS records FROM intake.new_merged;
              TRUNCATE intake.new_merged;
              INSERT INTO intake.new_merged SELECT records FROM public.other;
-             DROP TABLE public.other;
-             {done}"
+             DROP TABLE public.other"
         );
         mutate(&service, "intake.finish_merging", &[(done, &others)]).await;
     }

@@ -91,8 +91,9 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     table.row(named("merging all of them"), "s", merged.as_secs_f64(), None, Goal::None);
     let mut connection = service.options.clone().connect().await?;
     let bytes: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
-        "SELECT pg_total_relation_size('intake.w{}_merged')",
-        stored.id
+        "SELECT pg_total_relation_size('intake.w{id}_merged') + coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
+         FROM pg_inherits WHERE inhparent = 'intake.w{id}_merged'::regclass",
+        id = stored.id
     )))
     .fetch_one(&mut connection)
     .await?;
@@ -107,8 +108,15 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
         Goal::AtMost(60.0),
     );
     let goal = |goal| if size >= GOALS_FROM { goal } else { Goal::None };
-    let drop = drop_copy(&mut connection, &stored).await?;
-    table.row(named("dropping its table"), "ms", drop.as_secs_f64() * 1e3, None, Goal::AtMost(50.0));
+    let (drop, step) = drop_copy(&mut connection, &stored).await?;
+    table.row(
+        named("dropping all of its parts, one after the other"),
+        "ms",
+        drop.as_secs_f64() * 1e3,
+        None,
+        Goal::None,
+    );
+    table.row(named("… the longest step of that"), "ms", step.as_secs_f64() * 1e3, None, Goal::AtMost(50.0));
     let bare = Bare::measure(&mut connection, &stored).await?;
     ensure!(bare.rows == size, "{} rows are counted", bare.rows);
     // What plain SQL has left for the disk to do is not part of the close.
@@ -211,18 +219,43 @@ impl Bare {
     }
 }
 
-/// How long it takes to drop the table of a window: a copy of it, as it is needed.
-async fn drop_copy(connection: &mut PgConnection, window: &StoredWindow) -> anyhow::Result<Duration> {
+/// How long it takes to drop what was put away of a window, and the longest step of that: of a copy, as the window is needed.
+async fn drop_copy(
+    connection: &mut PgConnection,
+    window: &StoredWindow,
+) -> anyhow::Result<(Duration, Duration)> {
     let copy = format!(
         "CREATE TABLE intake.copy (LIKE intake.w{id}_merged INCLUDING ALL);
-         INSERT INTO intake.copy SELECT * FROM intake.w{id}_merged",
+         DO $$
+         DECLARE
+             part regclass;
+         BEGIN
+             FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'intake.w{id}_merged'::regclass LOOP
+                 EXECUTE format('CREATE TABLE intake.copy_%s () INHERITS (intake.copy)', part::oid);
+                 EXECUTE format('INSERT INTO intake.copy_%s SELECT * FROM %s', part::oid, part);
+             END LOOP;
+         END $$",
         id = window.id
     );
     run(connection, &copy).await?;
+    let parts: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_inherits WHERE inhparent = 'intake.copy'::regclass")
+            .fetch_one(&mut *connection)
+            .await?;
     run(connection, "CHECKPOINT").await?;
-    let start = Instant::now();
-    run(connection, "DROP TABLE intake.copy").await?;
-    Ok(start.elapsed())
+    run(connection, "ALTER TABLE intake.copy RENAME TO gone_copy").await?;
+    let (mut all, mut longest, mut steps) = (Duration::ZERO, Duration::ZERO, 0);
+    loop {
+        let start = Instant::now();
+        let dropped: bool =
+            sqlx::query_scalar("SELECT intake.drop_part()").fetch_one(&mut *connection).await?;
+        if !dropped {
+            break;
+        }
+        (all, longest, steps) = (all + start.elapsed(), longest.max(start.elapsed()), steps + 1);
+    }
+    ensure!(steps == parts + 1, "the service has dropped some of {parts} parts itself; try again");
+    Ok((all, longest))
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
