@@ -38,20 +38,18 @@ impl Default for Count {
 }
 
 impl Count {
-    /// Counts one.
-    pub fn add(&mut self, record: &Record) {
-        let [of_pods, direct] = &mut self.installations;
-        match record.reporter {
-            Reporter::Pod => {
-                let (version, size) =
-                    (code::to_version(record.version), code::to_size(record.language_or_size));
-                let said = self.pods.said_by_pod(version, size);
-                self.pods.add(record.subject.as_i64(), said);
-                self.allowances.insert(record.subject, allowance(size));
-            }
-            Reporter::ProxiedInstallation => of_pods.add(record),
-            Reporter::DirectInstallation => direct.add(record),
+    /// Counts some, of whatever reporters. It takes the least time if they are some thousand.
+    pub fn add(&mut self, records: &[Record]) {
+        let of = |reporter| records.iter().filter(move |record| record.reporter == reporter);
+        for pod in of(Reporter::Pod) {
+            let (version, size) = (code::to_version(pod.version), code::to_size(pod.language_or_size));
+            let said = self.pods.said_by_pod(version, size);
+            self.pods.add(pod.subject.as_i64(), said);
+            self.allowances.insert(pod.subject, allowance(size));
         }
+        let [of_pods, direct] = &mut self.installations;
+        of_pods.add(of(Reporter::ProxiedInstallation));
+        direct.add(of(Reporter::DirectInstallation));
     }
 
     /// What has been counted, without what Pods have beyond their allowances.
@@ -92,17 +90,26 @@ impl Installations {
         Self { population, tally: Tally::of_installations(), said, places, pods, all }
     }
 
-    fn add(&mut self, Record { pod, version, language_or_size: language, platform, .. }: &Record) {
-        let place = *self.places.entry(*pod).or_insert_with(|| {
-            self.pods.push(*pod);
-            self.pods.len() as u32 - 1
-        });
-        let said = *self.said.entry((*version, *language, *platform)).or_insert_with(|| {
-            let values =
-                (code::to_app_version(*version), code::to_platform(*platform), code::to_language(*language));
-            self.tally.said_by_installation(values)
-        });
-        self.all.push((place, said));
+    fn add<'a>(&mut self, records: impl Iterator<Item = &'a Record> + Clone) {
+        // There are too many Pods for the caches of a processor; it waits for several of them at once if there is nothing else
+        // to do between them.
+        let known: Vec<Option<u32>> =
+            records.clone().map(|record| self.places.get(&record.pod).copied()).collect();
+        for (record, place) in records.zip(known) {
+            let Record { pod, version, language_or_size: language, platform, .. } = *record;
+            let place = place.unwrap_or_else(|| {
+                *self.places.entry(pod).or_insert_with(|| {
+                    self.pods.push(pod);
+                    self.pods.len() as u32 - 1
+                })
+            });
+            let said = *self.said.entry((version, language, platform)).or_insert_with(|| {
+                let values =
+                    (code::to_app_version(version), code::to_platform(platform), code::to_language(language));
+                self.tally.said_by_installation(values)
+            });
+            self.all.push((place, said));
+        }
     }
 
     /// The tally of those that their Pods are allowed, and how many Pods have more.
@@ -113,6 +120,7 @@ impl Installations {
         let (mut start, mut capped) = (0, 0);
         for (pod, end) in pods.into_iter().zip(ends) {
             let allowed = usize::try_from(allowed(pod)).unwrap_or(usize::MAX);
+            let end = end as usize;
             capped += usize::from(end - start > allowed);
             let counted = &mut said[start..end.min(start.saturating_add(allowed))];
             counted.sort_unstable();
@@ -124,7 +132,7 @@ impl Installations {
 }
 
 /// What was said in each Pod, one Pod after the other, and where each ends. What was said in a Pod stays in its order.
-fn by_pod(all: Vec<(u32, Said)>, pods: usize) -> (Vec<Said>, Vec<usize>) {
+fn by_pod(all: Vec<(u32, Said)>, pods: usize) -> (Vec<Said>, Vec<u32>) {
     // First how many there are in each, then where it begins, and in the end where it ends.
     let mut places = vec![0; pods];
     all.iter().for_each(|(pod, _)| places[*pod as usize] += 1);
@@ -135,7 +143,7 @@ fn by_pod(all: Vec<(u32, Said)>, pods: usize) -> (Vec<Said>, Vec<usize>) {
     let mut said = vec![Said::default(); all.len()];
     for (pod, one) in all {
         let place = &mut places[pod as usize];
-        said[*place] = one;
+        said[*place as usize] = one;
         *place += 1;
     }
     (said, places)

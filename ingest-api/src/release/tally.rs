@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use foldhash::fast::RandomState;
 use shared::event::Observed;
 use shared::locale::Locale;
 use shared::platform::Platform;
@@ -35,8 +36,8 @@ pub struct Tally {
     asked: Vec<Asked>,
     /// Each combination of values: which value of each family, by its number there.
     said: Vec<Vec<u32>>,
-    said_numbers: HashMap<Vec<u32>, u32>,
-    pod_numbers: HashMap<i64, u32>,
+    said_numbers: HashMap<Vec<u32>, u32, RandomState>,
+    pod_numbers: HashMap<i64, u32, RandomState>,
     /// The Pod of the last one that was added, and its number.
     last_pod: Option<(i64, u32)>,
     counts: Vec<Count>,
@@ -207,13 +208,15 @@ impl Tally {
 
     /// Everybody, sorted into so many cohorts by what they said; who is put into none is left out.
     fn cohorts(&self, number: usize, cohort_of: impl Fn(&[u32]) -> Option<usize>) -> Vec<Cohort> {
-        let cohort_of: Vec<Option<usize>> = self.said.iter().map(|said| cohort_of(said)).collect();
+        // One more, of those that are left out.
+        let cohort_of: Vec<u32> =
+            self.said.iter().map(|said| cohort_of(said).unwrap_or(number) as u32).collect();
         let mut by_pod: Vec<Vec<(u32, u32)>> = vec![Vec::new(); number];
         for Count { said, pod, reporters } in &self.counts {
-            let Some(cohort) = cohort_of[*said as usize] else { continue };
-            match by_pod[cohort].last_mut() {
+            let Some(by_pod) = by_pod.get_mut(cohort_of[*said as usize] as usize) else { continue };
+            match by_pod.last_mut() {
                 Some((last, sum)) if last == pod => *sum = sum.saturating_add(*reporters),
-                _ => by_pod[cohort].push((*pod, *reporters)),
+                _ => by_pod.push((*pod, *reporters)),
             }
         }
         by_pod.into_iter().map(Cohort::new).collect()

@@ -287,7 +287,7 @@ fn count_beside() -> Result<(SyncSender<Vec<Record>>, oneshot::Receiver<Counted>
     let (done, counted) = oneshot::channel();
     let run = move || {
         let mut count = Count::default();
-        records.iter().flatten().for_each(|record| count.add(&record));
+        records.iter().for_each(|some| count.add(&some));
         // Nobody waits for it if the close was given up.
         let _ = done.send(count.finish());
     };
