@@ -27,12 +27,26 @@ struct Arguments {
     /// Leave out the largest size, which takes half of the time
     #[arg(long)]
     quick: bool,
+    /// Measure one chapter
+    #[arg(long, value_name = "CHAPTER")]
+    only: Option<Chapter>,
     /// Measure nothing but whether memory stays flat over so many events; 20000000 take some minutes
-    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1_000_000..))]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1_000_000..), conflicts_with_all = ["quick", "only"])]
     soak: Option<u64>,
     /// Be the bare server
     #[arg(long, value_name = "ADDRESS", hide = true)]
     bare: Option<SocketAddr>,
+}
+
+/// What is measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Chapter {
+    /// Reports, one by one and in batches
+    Intake,
+    /// Pages and insights, while reports come in
+    Reading,
+    /// Open windows and their close, as installations grow
+    Growth,
 }
 
 fn main() -> ExitCode {
@@ -57,22 +71,29 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     say(&surroundings(&std::env::temp_dir())?);
     // The generator has one thread, and the servers what is left.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut missed = 0;
-    let mut chapter = |title: &str, table: anyhow::Result<Table>| -> anyhow::Result<()> {
-        let table = table?;
-        missed += table.missed();
-        say(&format!("\n## {title}\n\n{table}"));
-        Ok(())
-    };
     if let Some(events) = arguments.soak {
-        chapter("Soak", runtime.block_on(soak::measure(&binary, events)))?;
-        return Ok(missed == 0);
+        return chapter("Soak", runtime.block_on(soak::measure(&binary, events)));
     }
-    chapter("Intake", runtime.block_on(intake::measure(&binary)))?;
-    chapter("Reading", runtime.block_on(reading::measure(&binary)))?;
-    let sizes = if arguments.quick { &growth::SIZES[..3] } else { &growth::SIZES[..] };
-    chapter("Growth", runtime.block_on(growth::measure(&binary, sizes)))?;
-    Ok(missed == 0)
+    let is_asked_for = |chapter| arguments.only.is_none_or(|only| only == chapter);
+    let mut all_met = true;
+    if is_asked_for(Chapter::Intake) {
+        all_met &= chapter("Intake", runtime.block_on(intake::measure(&binary)))?;
+    }
+    if is_asked_for(Chapter::Reading) {
+        all_met &= chapter("Reading", runtime.block_on(reading::measure(&binary)))?;
+    }
+    if is_asked_for(Chapter::Growth) {
+        let sizes = if arguments.quick { &growth::SIZES[..3] } else { &growth::SIZES[..] };
+        all_met &= chapter("Growth", runtime.block_on(growth::measure(&binary, sizes)))?;
+    }
+    Ok(all_met)
+}
+
+/// Prints the table of a chapter; returns whether every goal in it is met.
+fn chapter(title: &str, table: anyhow::Result<Table>) -> anyhow::Result<bool> {
+    let table = table?;
+    say(&format!("\n## {title}\n\n{table}"));
+    Ok(table.missed() == 0)
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what this is for")]
