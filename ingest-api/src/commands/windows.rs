@@ -90,6 +90,7 @@ impl WindowsCommand {
                     )
                 });
                 let failed: Vec<_> = closed.failed.iter().map(ToString::to_string).chain(put_off).collect();
+                database.drop_put_away().await?;
                 anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
                 Ok(())
             }

@@ -1,7 +1,7 @@
 //! Windows that are over → releases.
 //!
 //! For each window: let nobody write to it any more; in one transaction count, fold, round, write the release and put away what
-//! it has; destroy the key; drop what was put away. Killed at any step, the next run goes on from there.
+//! it has; destroy the key. Killed at any step, the next run goes on from there. What was put away is dropped when all are closed.
 
 use std::time::Duration;
 
@@ -107,8 +107,6 @@ impl CloseWindows {
         if let Err(error) = self.destroy_left_keys().await {
             closed.failed.push(error);
         }
-        // Likewise what a close or a merge has put away.
-        closed.failed.extend(self.database.drop_put_away().await.err().map(Into::into));
         closed
     }
 
@@ -147,7 +145,6 @@ impl CloseWindows {
             closed.untried.extend(untried.into_iter().map(|family| (window, family)));
         }
         closed.given_up.extend((given_up > 0).then_some((window, given_up)));
-        closed.failed.extend(self.database.drop_put_away().await.err().map(Into::into));
         Ok(closed)
     }
 

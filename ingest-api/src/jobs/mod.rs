@@ -126,6 +126,8 @@ impl Jobs {
         }
         note(self.show_newest().await);
         note(self.show_oddities(now).await);
+        // Last, as it takes its time.
+        note(database.drop_put_away().await);
         anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
         Ok(closed.released)
     }

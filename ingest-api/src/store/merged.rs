@@ -1,6 +1,8 @@
 //! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other; and the tables
 //! that inherit from it, in which they lie.
 
+use std::time::Instant;
+
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
@@ -16,6 +18,8 @@ const AT_A_TIME: usize = 256;
 
 /// How many packs a part has. While one is dropped, commits may have to wait until the disk has freed it.
 const PART: usize = 256;
+/// For how long nothing is dropped then: so many times as long as it took.
+const BETWEEN_DROPS: u32 = 4;
 
 impl Database {
     /// How many installations and Pods a window holds, as of its last merge. For operation and tests: no release is made from it.
@@ -37,16 +41,17 @@ impl Database {
         Ok((installations, pods))
     }
 
-    /// Drops what merges have replaced and releases have counted, part by part. What somebody reads, or another instance is at, is left
-    /// for the next time.
+    /// Drops what merges have replaced and releases have counted, part by part, with time for commits between them. What somebody reads,
+    /// or another instance is at, is left for the next time.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn drop_put_away(&self) -> Result<(), StoreError> {
         loop {
+            let start = Instant::now();
             let drop_part = sqlx::query_scalar("SELECT intake.drop_part()").fetch_one(&self.release).await;
             match drop_part.map_err(StoreError::from) {
-                Ok(true) => {}
+                Ok(true) => tokio::time::sleep(start.elapsed() * BETWEEN_DROPS).await,
                 Ok(false) | Err(StoreError::Busy) => return Ok(()),
                 Err(error) => return Err(error),
             }

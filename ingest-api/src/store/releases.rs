@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
 use sqlx::{Connection, PgConnection, Row};
-use tokio::sync::oneshot;
 
 use super::arrivals::{Arrived, take};
 use super::merged::{Order, read};
 use super::open_windows::{StoredWindow, remove_window};
 use super::{Database, StoreError};
-use crate::intake::record::{Merge, Record};
+use crate::intake::record::Merge;
 use crate::keys::WindowKey;
 use crate::release::{Count, Counted, Family, Population, Threshold};
 use crate::window::{Window, WindowKind};
@@ -239,19 +237,17 @@ async fn write_release(
         .await?;
     let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
     let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
-    let (counting, counted) = count_beside()?;
-    let mut some = Vec::new();
+    let (mut count, mut some) = (Count::default(), Vec::with_capacity(AT_A_TIME));
     read(&mut transaction, window, order, Merge::new(records), |record| {
         some.push(record);
         if some.len() == AT_A_TIME {
-            // If nobody takes it, that is told below.
-            let _ = counting.send(std::mem::take(&mut some));
+            count.add(&some);
+            some.clear();
         }
     })
     .await?;
-    let _ = counting.send(some);
-    drop(counting);
-    let Counted { tallies, capped } = counted.await.map_err(|_| StoreError::NotDone)?;
+    count.add(&some);
+    let Counted { tallies, capped } = count.finish();
     if capped > 0 {
         tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
     }
@@ -280,20 +276,6 @@ async fn write_release(
 
 /// How many records are counted at a time.
 const AT_A_TIME: usize = 4_096;
-
-/// Counts what it is sent, on a thread of its own, while more is read.
-fn count_beside() -> Result<(SyncSender<Vec<Record>>, oneshot::Receiver<Counted>), StoreError> {
-    let (counting, records) = sync_channel::<Vec<Record>>(4);
-    let (done, counted) = oneshot::channel();
-    let run = move || {
-        let mut count = Count::default();
-        records.iter().for_each(|some| count.add(&some));
-        // Nobody waits for it if the close was given up.
-        let _ = done.send(count.finish());
-    };
-    std::thread::Builder::new().name("count".to_owned()).spawn(run).map_err(|_| StoreError::NotDone)?;
-    Ok((counting, counted))
-}
 
 /// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
