@@ -14,7 +14,7 @@ use crate::access::Token;
 use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
-use crate::http::{Entrance, MAX_BATCHES, Readiness, Services, metrics_router, router, serve};
+use crate::http::{Entrance, MAX_BATCHES, MadePages, Readiness, Services, metrics_router, router, serve};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
 use crate::jobs::close_windows::CloseWindows;
@@ -245,6 +245,7 @@ async fn start_parts(
     let services = Arc::new(Services {
         database: database.clone(),
         archive,
+        made: MadePages::default(),
         keys,
         writer,
         places: Arc::new(Semaphore::new(MAX_BATCHES)),

@@ -13,7 +13,7 @@ use shared::problem::ProblemType;
 use super::caching::{Keep, answered};
 use super::query::Asked;
 use super::reader::Visitor;
-use super::{Error, Services};
+use super::{Error, Services, aside};
 use crate::insight::{Insight, answer, domains_answer, period};
 use crate::table;
 
@@ -79,10 +79,14 @@ pub(super) async fn get_insight(
                 Some((from, to)) => services.archive.releases(asked.kind, from, to).await?,
                 None => Vec::new(),
             };
-            let answer = answer(insight, asked.kind, &releases, asked.below);
-            let csv = asked.as_csv.then(|| table::csv(&answer));
+            let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
+            let body = aside(move || {
+                let answer = answer(insight, kind, &releases, below);
+                let csv = as_csv.then(|| table::csv(&answer));
+                body(csv, &answer)
+            });
             let keep = if visitor.reader().is_none() { Keep::Public } else { Keep::Private };
-            (keep, body(csv, &answer)?)
+            (keep, body.await??)
         }
     };
     if !asked.as_csv {

@@ -6,6 +6,7 @@ mod health;
 mod insights;
 mod lingering;
 mod login;
+mod made;
 mod openapi;
 mod pages;
 mod problem;
@@ -41,6 +42,7 @@ use crate::store::Database;
 pub(crate) use entrance::Entrance;
 pub(crate) use health::Readiness;
 pub use login::login_path;
+pub(crate) use made::MadePages;
 pub(crate) use problem::Error;
 pub(crate) use server::serve;
 
@@ -56,6 +58,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) archive: Archive,
+    pub(crate) made: MadePages,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
     /// One for each of [`MAX_BATCHES`].
@@ -156,4 +159,15 @@ async fn harden(mut response: axum::response::Response) -> axum::response::Respo
         response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));
     }
     response
+}
+
+/// Does what takes a millisecond or more where no other request waits for it.
+///
+/// # Errors
+/// If the service stopped meanwhile.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(Error::Fault("the service stopped before an answer was made".to_owned())),
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,8 +11,9 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::civil::Date;
 use shared::problem::{Problem, ProblemType};
 
+use super::made::Recipe;
 use super::reader::{Visitor, prefers_page};
-use super::{Error, Services};
+use super::{Error, Services, aside};
 use crate::insight::{Answer, Insight, answer, domains_answer, newest_version, period};
 use crate::oddity::overdue;
 use crate::pages::{
@@ -77,12 +79,27 @@ pub(super) async fn get_insight_page(
     let newest = fresh.newest.map(|window| window.start());
     let days = days(&view, newest)?;
     let releases = releases(&services, view.kind, days).await?;
+    let windows = releases.iter().map(|release| release.window).collect();
+    let recipe = Recipe { guest, view, days, fresh, windows };
+    if let Some(made) = services.made.get(&recipe) {
+        return Ok(page(made));
+    }
+    let (recipe, made) = aside(move || {
+        let made = make(insight, &recipe, &releases);
+        (recipe, made)
+    })
+    .await?;
+    services.made.keep(recipe, made.clone());
+    Ok(page(made))
+}
+
+fn make(insight: Insight, recipe: &Recipe, releases: &[Release]) -> Bytes {
+    let Recipe { guest, view, days, fresh, .. } = recipe;
     let population = if insight == Insight::AppVersions { view.population } else { Population::Pod };
     let app = (insight == Insight::AppVersions).then_some(view.app);
-    let cut = view.cut(newest_version(&releases, population, app));
-    let answer = answer(insight, view.kind, &releases, cut);
-    let asked = Asked { guest: &guest, view: &view, days, fresh, cut, answer: &answer };
-    Ok(page(insight_page(insight, &asked)))
+    let cut = view.cut(newest_version(releases, population, app));
+    let answer = answer(insight, view.kind, releases, cut);
+    insight_page(insight, &Asked { guest, view, days: *days, fresh: *fresh, cut, answer: &answer }).into()
 }
 
 async fn get_domains(
@@ -133,13 +150,13 @@ pub(super) async fn show_problems(request: Request, next: Next) -> Response {
     (parts, page(problem_page(&problem))).into_response()
 }
 
-fn page(html: String) -> Response {
+fn page(html: impl Into<Bytes>) -> Response {
     let headers = [
         // What is shown depends on who asks; and nobody else's cache is to hold it.
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (header::VARY, HeaderValue::from_static("Accept, Authorization, Cookie")),
     ];
-    (headers, Html(html)).into_response()
+    (headers, Html(html.into())).into_response()
 }
 
 fn guest(visitor: &Visitor) -> Guest {

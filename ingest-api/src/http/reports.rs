@@ -15,7 +15,7 @@ use shared::event::Event;
 use shared::problem::{Problem, ProblemType};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Error, Services};
+use super::{Error, Services, aside};
 use crate::intake::limits::TooMuch;
 use crate::intake::{MAX_BATCH, Rejection, ValidReport, WriteError};
 use crate::limits::Source;
@@ -123,13 +123,7 @@ async fn read(media_type: MediaType, body: Bytes, place: Place) -> Result<Result
         }
         Ok(read)
     };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => Ok(read),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Fault("the service stopped while a batch was read".to_owned())),
-        },
-    }
+    aside(read).await
 }
 
 /// A request that its network may make. Whatever is over the limit is refused before its body is read.

@@ -9,7 +9,7 @@ use crate::insight::{AnsweredWindow, Insight};
 use crate::window::{Window, WindowKind};
 
 /// Who looks at a page.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Guest {
     /// The name of the token, if somebody is logged in.
     pub(crate) name: Option<String>,
@@ -28,7 +28,7 @@ impl Guest {
 }
 
 /// How fresh the releases of a kind of window are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fresh {
     /// Of which kind.
     pub(crate) kind: WindowKind,

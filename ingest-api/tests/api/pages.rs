@@ -124,3 +124,33 @@ async fn what_was_too_little_to_publish_is_said_to_be() {
     assert!(page.status == 200 && page.body.contains("too few"), "{}", page.body);
     service.app.shutdown().await;
 }
+
+/// Pages that were made are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_of_who_asks_and_of_the_releases_that_are_there() {
+    let service = Service::start().await;
+    service.report(&ten_pods(6)).await;
+    service.set_clock("2026-11-23T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let token = service.token().await;
+    let show = async |token: Option<&str>| {
+        let page = browse(&service, "/insights/platforms?window=day&period=1y", token).await;
+        (page.status, page.body)
+    };
+    let (status, first) = show(Some(&token)).await;
+    assert!(status == 200 && first.contains("2026-11-22") && !first.contains("2026-11-23"), "{first}");
+    assert_eq!(show(Some(&token)).await, (200, first.clone()));
+    assert_eq!(show(None).await.0, 303, "whoever may not read it is not shown what others were");
+
+    service.report(&ten_pods(7)).await;
+    service.set_clock("2026-11-24T08:00:00Z");
+    service.app.run_jobs().await.unwrap();
+    let (_, second) = show(Some(&token)).await;
+    assert!(second.contains("2026-11-22") && second.contains("2026-11-23"), "{second}");
+
+    let purged = service.database().purge_releases("2026-11-23".parse().unwrap()).await.unwrap();
+    assert_eq!(purged, 1, "the first day");
+    let (_, third) = show(Some(&token)).await;
+    assert!(!third.contains("2026-11-22") && third.contains("2026-11-23"), "{third}");
+    service.app.shutdown().await;
+}

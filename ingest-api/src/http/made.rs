@@ -1,0 +1,105 @@
+//! Pages that were made → kept for whoever asks for the same again: to make one of a year of days takes longer than all else that
+//! a reader waits for.
+//!
+//! A page about releases follows from who asks, what was chosen and which windows have been released, for a release
+//! never changes. So nothing here is ever stale, and what was purged is not found again.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use jiff::civil::Date;
+
+use crate::pages::{Fresh, Guest, View};
+use crate::window::Window;
+
+/// How many pages are kept; the largest have a quarter of a megabyte.
+const MAX_KEPT: usize = 32;
+
+/// All that a page about releases follows from.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Recipe {
+    /// Who asks.
+    pub(super) guest: Guest,
+    /// Which page, and what was chosen there.
+    pub(super) view: View,
+    /// The first and last day on which its windows start.
+    pub(super) days: Option<(Date, Date)>,
+    /// The newest release of that kind of window.
+    pub(super) fresh: Fresh,
+    /// Those that have been released.
+    pub(super) windows: Vec<Window>,
+}
+
+/// The pages that were asked for last.
+#[derive(Debug, Default)]
+pub(crate) struct MadePages(Mutex<VecDeque<(Recipe, Bytes)>>);
+
+impl MadePages {
+    /// The page, if it was made.
+    pub(super) fn get(&self, recipe: &Recipe) -> Option<Bytes> {
+        let mut kept = self.kept();
+        let place = kept.iter().position(|(other, _)| other == recipe)?;
+        let found = kept.remove(place)?;
+        let page = found.1.clone();
+        kept.push_front(found);
+        Some(page)
+    }
+
+    /// Keeps a page, in the place of the one that nobody has asked for longest.
+    pub(super) fn keep(&self, recipe: Recipe, page: Bytes) {
+        let mut kept = self.kept();
+        kept.retain(|(other, _)| *other != recipe);
+        kept.push_front((recipe, page));
+        kept.truncate(MAX_KEPT);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(Recipe, Bytes)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insight::Insight;
+    use crate::pages::{Page, Query};
+    use crate::window::WindowKind;
+
+    fn recipe(name: usize) -> Recipe {
+        let kind = WindowKind::Day;
+        Recipe {
+            guest: Guest { name: Some(name.to_string()), readable: vec![Insight::Pods] },
+            view: View::of(Page::Insight(Insight::Pods), &Query::default()).unwrap(),
+            days: None,
+            fresh: Fresh { kind, newest: None, is_late: false },
+            windows: vec![Window::of_day(kind, jiff::civil::date(2026, 11, 22))],
+        }
+    }
+
+    #[test]
+    fn a_page_is_found_for_who_asked_for_the_same_windows_and_for_nobody_else() {
+        let made = MadePages::default();
+        made.keep(recipe(1), Bytes::from_static(b"page"));
+        assert_eq!(made.get(&recipe(1)).unwrap(), "page");
+        assert_eq!(made.get(&recipe(2)), None);
+        let mut purged = recipe(1);
+        purged.windows.clear();
+        assert_eq!(made.get(&purged), None);
+        let mut late = recipe(1);
+        late.fresh.is_late = true;
+        assert_eq!(made.get(&late), None);
+    }
+
+    #[test]
+    fn those_that_nobody_asks_for_make_room() {
+        let made = MadePages::default();
+        for name in 0..MAX_KEPT {
+            made.keep(recipe(name), Bytes::new());
+        }
+        assert!(made.get(&recipe(0)).is_some());
+        made.keep(recipe(MAX_KEPT), Bytes::new());
+        assert!(made.get(&recipe(0)).is_some() && made.get(&recipe(1)).is_none());
+        assert_eq!(made.kept().len(), MAX_KEPT);
+    }
+}
