@@ -27,7 +27,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM intake.take_turn();
     PERFORM intake.end_part();
-    CREATE TABLE intake.new_part () INHERITS (intake.new_merged);
+    -- It is written once and soon replaced: a vacuum would be for nothing, and in the way of its end.
+    CREATE TABLE intake.new_part () INHERITS (intake.new_merged) WITH (autovacuum_enabled = false);
     GRANT INSERT ON intake.new_part TO prose_release;
 END
 $$;
@@ -41,7 +42,8 @@ BEGIN
 END
 $$;
 
--- Drops a part of what was put away, or what has no parts; returns whether there was anything. What somebody reads is passed over.
+-- Drops a part of what was put away, or what has no parts; returns whether there was anything. What somebody reads, or
+-- has made something of that depends on it, is passed over.
 CREATE FUNCTION intake.drop_part() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -52,11 +54,11 @@ BEGIN
                 WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'gone\_%' LOOP
         BEGIN
             EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', part);
-        EXCEPTION WHEN lock_not_available THEN
+            EXECUTE format('DROP TABLE %s', part);
+            RETURN true;
+        EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN
             CONTINUE;
         END;
-        EXECUTE format('DROP TABLE %s', part);
-        RETURN true;
     END LOOP;
     RETURN false;
 END

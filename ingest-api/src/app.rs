@@ -246,6 +246,7 @@ async fn start_parts(
         database: database.clone(),
         archive,
         made: MadePages::default(),
+        making: Arc::new(Semaphore::new(1)),
         keys,
         writer,
         places: Arc::new(Semaphore::new(MAX_BATCHES)),

@@ -89,8 +89,9 @@ impl WindowsCommand {
                         "{window} is put off: another instance is at work, or somebody reads its tables, for example to dump them; try again"
                     )
                 });
-                let failed: Vec<_> = closed.failed.iter().map(ToString::to_string).chain(put_off).collect();
-                database.drop_put_away().await?;
+                let dropped = database.drop_put_away().await.err().map(|error| error.to_string());
+                let failed = closed.failed.iter().map(ToString::to_string).chain(put_off).chain(dropped);
+                let failed: Vec<_> = failed.collect();
                 anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
                 Ok(())
             }

@@ -80,13 +80,13 @@ pub(super) async fn get_insight(
                 None => Vec::new(),
             };
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
-            let body = aside(move || {
+            let made = aside(move || {
                 let answer = answer(insight, kind, &releases, below);
                 let csv = as_csv.then(|| table::csv(&answer));
                 body(csv, &answer)
             });
             let keep = if visitor.reader().is_none() { Keep::Public } else { Keep::Private };
-            (keep, body.await??)
+            (keep, made.await??)
         }
     };
     if !asked.as_csv {

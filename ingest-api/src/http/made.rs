@@ -2,7 +2,7 @@
 //! a reader waits for.
 //!
 //! A page about releases follows from who asks, what was chosen and which windows have been released, for a release
-//! never changes. So nothing here is ever stale, and what was purged is not found again.
+//! never changes. So nothing that is found here is stale.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -46,10 +46,10 @@ impl MadePages {
         Some(page)
     }
 
-    /// Keeps a page, in the place of the one that nobody has asked for longest.
+    /// Keeps a page: in the place of what it was before another release, and of the one that nobody has asked for longest.
     pub(super) fn keep(&self, recipe: Recipe, page: Bytes) {
         let mut kept = self.kept();
-        kept.retain(|(other, _)| *other != recipe);
+        kept.retain(|(other, _)| (&other.guest, &other.view) != (&recipe.guest, &recipe.view));
         kept.push_front((recipe, page));
         kept.truncate(MAX_KEPT);
     }
@@ -89,6 +89,16 @@ mod tests {
         let mut late = recipe(1);
         late.fresh.is_late = true;
         assert_eq!(made.get(&late), None);
+    }
+
+    #[test]
+    fn a_page_takes_the_place_of_what_it_was_before() {
+        let made = MadePages::default();
+        made.keep(recipe(1), Bytes::new());
+        let mut later = recipe(1);
+        later.windows.push(Window::of_day(WindowKind::Day, jiff::civil::date(2026, 11, 23)));
+        made.keep(later, Bytes::new());
+        assert_eq!(made.kept().len(), 1);
     }
 
     #[test]

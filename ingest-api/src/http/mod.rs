@@ -59,6 +59,8 @@ pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) archive: Archive,
     pub(crate) made: MadePages,
+    /// For one that is being made.
+    pub(crate) making: Arc<Semaphore>,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
     /// One for each of [`MAX_BATCHES`].

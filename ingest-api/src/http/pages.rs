@@ -49,10 +49,15 @@ pub(super) async fn get_overview(
         insights.iter().copied().filter(|insight| visitor.may_read(*insight)).collect()
     };
     let days = days(&view, newest.map(|window| window.start()))?;
-    let over_time = answers(&services, view.kind, days, &readable(&[Insight::Pods, Insight::Reach])).await?;
-    let today = newest.map(|window| (window.start(), window.start()));
-    let now = answers(&services, view.kind, today, &readable(&VALUES)).await?;
-    Ok(page(overview_page(&Overview { guest: &guest, view: &view, fresh: &fresh, over_time, now })))
+    let over_time = releases(&services, view.kind, days).await?;
+    let now = newest.and_then(|newest| over_time.iter().find(|release| release.window == newest).cloned());
+    let [asked_over_time, asked_now] = [readable(&[Insight::Pods, Insight::Reach]), readable(&VALUES)];
+    let made = aside(move || {
+        let over_time = answers(view.kind, &over_time, &asked_over_time);
+        let now = answers(view.kind, now.as_slice(), &asked_now);
+        overview_page(&Overview { guest: &guest, view: &view, fresh: &fresh, over_time, now })
+    });
+    Ok(page(made.await?))
 }
 
 /// The insights of which the overview shows the newest window.
@@ -84,13 +89,17 @@ pub(super) async fn get_insight_page(
     if let Some(made) = services.made.get(&recipe) {
         return Ok(page(made));
     }
-    let (recipe, made) = aside(move || {
-        let made = make(insight, &recipe, &releases);
-        (recipe, made)
-    })
-    .await?;
-    services.made.keep(recipe, made.clone());
-    Ok(page(made))
+    // One at a time: readers leave the other processor to reports, and whoever asks for the same waits for it.
+    let place = Arc::clone(&services.making).acquire_owned().await;
+    let made = aside(move || {
+        let _place = place;
+        services.made.get(&recipe).unwrap_or_else(|| {
+            let made = make(insight, &recipe, &releases);
+            services.made.keep(recipe, made.clone());
+            made
+        })
+    });
+    Ok(page(made.await?))
 }
 
 fn make(insight: Insight, recipe: &Recipe, releases: &[Release]) -> Bytes {
@@ -99,7 +108,9 @@ fn make(insight: Insight, recipe: &Recipe, releases: &[Release]) -> Bytes {
     let app = (insight == Insight::AppVersions).then_some(view.app);
     let cut = view.cut(newest_version(releases, population, app));
     let answer = answer(insight, view.kind, releases, cut);
-    insight_page(insight, &Asked { guest, view, days: *days, fresh: *fresh, cut, answer: &answer }).into()
+    let html =
+        insight_page(insight, &Asked { guest, view, days: *days, fresh: *fresh, cut, answer: &answer });
+    Bytes::from(html.into_boxed_str().into_boxed_bytes())
 }
 
 async fn get_domains(
@@ -195,14 +206,8 @@ async fn releases(
 }
 
 /// Answers to several questions about the same windows.
-async fn answers(
-    services: &Services,
-    kind: WindowKind,
-    days: Option<(Date, Date)>,
-    insights: &[Insight],
-) -> Result<Vec<(Insight, Answer)>, Error> {
-    let releases = releases(services, kind, days).await?;
-    Ok(insights.iter().map(|insight| (*insight, answer(*insight, kind, &releases, None))).collect())
+fn answers(kind: WindowKind, releases: &[Release], insights: &[Insight]) -> Vec<(Insight, Answer)> {
+    insights.iter().map(|insight| (*insight, answer(*insight, kind, releases, None))).collect()
 }
 
 fn invalid(detail: impl Into<String>) -> Error {

@@ -1,7 +1,7 @@
 //! Windows that are over → releases.
 //!
 //! For each window: let nobody write to it any more; in one transaction count, fold, round, write the release and put away what
-//! it has; destroy the key. Killed at any step, the next run goes on from there. What was put away is dropped when all are closed.
+//! it has; destroy the key. Killed at any step, the next run goes on from there. What was put away is dropped afterwards.
 
 use std::time::Duration;
 

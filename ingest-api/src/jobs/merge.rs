@@ -3,7 +3,6 @@
 use crate::intake::DomainNotes;
 use crate::keys::WindowKey;
 use crate::open_windows::{OpenWindows, WindowError};
-use crate::store::arrivals::Merged;
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
 
@@ -105,8 +104,13 @@ pub async fn merge_in_turns(
     let turns = waiting / most + 1;
     let mut unopened = 0;
     for _ in 0..turns {
-        let Some(merged) = turn(database, stored, key, waiting / turns + 1).await? else { break };
+        let Some(merged) = database.merge_window(stored, key, waiting / turns + 1).await? else { break };
+        tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
+        // The merge is done all the same, and the next run of the close job drops what is left.
+        if let Err(error) = database.drop_put_away().await {
+            tracing::warn!(%error, "what a merge has replaced was not dropped yet");
+        }
         if !merged.is_partial {
             break;
         }
@@ -125,22 +129,11 @@ pub(super) async fn merge_most(
 ) -> Result<u64, StoreError> {
     let mut unopened = 0;
     while database.waiting(stored).await?.0 > LEAST {
-        unopened += turn(database, stored, key, TURN).await?.unwrap_or_default().unopened;
+        let merged = database.merge_window(stored, key, TURN).await?.unwrap_or_default();
+        tell_given_up(stored, merged.unopened);
+        unopened += merged.unopened;
     }
     Ok(unopened)
-}
-
-/// Merges so many bytes, and drops what the window held before; `None` if nothing has come.
-async fn turn(
-    database: &Database,
-    stored: &StoredWindow,
-    key: Option<&WindowKey>,
-    most: i64,
-) -> Result<Option<Merged>, StoreError> {
-    let merged = database.merge_window(stored, key, most).await?;
-    tell_given_up(stored, merged.map_or(0, |merged| merged.unopened));
-    database.drop_put_away().await?;
-    Ok(merged)
 }
 
 /// Tells the log of pieces that no key has opened.

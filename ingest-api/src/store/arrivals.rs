@@ -103,7 +103,8 @@ impl Database {
     }
 
     /// Merges what has come to a window with what it holds, to one record a reporter: all of it, but little more than
-    /// so many bytes, or nothing. Writers do not wait for it. Without a key, what has come is given up. `None` if nothing has come.
+    /// so many bytes, or nothing. Writers do not wait for it. Without a key, what has come is given up. What the window held before is put
+    /// away. `None` if nothing has come.
     pub async fn merge_window(
         &self,
         window: &StoredWindow,
@@ -132,7 +133,11 @@ async fn merge(
     }
     let Arrived { records, merged } = take(&mut transaction, window, key, Some(most)).await?;
     let mut merge = Merge::new(records);
-    let mut packer = Packer::new();
+    let packs = sqlx::query_scalar::<_, i32>("SELECT merged_packs FROM intake.open_window WHERE id = $1")
+        .bind(window.id)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let mut packer = Packer::new(usize::try_from(packs).unwrap_or(0));
     let mut packs = Packs::of(&mut transaction, window, order).await?;
     loop {
         let some = packs.next(&mut transaction).await?;

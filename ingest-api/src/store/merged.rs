@@ -1,7 +1,7 @@
 //! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other; and the tables
 //! that inherit from it, in which they lie.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -16,10 +16,14 @@ const PACK: usize = 8_100;
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
 
-/// How many packs a part has. While one is dropped, commits may have to wait until the disk has freed it.
-const PART: usize = 256;
-/// For how long nothing is dropped then: so many times as long as it took.
+/// How many packs a part has, at least: two megabytes. While one is dropped, commits may have to wait until the disk has freed it.
+const LEAST_PART: usize = 256;
+/// How many parts a window has, or some more: Postgres has room for the locks of some thousand tables.
+const PARTS: usize = 256;
+/// For how long nothing is dropped then: so many times as long as it took …
 const BETWEEN_DROPS: u32 = 4;
+/// … and no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Database {
     /// How many installations and Pods a window holds, as of its last merge. For operation and tests: no release is made from it.
@@ -51,7 +55,10 @@ impl Database {
             let start = Instant::now();
             let drop_part = sqlx::query_scalar("SELECT intake.drop_part()").fetch_one(&self.release).await;
             match drop_part.map_err(StoreError::from) {
-                Ok(true) => tokio::time::sleep(start.elapsed() * BETWEEN_DROPS).await,
+                Ok(true) => {
+                    let pause = (start.elapsed() * BETWEEN_DROPS).min(LONGEST_PAUSE);
+                    tokio::time::sleep(pause).await;
+                }
                 Ok(false) | Err(StoreError::Busy) => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -142,7 +149,7 @@ impl Packs {
         Ok(fetch.fetch_all(connection).await?)
     }
 
-    /// Ends reading, so that the table may be dropped.
+    /// Ends reading, so that the table may be put away.
     pub(super) async fn close(self, connection: &mut PgConnection) -> Result<(), StoreError> {
         sqlx::query("CLOSE packs").execute(connection).await?;
         Ok(())
@@ -155,7 +162,9 @@ pub(super) struct Packer {
     /// Packs that are full, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
     full: Vec<u8>,
     open: Vec<u8>,
-    /// For how many packs there is room in the part that is being written.
+    /// How many packs a part has.
+    part: usize,
+    /// For how many there is room in the one that is being written.
     room: usize,
 }
 
@@ -169,9 +178,9 @@ const ROW: usize = 2 + 4 + PACK;
 const END: i16 = -1;
 
 impl Packer {
-    /// Without records.
-    pub(super) fn new() -> Self {
-        Self { full: Vec::new(), open: Vec::new(), room: 0 }
+    /// Without records; for a window that has had so many packs.
+    pub(super) fn new(packs: usize) -> Self {
+        Self { full: Vec::new(), open: Vec::new(), part: LEAST_PART.max(packs / PARTS), room: 0 }
     }
 
     /// Adds a record after those that have been added.
@@ -196,7 +205,7 @@ impl Packer {
         while !rows.is_empty() {
             if self.room == 0 {
                 sqlx::query("SELECT intake.begin_part()").execute(&mut *connection).await?;
-                self.room = PART;
+                self.room = self.part;
             }
             let (fitting, others) = rows.split_at(rows.len().min(self.room * ROW));
             let mut part =

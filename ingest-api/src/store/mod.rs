@@ -138,6 +138,9 @@ pub struct Database {
     reader: PgPool,
 }
 
+/// For how long after its last use a connection is taken to be there.
+const SURELY_THERE: Duration = Duration::from_secs(1);
+
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Options of connections show the passwords in them.
@@ -149,7 +152,18 @@ impl Database {
     /// Prepares the connections of an owner and its roles; they are made when they are first used.
     pub fn new(owner: PgConnectOptions) -> Self {
         let owner_options = owner.application_name("ingest-api");
-        let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
+        let pool = |size| {
+            let options = PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
+            // To ask each whether it is still there would double how often a reader waits for Postgres.
+            options.test_before_acquire(false).before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= SURELY_THERE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+        };
         // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
         let quick = [
             ("statement_timeout", "8s"),

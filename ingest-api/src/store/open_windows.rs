@@ -69,7 +69,7 @@ impl Database {
     }
 }
 
-/// Removes a window that is being closed, with all it has. Part of the transaction that writes its release.
+/// Removes a window that is being closed, and puts away all it has. Part of the transaction that writes its release.
 ///
 /// # Errors
 /// If the database fails.

@@ -24,7 +24,7 @@ pub(crate) const STEPS: [(&str, &str); 8] = [
     ("writes the first block", "BEFORE INSERT ON release.block FOR EACH ROW"),
     ("has written a block", "AFTER INSERT ON release.block FOR EACH ROW"),
     ("deletes the row of the window", "BEFORE DELETE ON intake.open_window FOR EACH ROW"),
-    ("has dropped the rows", "AFTER DELETE ON intake.open_window FOR EACH ROW"),
+    ("has deleted the row", "AFTER DELETE ON intake.open_window FOR EACH ROW"),
     ("commits", "AFTER INSERT ON release.closed_window DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"),
 ];
 

@@ -145,11 +145,12 @@ async fn a_page_is_of_who_asks_and_of_the_releases_that_are_there() {
     service.report(&ten_pods(7)).await;
     service.set_clock("2026-11-24T08:00:00Z");
     service.app.run_jobs().await.unwrap();
+    let token = service.token().await;
     let (_, second) = show(Some(&token)).await;
     assert!(second.contains("2026-11-22") && second.contains("2026-11-23"), "{second}");
 
     let purged = service.database().purge_releases("2026-11-23".parse().unwrap()).await.unwrap();
-    assert_eq!(purged, 1, "the first day");
+    assert_eq!(purged, 2, "the first day and its week");
     let (_, third) = show(Some(&token)).await;
     assert!(!third.contains("2026-11-22") && third.contains("2026-11-23"), "{third}");
     service.app.shutdown().await;

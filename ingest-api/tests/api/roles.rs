@@ -220,7 +220,9 @@ async fn a_role_is_refused_what_is_not_its_task() {
 async fn no_statement_leads_out_of_a_role() {
     let service = Service::start().await;
     service.report(&ten_pods(2)).await;
+    service.merge().await;
     let tables = unreleased_tables(&service).await;
+    assert!(tables.iter().any(|table| table.starts_with("intake.part_")), "{tables:?}");
     for role in Role::ALL {
         let reached = reached(service.database().options_of(role), &tables).await;
         let of_windows = |table: &&String| table.ends_with("_merged");

@@ -20,6 +20,7 @@ use crate::support::ten_pods;
 async fn attack(rights: Defence, login: Defence) -> Vec<String> {
     let service = Service::start().await;
     service.report(&ten_pods(2)).await;
+    service.merge().await;
     let tables = unreleased_tables(&service).await;
     if rights == Defence::Off {
         let mut owner = PgConnection::connect(service.app.database().url()).await.unwrap();
@@ -45,7 +46,8 @@ async fn attack(rights: Defence, login: Defence) -> Vec<String> {
 fn has_everything(reached: &[String]) -> bool {
     let window = |table: &String| table.starts_with("intake.w") && table.ends_with("_merged");
     let has = |name: &str| reached.iter().any(|found| found == name);
-    reached.iter().any(window) && has("access.token") && has("optin.domain")
+    let part = |table: &String| table.starts_with("intake.part_");
+    reached.iter().any(window) && reached.iter().any(part) && has("access.token") && has("optin.domain")
 }
 
 #[tokio::test(flavor = "multi_thread")]
