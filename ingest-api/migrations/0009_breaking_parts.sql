@@ -1,5 +1,5 @@
--- What has been merged of a window lies in parts of a few megabytes: tables that inherit from the window's. To drop a table, the disk
--- frees all of its blocks at once, and on some disks every commit waits for that. So what a merge replaces, or a release has
+-- What has been merged of a window lies in parts of two megabytes or, of a large window, some 256 of them: tables that inherit from the
+-- window's. To drop a table, the disk frees all of its blocks at once, and on some disks every commit waits for that. So what a merge replaces, or a release has
 -- counted, is put away with it, and its parts are dropped afterwards, one at a time.
 --
 -- A table of a window that is there already has its packs in itself, and goes on so until it is merged.

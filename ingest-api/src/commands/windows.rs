@@ -89,7 +89,14 @@ impl WindowsCommand {
                         "{window} is put off: another instance is at work, or somebody reads its tables, for example to dump them; try again"
                     )
                 });
-                let dropped = database.drop_put_away().await.err().map(|error| error.to_string());
+                let dropped = match database.drop_put_away().await {
+                    Ok(0) => None,
+                    Ok(_) => Some(
+                        "what was counted could not all be dropped: somebody reads it, or has made a view of it; try again"
+                            .to_owned(),
+                    ),
+                    Err(error) => Some(error.to_string()),
+                };
                 let failed = closed.failed.iter().map(ToString::to_string).chain(put_off).chain(dropped);
                 let failed: Vec<_> = failed.collect();
                 anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));

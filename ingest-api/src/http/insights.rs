@@ -13,7 +13,7 @@ use shared::problem::ProblemType;
 use super::caching::{Keep, answered};
 use super::query::Asked;
 use super::reader::Visitor;
-use super::{Error, Services, aside};
+use super::{Error, Services};
 use crate::insight::{Insight, answer, domains_answer, period};
 use crate::table;
 
@@ -80,7 +80,7 @@ pub(super) async fn get_insight(
                 None => Vec::new(),
             };
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
-            let made = aside(move || {
+            let made = services.make(move || {
                 let answer = answer(insight, kind, &releases, below);
                 let csv = as_csv.then(|| table::csv(&answer));
                 body(csv, &answer)

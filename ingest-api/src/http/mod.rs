@@ -59,7 +59,7 @@ pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) archive: Archive,
     pub(crate) made: MadePages,
-    /// For one that is being made.
+    /// For what readers ask for: one answer is made at a time.
     pub(crate) making: Arc<Semaphore>,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
@@ -161,6 +161,18 @@ async fn harden(mut response: axum::response::Response) -> axum::response::Respo
         response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));
     }
     response
+}
+
+impl Services {
+    /// Makes what a reader asked for [`aside`], one answer at a time: another processor is left to reports.
+    async fn make<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let place = Arc::clone(&self.making).acquire_owned().await;
+        let work = move || {
+            let _place = place;
+            work()
+        };
+        aside(work).await
+    }
 }
 
 /// Does what takes a millisecond or more where no other request waits for it.

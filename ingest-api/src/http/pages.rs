@@ -13,7 +13,7 @@ use shared::problem::{Problem, ProblemType};
 
 use super::made::Recipe;
 use super::reader::{Visitor, prefers_page};
-use super::{Error, Services, aside};
+use super::{Error, Services};
 use crate::insight::{Answer, Insight, answer, domains_answer, newest_version, period};
 use crate::oddity::overdue;
 use crate::pages::{
@@ -52,7 +52,7 @@ pub(super) async fn get_overview(
     let over_time = releases(&services, view.kind, days).await?;
     let now = newest.and_then(|newest| over_time.iter().find(|release| release.window == newest).cloned());
     let [asked_over_time, asked_now] = [readable(&[Insight::Pods, Insight::Reach]), readable(&VALUES)];
-    let made = aside(move || {
+    let made = services.make(move || {
         let over_time = answers(view.kind, &over_time, &asked_over_time);
         let now = answers(view.kind, now.as_slice(), &asked_now);
         overview_page(&Overview { guest: &guest, view: &view, fresh: &fresh, over_time, now })
@@ -89,13 +89,12 @@ pub(super) async fn get_insight_page(
     if let Some(made) = services.made.get(&recipe) {
         return Ok(page(made));
     }
-    // One at a time: readers leave the other processor to reports, and whoever asks for the same waits for it.
-    let place = Arc::clone(&services.making).acquire_owned().await;
-    let made = aside(move || {
-        let _place = place;
-        services.made.get(&recipe).unwrap_or_else(|| {
+    let kept = Arc::clone(&services);
+    let made = services.make(move || {
+        // Whoever asked for the same at once has waited for it.
+        kept.made.get(&recipe).unwrap_or_else(|| {
             let made = make(insight, &recipe, &releases);
-            services.made.keep(recipe, made.clone());
+            kept.made.keep(recipe, made.clone());
             made
         })
     });

@@ -107,10 +107,7 @@ pub async fn merge_in_turns(
         let Some(merged) = database.merge_window(stored, key, waiting / turns + 1).await? else { break };
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
-        // The merge is done all the same, and the next run of the close job drops what is left.
-        if let Err(error) = database.drop_put_away().await {
-            tracing::warn!(%error, "what a merge has replaced was not dropped yet");
-        }
+        drop_replaced(database).await;
         if !merged.is_partial {
             break;
         }
@@ -132,8 +129,16 @@ pub(super) async fn merge_most(
         let merged = database.merge_window(stored, key, TURN).await?.unwrap_or_default();
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
+        drop_replaced(database).await;
     }
     Ok(unopened)
+}
+
+/// Drops what a merge has replaced. It is done all the same if that fails, and the next run of the close job tries again.
+async fn drop_replaced(database: &Database) {
+    if let Err(error) = database.drop_put_away().await {
+        tracing::warn!(%error, "what a merge has replaced was not dropped yet");
+    }
 }
 
 /// Tells the log of pieces that no key has opened.

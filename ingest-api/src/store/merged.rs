@@ -46,11 +46,12 @@ impl Database {
     }
 
     /// Drops what merges have replaced and releases have counted, part by part, with time for commits between them. What somebody reads,
-    /// or another instance is at, is left for the next time.
+    /// has made something of that depends on it, or another instance is at, is left for the next time. Returns of how many windows or
+    /// merges that is something, unless it is another instance's affair.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn drop_put_away(&self) -> Result<(), StoreError> {
+    pub async fn drop_put_away(&self) -> Result<i64, StoreError> {
         loop {
             let start = Instant::now();
             let drop_part = sqlx::query_scalar("SELECT intake.drop_part()").fetch_one(&self.release).await;
@@ -59,10 +60,14 @@ impl Database {
                     let pause = (start.elapsed() * BETWEEN_DROPS).min(LONGEST_PAUSE);
                     tokio::time::sleep(pause).await;
                 }
-                Ok(false) | Err(StoreError::Busy) => return Ok(()),
+                Ok(false) => break,
+                Err(StoreError::Busy) => return Ok(0),
                 Err(error) => return Err(error),
             }
         }
+        let left = "SELECT count(*) FROM pg_class
+                    WHERE relnamespace = 'intake'::regnamespace AND relkind = 'r' AND relname LIKE 'gone\\_%'";
+        Ok(sqlx::query_scalar(left).fetch_one(&self.release).await?)
     }
 
     /// Does something for which the packs of a window are read, [aside], and once more in the other order if they do not lie as they were

@@ -138,7 +138,7 @@ pub struct Database {
     reader: PgPool,
 }
 
-/// For how long after its last use a connection is taken to be there.
+/// For how long after its last use a reader's connection is taken to be there.
 const SURELY_THERE: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Database {
@@ -152,18 +152,16 @@ impl Database {
     /// Prepares the connections of an owner and its roles; they are made when they are first used.
     pub fn new(owner: PgConnectOptions) -> Self {
         let owner_options = owner.application_name("ingest-api");
-        let pool = |size| {
-            let options = PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
-            // To ask each whether it is still there would double how often a reader waits for Postgres.
-            options.test_before_acquire(false).before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= SURELY_THERE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
+        let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
+        // To ask each whether it is still there would double how often a reader waits for Postgres.
+        let of_readers = pool(6).test_before_acquire(false).before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= SURELY_THERE {
+                    connection.ping().await?;
+                }
+                Ok(true)
             })
-        };
+        });
         // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
         let quick = [
             ("statement_timeout", "8s"),
@@ -189,18 +187,18 @@ impl Database {
             ("max_parallel_workers_per_gather", "0"),
         ];
         let logins = Role::ALL.map(|role| Login::new(role, &owner_options));
-        let of = |role: Role, size, settings: &[(&str, &str)]| {
+        let of = |role: Role, pool: PgPoolOptions, settings: &[(&str, &str)]| {
             let options = logins[role as usize].options.clone();
-            pool(size).connect_lazy_with(options.options(settings.iter().copied()))
+            pool.connect_lazy_with(options.options(settings.iter().copied()))
         };
         Self {
             // Nobody stays logged in as the owner.
             owner: pool(1)
                 .after_release(|_, _| Box::pin(async { Ok(false) }))
                 .connect_lazy_with(owner_options.clone()),
-            intake: of(Role::Intake, 2, &quick),
-            release: of(Role::Release, 2, &patient),
-            reader: of(Role::Reader, 6, &quick),
+            intake: of(Role::Intake, pool(2), &quick),
+            release: of(Role::Release, pool(2), &patient),
+            reader: of(Role::Reader, of_readers, &quick),
             owner_options,
             logins,
         }
