@@ -115,39 +115,10 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION intake.reporters(id integer) RETURNS TABLE (
-    is_pod boolean, proxied boolean, subject bigint, pod bigint, version bigint, language_or_size integer, platform integer
-)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    pack bytea;
-    what integer;
-    at integer;
+-- What has been merged is told in the order of its parts.
+DO $$
 BEGIN
-    FOR pack IN EXECUTE format('SELECT m.records FROM intake.w%s_merged m ORDER BY m.tableoid, m.ctid', id) LOOP
-        at := 0;
-        WHILE at < length(pack) LOOP
-            what := get_byte(pack, at);
-            EXIT WHEN what = 0;
-            is_pod := what = 3;
-            proxied := what <> 1;
-            subject := intake.number(pack, at + 1, 8);
-            IF is_pod THEN
-                pod := subject;
-                version := intake.number(pack, at + 9, 8);
-                language_or_size := intake.number(pack, at + 17, 4);
-                platform := 0;
-                at := at + 21;
-            ELSE
-                pod := intake.number(pack, at + 9, 8);
-                version := intake.number(pack, at + 17, 8);
-                language_or_size := intake.number(pack, at + 25, 4);
-                platform := intake.number(pack, at + 29, 2);
-                at := at + 31;
-            END IF;
-            RETURN NEXT;
-        END LOOP;
-    END LOOP;
+    EXECUTE replace(pg_get_functiondef('intake.reporters(integer)'::regprocedure), 'ORDER BY m.ctid', 'ORDER BY m.tableoid, m.ctid');
 END
 $$;
 

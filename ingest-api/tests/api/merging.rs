@@ -336,6 +336,7 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
     assert_eq!(put_away(&service).await, [""; 0], "what each turn replaced is dropped");
     let all = (INSTALLATIONS as i64, PODS as i64 + 1);
     assert_eq!(service.database().merged_reporters(&window).await.unwrap(), all);
+    assert!(rows(&service, &window, "subject").await.is_sorted(), "and told in the order of the parts");
 
     let table = format!("intake.w{}_merged", window.id);
     let shuffle = format!(
