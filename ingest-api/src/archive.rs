@@ -6,12 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::civil::Date;
-
 use crate::release::Family;
-use crate::store::releases::Release;
+use crate::store::releases::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
-use crate::window::{Window, WindowKind};
+use crate::window::Window;
 
 /// How many published numbers are kept, of some 80 bytes each: two or three years of all windows.
 const MAX_KEPT: usize = 150_000;
@@ -28,31 +26,30 @@ impl Archive {
         Self { database, kept: Arc::default() }
     }
 
-    /// The releases of the windows that start between the two days, both included; oldest first.
+    /// The windows that have been released, as the database says now.
     ///
     /// # Errors
     /// If the database fails.
-    pub(crate) async fn releases(
-        &self,
-        kind: WindowKind,
-        from: Date,
-        to: Date,
-    ) -> Result<Vec<Release>, StoreError> {
-        let windows = self.database.released_windows(kind, from, to).await?;
+    pub(crate) async fn released_windows(&self) -> Result<ReleasedWindows, StoreError> {
+        let released = self.database.released_windows().await?;
+        self.kept().retain(|window, _| released.contains(window));
+        Ok(released)
+    }
+
+    /// The releases of some windows, which are of one kind and have just been found to be released; oldest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn releases(&self, windows: &[Window]) -> Result<Vec<Release>, StoreError> {
         let mut found: BTreeMap<Window, Release> = {
-            let mut kept = self.kept();
-            kept.retain(|window, _| {
-                window.kind() != kind
-                    || !(from..=to).contains(&window.start())
-                    || windows.binary_search(window).is_ok()
-            });
+            let kept = self.kept();
             windows.iter().filter_map(|window| Some((*window, kept.get(window)?.clone()))).collect()
         };
-        let mut missing =
-            windows.iter().filter(|window| !found.contains_key(window)).map(|window| window.start());
+        let mut missing = windows.iter().filter(|window| !found.contains_key(window));
         if let Some(first) = missing.next() {
             let last = missing.next_back().unwrap_or(first);
-            let read = self.database.releases(kind, first, last, &Family::ALL).await?;
+            let read =
+                self.database.releases(first.kind(), first.start(), last.start(), &Family::ALL).await?;
             self.keep(&read);
             found.extend(read.into_iter().map(|release| (release.window, release)));
         }

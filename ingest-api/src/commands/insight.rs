@@ -93,7 +93,7 @@ impl PrintInsight {
         let kind = WindowKind::from(self.window);
         let releases = match from {
             Source::Database(database) => {
-                let newest = database.newest_release(kind).await?.map(|window| window.start());
+                let newest = database.released_windows().await?.newest(kind).map(|window| window.start());
                 match period(self.from, self.to, newest)? {
                     Some((from, to)) => database.releases(kind, from, to, &[family]).await?,
                     None => Vec::new(),

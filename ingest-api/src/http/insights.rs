@@ -73,12 +73,11 @@ pub(super) async fn get_insight(
             (Keep::Never, body(csv, &answer)?)
         }
         Some(_) => {
-            let newest = services.database.newest_release(asked.kind).await?.map(|window| window.start());
+            let released = services.archive.released_windows().await?;
+            let newest = released.newest(asked.kind).map(|window| window.start());
             let days = period(asked.from, asked.to, newest).map_err(|error| invalid(format!("{error}.")))?;
-            let releases = match days {
-                Some((from, to)) => services.archive.releases(asked.kind, from, to).await?,
-                None => Vec::new(),
-            };
+            let windows = days.map_or(&[][..], |(from, to)| released.between(asked.kind, from, to));
+            let releases = services.archive.releases(windows).await?;
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
             let made = services.make(move || {
                 let answer = answer(insight, kind, &releases, below);

@@ -25,8 +25,8 @@ pub(super) struct Recipe {
     pub(super) view: View,
     /// The first and last day on which its windows start.
     pub(super) days: Option<(Date, Date)>,
-    /// The newest release of that kind of window.
-    pub(super) fresh: Fresh,
+    /// The newest release of each kind of window, in the order of the kinds.
+    pub(super) fresh: [Fresh; 3],
     /// Those that have been released.
     pub(super) windows: Vec<Window>,
 }
@@ -68,11 +68,12 @@ mod tests {
 
     fn recipe(name: usize) -> Recipe {
         let kind = WindowKind::Day;
+        let fresh = WindowKind::ALL.map(|kind| Fresh { kind, newest: None, is_late: false });
         Recipe {
             guest: Guest { name: Some(name.to_string()), readable: vec![Insight::Pods] },
             view: View::of(Page::Insight(Insight::Pods), &Query::default()).unwrap(),
             days: None,
-            fresh: Fresh { kind, newest: None, is_late: false },
+            fresh,
             windows: vec![Window::of_day(kind, jiff::civil::date(2026, 11, 22))],
         }
     }
@@ -87,7 +88,7 @@ mod tests {
         purged.windows.clear();
         assert_eq!(made.get(&purged), None);
         let mut late = recipe(1);
-        late.fresh.is_late = true;
+        late.fresh[0].is_late = true;
         assert_eq!(made.get(&late), None);
     }
 

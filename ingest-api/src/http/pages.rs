@@ -21,7 +21,6 @@ use crate::pages::{
     methodology_page, overview_page, problem_page,
 };
 use crate::release::Population;
-use crate::store::StoreError;
 use crate::store::releases::Release;
 use crate::window::WindowKind;
 
@@ -40,24 +39,19 @@ pub(super) async fn get_overview(
             "The overview is about the newest release; ask the page of an insight about other days.",
         ));
     }
-    let mut fresh = Vec::new();
-    for kind in WindowKind::ALL {
-        fresh.push(freshness(&services, kind).await?);
-    }
-    let newest = fresh.iter().find(|fresh| fresh.kind == view.kind).and_then(|fresh| fresh.newest);
+    get_made(services, guest, view, make_overview).await
+}
+
+fn make_overview(recipe: &Recipe, releases: &[Release]) -> String {
+    let Recipe { guest, view, fresh, .. } = recipe;
     let readable = |insights: &[Insight]| -> Vec<Insight> {
-        insights.iter().copied().filter(|insight| visitor.may_read(*insight)).collect()
+        insights.iter().copied().filter(|insight| guest.readable.contains(insight)).collect()
     };
-    let days = days(&view, newest.map(|window| window.start()))?;
-    let over_time = releases(&services, view.kind, days).await?;
-    let now = newest.and_then(|newest| over_time.iter().find(|release| release.window == newest).cloned());
-    let [asked_over_time, asked_now] = [readable(&[Insight::Pods, Insight::Reach]), readable(&VALUES)];
-    let made = services.make(move || {
-        let over_time = answers(view.kind, &over_time, &asked_over_time);
-        let now = answers(view.kind, now.as_slice(), &asked_now);
-        overview_page(&Overview { guest: &guest, view: &view, fresh: &fresh, over_time, now })
-    });
-    Ok(page(made.await?))
+    let over_time = answers(view.kind, releases, &readable(&[Insight::Pods, Insight::Reach]));
+    // The period ends with the newest.
+    let newest = releases.last().map(std::slice::from_ref).unwrap_or_default();
+    let now = answers(view.kind, newest, &readable(&VALUES));
+    overview_page(&Overview { guest, view, fresh, over_time, now })
 }
 
 /// The insights of which the overview shows the newest window.
@@ -80,36 +74,50 @@ pub(super) async fn get_insight_page(
     if insight.family().is_none() {
         return get_domains(&services, &visitor, &guest, &view).await;
     }
-    let fresh = freshness(&services, view.kind).await?;
-    let newest = fresh.newest.map(|window| window.start());
-    let days = days(&view, newest)?;
-    let releases = releases(&services, view.kind, days).await?;
-    let windows = releases.iter().map(|release| release.window).collect();
-    let recipe = Recipe { guest, view, days, fresh, windows };
-    if let Some(made) = services.made.get(&recipe) {
-        return Ok(page(made));
-    }
-    let kept = Arc::clone(&services);
-    let made = services.make(move || {
-        // Whoever asked for the same at once has waited for it.
-        kept.made.get(&recipe).unwrap_or_else(|| {
-            let made = make(insight, &recipe, &releases);
-            kept.made.keep(recipe, made.clone());
-            made
-        })
-    });
-    Ok(page(made.await?))
+    get_made(services, guest, view, move |recipe, releases| make_insight(insight, recipe, releases)).await
 }
 
-fn make(insight: Insight, recipe: &Recipe, releases: &[Release]) -> Bytes {
+fn make_insight(insight: Insight, recipe: &Recipe, releases: &[Release]) -> String {
     let Recipe { guest, view, days, fresh, .. } = recipe;
     let population = if insight == Insight::AppVersions { view.population } else { Population::Pod };
     let app = (insight == Insight::AppVersions).then_some(view.app);
     let cut = view.cut(newest_version(releases, population, app));
     let answer = answer(insight, view.kind, releases, cut);
-    let html =
-        insight_page(insight, &Asked { guest, view, days: *days, fresh: *fresh, cut, answer: &answer });
-    Bytes::from(html.into_boxed_str().into_boxed_bytes())
+    let fresh = fresh[view.kind as usize];
+    insight_page(insight, &Asked { guest, view, days: *days, fresh, cut, answer: &answer })
+}
+
+/// A page about releases: the one that was made before from the same, or else one that is made now.
+async fn get_made(
+    services: Arc<Services>,
+    guest: Guest,
+    view: View,
+    make: impl FnOnce(&Recipe, &[Release]) -> String + Send + 'static,
+) -> Result<Response, Error> {
+    let released = services.archive.released_windows().await?;
+    let now = services.clock.now();
+    let fresh = WindowKind::ALL.map(|kind| {
+        let newest = released.newest(kind);
+        let is_late = newest.is_some_and(|newest| overdue(newest, now).is_some());
+        Fresh { kind, newest, is_late }
+    });
+    let days = days(&view, released.newest(view.kind).map(|window| window.start()))?;
+    let windows = days.map_or(&[][..], |(from, to)| released.between(view.kind, from, to)).to_vec();
+    let recipe = Recipe { guest, view, days, fresh, windows };
+    if let Some(made) = services.made.get(&recipe) {
+        return Ok(page(made));
+    }
+    let releases = services.archive.releases(&recipe.windows).await?;
+    let kept = Arc::clone(&services);
+    let made = services.make(move || {
+        // Whoever asked for the same at once has waited for it.
+        kept.made.get(&recipe).unwrap_or_else(|| {
+            let made = Bytes::from(make(&recipe, &releases).into_boxed_str().into_boxed_bytes());
+            kept.made.keep(recipe, made.clone());
+            made
+        })
+    });
+    Ok(page(made.await?))
 }
 
 async fn get_domains(
@@ -185,23 +193,6 @@ fn view(page: Page, query: Result<Query<Chosen>, QueryRejection>) -> Result<View
 fn days(view: &View, newest: Option<Date>) -> Result<Option<(Date, Date)>, Error> {
     let (from, to) = view.days(newest);
     period(from, to, newest).map_err(|error| invalid(format!("{error}.")))
-}
-
-async fn freshness(services: &Services, kind: WindowKind) -> Result<Fresh, StoreError> {
-    let newest = services.database.newest_release(kind).await?;
-    let is_late = newest.is_some_and(|newest| overdue(newest, services.clock.now()).is_some());
-    Ok(Fresh { kind, newest, is_late })
-}
-
-async fn releases(
-    services: &Services,
-    kind: WindowKind,
-    days: Option<(Date, Date)>,
-) -> Result<Vec<Release>, StoreError> {
-    match days {
-        Some((from, to)) => services.archive.releases(kind, from, to).await,
-        None => Ok(Vec::new()),
-    }
 }
 
 /// Answers to several questions about the same windows.

@@ -19,19 +19,16 @@ pub(crate) async fn find_oddities(
     let mut oddities = Vec::new();
     let open = database.open_windows().await?;
     let mut known: Vec<_> = open.iter().map(|stored| stored.window).collect();
-    let mut newest = Vec::new();
+    let released = archive.released_windows().await?;
+    known.extend(WindowKind::ALL.iter().filter_map(|kind| released.of(*kind).first()));
     for kind in WindowKind::ALL {
-        let held = database.held_releases(kind).await?;
-        known.extend(held.map(|held| held.oldest));
-        newest.push((kind, held.map(|held| held.newest)));
-    }
-    for (kind, newest) in newest {
-        let Some(newest) = newest else {
+        let Some(newest) = released.newest(kind) else {
             oddities.extend(unreleased(kind, known.iter().copied(), now));
             continue;
         };
         oddities.extend(overdue(newest, now));
-        oddities.extend(jumps(&archive.releases(kind, history_since(newest), newest.start()).await?));
+        let recent = released.between(kind, history_since(newest), newest.start());
+        oddities.extend(jumps(&archive.releases(recent).await?));
     }
     oddities.extend(open.iter().filter_map(|stored| unclosed(stored.window, now)));
     Ok(oddities)

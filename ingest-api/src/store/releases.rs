@@ -1,5 +1,6 @@
 //! `release.closed_window` and `release.block`: written once, read ever after.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -60,6 +61,43 @@ impl Release {
     }
 }
 
+/// The windows that have been released: by kind, and of each the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleasedWindows(Vec<Window>);
+
+impl ReleasedWindows {
+    /// All of a kind.
+    pub fn of(&self, kind: WindowKind) -> &[Window] {
+        self.within(|window| window.kind().cmp(&kind))
+    }
+
+    /// Those of a kind that start between the two days, both included.
+    pub fn between(&self, kind: WindowKind, from: Date, to: Date) -> &[Window] {
+        self.within(|window| {
+            let day = window.start();
+            let place = if day < from { Ordering::Less } else { day.cmp(&to).max(Ordering::Equal) };
+            window.kind().cmp(&kind).then(place)
+        })
+    }
+
+    /// The newest of a kind.
+    pub fn newest(&self, kind: WindowKind) -> Option<Window> {
+        self.of(kind).last().copied()
+    }
+
+    /// Whether that window has been released.
+    pub fn contains(&self, window: &Window) -> bool {
+        self.0.binary_search(window).is_ok()
+    }
+
+    /// Those that are neither before nor after what is looked for.
+    fn within(&self, place: impl Fn(&Window) -> Ordering) -> &[Window] {
+        let start = self.0.partition_point(|window| place(window).is_lt());
+        let length = self.0[start..].partition_point(|window| place(window).is_eq());
+        &self.0[start..start + length]
+    }
+}
+
 /// What is held of one kind of window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldReleases {
@@ -116,17 +154,6 @@ impl Database {
         Ok(row.is_some())
     }
 
-    /// The newest window of a kind that has been released.
-    pub async fn newest_release(&self, kind: WindowKind) -> Result<Option<Window>, StoreError> {
-        let row =
-            sqlx::query("SELECT max(starts_on) AS starts_on FROM release.closed_window WHERE kind = $1")
-                .bind(kind.as_str())
-                .fetch_one(&self.reader)
-                .await?;
-        let starts_on: Option<jiff_sqlx::Date> = row.try_get("starts_on")?;
-        Ok(starts_on.map(|day| Window::of_day(kind, day.to_jiff())))
-    }
-
     /// Deletes the releases of windows that ended on that day or before it, and says how many windows.
     pub async fn purge_releases(&self, until: Date) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT release.purge($1) AS purged")
@@ -157,27 +184,22 @@ impl Database {
         Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest), newest_at }))
     }
 
-    /// The windows of a kind that have been released, and start between the two days, both included; oldest first.
-    pub async fn released_windows(
-        &self,
-        kind: WindowKind,
-        from: Date,
-        to: Date,
-    ) -> Result<Vec<Window>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT starts_on FROM release.closed_window
-             WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 ORDER BY starts_on",
+    /// The windows that have been released.
+    pub async fn released_windows(&self) -> Result<ReleasedWindows, StoreError> {
+        let kinds = sqlx::query(
+            "SELECT kind, array_agg(starts_on) AS starts_on FROM release.closed_window GROUP BY kind",
         )
-        .bind(kind.as_str())
-        .bind(from.to_sqlx())
-        .bind(to.to_sqlx())
         .fetch_all(&self.reader)
         .await?;
-        let window = |row: sqlx::postgres::PgRow| {
-            let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
-            Ok(Window::of_day(kind, starts_on.to_jiff()))
-        };
-        rows.into_iter().map(window).collect()
+        let mut windows = ReleasedWindows::default();
+        for row in kinds {
+            let kind = WindowKind::parse(row.try_get("kind")?)
+                .ok_or_else(|| sqlx::Error::Decode("a window of an unknown kind".into()))?;
+            let starts_on: Vec<jiff_sqlx::Date> = row.try_get("starts_on")?;
+            windows.0.extend(starts_on.into_iter().map(|day| Window::of_day(kind, day.to_jiff())));
+        }
+        windows.0.sort_unstable();
+        Ok(windows)
     }
 
     /// The releases of the windows that start between the two days, both included; of some families.
@@ -188,9 +210,9 @@ impl Database {
         to: Date,
         families: &[Family],
     ) -> Result<Vec<Release>, StoreError> {
-        let windows = self.released_windows(kind, from, to).await?;
+        let windows = self.released_windows().await?;
         let mut blocks: BTreeMap<Window, Vec<ReleasedBlock>> =
-            windows.into_iter().map(|window| (window, Vec::new())).collect();
+            windows.between(kind, from, to).iter().map(|window| (*window, Vec::new())).collect();
         let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
         // One row a family and window: to hand over and read each block as a row of its own takes several times as long.
         let families_of_windows = sqlx::query(

@@ -146,7 +146,7 @@ async fn play(fleet: &Fleet, stack: &mut Stack) -> anyhow::Result<Truth> {
 
 async fn print_tables(database: &Database) -> anyhow::Result<()> {
     let kind = WindowKind::Week;
-    let newest = database.newest_release(kind).await?;
+    let newest = database.released_windows().await?.newest(kind);
     for insight in Insight::ALL {
         let text = match (insight.family(), newest) {
             (None, _) => table::render_domains(&domains_answer(database.domains().await?)),
