@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::LazyLock;
 
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::wire::{Observed, observed_on_the_wire};
@@ -56,8 +57,9 @@ impl Locale {
     /// dropped. The underscores that Java and
     /// POSIX write are read as hyphens.
     pub fn parse(text: &str) -> Option<Self> {
-        // Each report has one: a list that is searched from its beginning would cost as much as all else about it.
-        static KNOWN: LazyLock<[HashSet<&str>; 2]> =
+        // Each report has one: a list that is searched from its beginning would cost as much as all else about it. What is in
+        // these lists is known beforehand, so that their hash need not be one that nobody can foresee.
+        static KNOWN: LazyLock<[HashSet<&str, FixedState>; 2]> =
             LazyLock::new(|| [Locale::languages().collect(), Locale::regions().collect()]);
         let [languages, regions] = &*KNOWN;
         // Nearly all are written as we write them.

@@ -14,7 +14,16 @@ impl Subject {
     /// The subject of an identifier in the window with that key: seven bytes that the key gives. Of five million, two are the
     /// same once in six thousand windows.
     pub fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
-        Self(key.tag(id) >> 8 & ((1 << 56) - 1))
+        Self::of_tag(key.tag(id))
+    }
+
+    /// The subjects of some identifiers, in their order.
+    fn of_all(key: &WindowKey, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<Self> {
+        key.tags(ids).into_iter().map(Self::of_tag).collect()
+    }
+
+    fn of_tag(tag: i64) -> Self {
+        Self(tag >> 8 & ((1 << 56) - 1))
     }
 
     /// The number that stands for it in the database.
@@ -36,16 +45,20 @@ impl std::fmt::Debug for Subject {
 
 impl Records {
     /// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
-    pub fn new<'r>(key: &WindowKey, reports: impl IntoIterator<Item = &'r ValidReport>) -> Self {
+    pub fn new<'r>(
+        key: &WindowKey,
+        reports: impl IntoIterator<Item = &'r ValidReport, IntoIter: Clone>,
+    ) -> Self {
+        let reports = reports.into_iter();
+        let ids = reports.clone().flat_map(|report| {
+            // The Pod's own reports are few.
+            let user = report.installation().map_or([0; 8], |installation| *installation.id.as_bytes());
+            [*report.pod().as_bytes(), user]
+        });
+        let subjects = Subject::of_all(key, ids);
+        let (subjects, _) = subjects.as_chunks();
         let mut records = Vec::new();
-        let mut last = None;
-        for report in reports {
-            // A proxy's batch is of one Pod.
-            let pod = match last {
-                Some((id, subject)) if id == report.pod() => subject,
-                _ => Subject::new(key, report.pod().as_bytes()),
-            };
-            last = Some((report.pod(), pod));
+        for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
             let proxied = report.population() == Population::Pod;
             if proxied {
                 records.push(Record {
@@ -59,7 +72,7 @@ impl Records {
             }
             if let Some(installation) = report.installation() {
                 records.push(Record {
-                    subject: Subject::new(key, installation.id.as_bytes()),
+                    subject: user,
                     reporter: match proxied {
                         true => Reporter::ProxiedInstallation,
                         false => Reporter::DirectInstallation,
