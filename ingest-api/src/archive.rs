@@ -1,7 +1,7 @@
 //! Releases that readers asked for → kept in memory: a release never changes, so that it is read once.
 //!
-//! Which windows have been released is asked each time, so that a new release is there at once, and one that was purged
-//! is gone.
+//! Whoever wants some asks first which windows have been released, so that a new release is there at once, and one that was
+//! purged is gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ impl Archive {
         Self { database, kept: Arc::default() }
     }
 
-    /// The windows that have been released, as the database says now.
+    /// The windows that have been released, as the database says now. Others are forgotten.
     ///
     /// # Errors
     /// If the database fails.
@@ -36,7 +36,7 @@ impl Archive {
         Ok(released)
     }
 
-    /// The releases of some windows, which are of one kind and have just been found to be released; oldest first.
+    /// The releases of some windows, in their order; without those that have been purged since they were found.
     ///
     /// # Errors
     /// If the database fails.
@@ -45,11 +45,9 @@ impl Archive {
             let kept = self.kept();
             windows.iter().filter_map(|window| Some((*window, kept.get(window)?.clone()))).collect()
         };
-        let mut missing = windows.iter().filter(|window| !found.contains_key(window));
-        if let Some(first) = missing.next() {
-            let last = missing.next_back().unwrap_or(first);
-            let read =
-                self.database.releases(first.kind(), first.start(), last.start(), &Family::ALL).await?;
+        let missing: Vec<_> = windows.iter().filter(|window| !found.contains_key(window)).copied().collect();
+        if !missing.is_empty() {
+            let read = self.database.releases(&missing, &Family::ALL).await?;
             self.keep(&read);
             found.extend(read.into_iter().map(|release| (release.window, release)));
         }

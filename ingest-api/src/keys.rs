@@ -95,17 +95,21 @@ impl WindowKey {
 
     /// 64 bits that only this key gives for an identifier, and that tell nothing about either.
     pub fn tag(&self, id: &[u8; 8]) -> i64 {
+        // There is one for each.
         self.tags([*id])[0]
     }
 
-    /// The tags of some identifiers, in their order. To make one by AES takes nearly as long as to make some.
+    /// The [tags](Self::tag) of some identifiers, in their order: before the first block, AES spreads the key over the registers,
+    /// which takes as long as a dozen blocks.
     pub fn tags(&self, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<i64> {
         match self.subjects {
             Subjects::Aes => {
-                let mut blocks: Vec<_> = ids
-                    .into_iter()
-                    .map(|id| (u128::from(u64::from_be_bytes(id)) << 64).to_be_bytes().into())
-                    .collect();
+                let block = |id: [u8; 8]| {
+                    let mut block = [0; 16];
+                    block[..8].copy_from_slice(&id);
+                    block.into()
+                };
+                let mut blocks: Vec<_> = ids.into_iter().map(block).collect();
                 self.parts.block_cipher.encrypt_blocks(&mut blocks);
                 blocks.iter().map(|block| first_8(block)).collect()
             }
@@ -355,6 +359,17 @@ mod tests {
         assert_ne!(tag(now), tag(before));
         assert_eq!(tag(now ^ before), None);
         assert!(WindowKey::new(&[8; WindowKey::LEN]).of_window(now).is_none());
+    }
+
+    #[test]
+    fn the_tags_of_many_are_those_of_each() {
+        let ids = (0..100_u64).map(u64::to_be_bytes);
+        for key in [WindowKey::new(&[7; WindowKey::LEN]), WindowKey::new(&[7; WindowKey::LEN]).as_before()] {
+            for many in [0, 1, 7, 64, 100] {
+                let one_by_one: Vec<_> = ids.clone().take(many).map(|id| key.tag(&id)).collect();
+                assert_eq!(key.tags(ids.clone().take(many)), one_by_one);
+            }
+        }
     }
 
     /// Computed once with Python's `hmac` and `cryptography`. Whatever changes them counts everybody in an open window twice.

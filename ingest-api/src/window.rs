@@ -18,7 +18,7 @@ pub enum WindowKind {
 }
 
 impl WindowKind {
-    /// Every kind, shortest first.
+    /// Every kind, shortest first: the place of one is its number.
     pub const ALL: [Self; 3] = [Self::Day, Self::Week, Self::Month];
 
     /// The stable name.

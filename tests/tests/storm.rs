@@ -136,8 +136,8 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
     let truth = truth();
     assert!(truth.len() > 20, "{truth:?}");
     for kind in WindowKind::ALL {
-        let day = Window::containing(kind, now).start();
-        let releases = database.releases(kind, day, day, &Family::ALL).await.unwrap();
+        let window = Window::containing(kind, now);
+        let releases = database.releases(&[window], &Family::ALL).await.unwrap();
         let mut found: Vec<_> = releases[0]
             .blocks()
             .iter()

@@ -93,11 +93,11 @@ impl PrintInsight {
         let kind = WindowKind::from(self.window);
         let releases = match from {
             Source::Database(database) => {
-                let newest = database.released_windows().await?.newest(kind).map(|window| window.start());
-                match period(self.from, self.to, newest)? {
-                    Some((from, to)) => database.releases(kind, from, to, &[family]).await?,
-                    None => Vec::new(),
-                }
+                let released = database.released_windows().await?;
+                let newest = released.newest(kind).map(|window| window.start());
+                let days = period(self.from, self.to, newest)?;
+                let windows = days.map_or(&[][..], |(from, to)| released.between(kind, from, to));
+                database.releases(windows, &[family]).await?
             }
             Source::Service(service) => {
                 service.releases(self.name, family, kind, [self.from, self.to]).await?

@@ -63,7 +63,7 @@ impl Status {
                 newest.to_string(),
                 written.unwrap_or_default(),
             ]);
-            let release = database.releases(kind, newest, newest, &Family::ALL).await?;
+            let release = database.releases(&[releases.newest], &Family::ALL).await?;
             let Some(release) = release.last() else { continue };
             for population in Population::ALL {
                 for family in

@@ -1,8 +1,8 @@
 //! Pages that were made → kept for whoever asks for the same again: to make one of a year of days takes longer than all else that
 //! a reader waits for.
 //!
-//! A page about releases follows from who asks, what was chosen and which windows have been released, for a release
-//! never changes. So nothing that is found here is stale.
+//! A page about releases follows from who asks, what was chosen, which windows have been released, for a release never
+//! changes, and whether the next is late. So nothing that is found here is stale.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use jiff::civil::Date;
 
 use crate::pages::{Fresh, Guest, View};
-use crate::window::Window;
+use crate::window::{Window, WindowKind};
 
 /// How many pages are kept; the largest have a quarter of a megabyte.
 const MAX_KEPT: usize = 32;
@@ -26,8 +26,8 @@ pub(super) struct Recipe {
     /// The first and last day on which its windows start.
     pub(super) days: Option<(Date, Date)>,
     /// The newest release of each kind of window, in the order of the kinds.
-    pub(super) fresh: [Fresh; 3],
-    /// Those that have been released.
+    pub(super) fresh: [Fresh; WindowKind::ALL.len()],
+    /// Its windows that have been released.
     pub(super) windows: Vec<Window>,
 }
 
@@ -64,7 +64,6 @@ mod tests {
     use super::*;
     use crate::insight::Insight;
     use crate::pages::{Page, Query};
-    use crate::window::WindowKind;
 
     fn recipe(name: usize) -> Recipe {
         let kind = WindowKind::Day;
@@ -88,7 +87,7 @@ mod tests {
         purged.windows.clear();
         assert_eq!(made.get(&purged), None);
         let mut late = recipe(1);
-        late.fresh[0].is_late = true;
+        late.fresh[WindowKind::Month as usize].is_late = true;
         assert_eq!(made.get(&late), None);
     }
 

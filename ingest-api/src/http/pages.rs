@@ -39,7 +39,7 @@ pub(super) async fn get_overview(
             "The overview is about the newest release; ask the page of an insight about other days.",
         ));
     }
-    get_made(services, guest, view, make_overview).await
+    made_page(services, guest, view, make_overview).await
 }
 
 fn make_overview(recipe: &Recipe, releases: &[Release]) -> String {
@@ -74,7 +74,7 @@ pub(super) async fn get_insight_page(
     if insight.family().is_none() {
         return get_domains(&services, &visitor, &guest, &view).await;
     }
-    get_made(services, guest, view, move |recipe, releases| make_insight(insight, recipe, releases)).await
+    made_page(services, guest, view, move |recipe, releases| make_insight(insight, recipe, releases)).await
 }
 
 fn make_insight(insight: Insight, recipe: &Recipe, releases: &[Release]) -> String {
@@ -88,7 +88,7 @@ fn make_insight(insight: Insight, recipe: &Recipe, releases: &[Release]) -> Stri
 }
 
 /// A page about releases: the one that was made before from the same, or else one that is made now.
-async fn get_made(
+async fn made_page(
     services: Arc<Services>,
     guest: Guest,
     view: View,
@@ -108,6 +108,9 @@ async fn get_made(
         return Ok(page(made));
     }
     let releases = services.archive.releases(&recipe.windows).await?;
+    // Without those that have been purged meanwhile.
+    let windows = releases.iter().map(|release| release.window).collect();
+    let recipe = Recipe { windows, ..recipe };
     let kept = Arc::clone(&services);
     let made = services.make(move || {
         // Whoever asked for the same at once has waited for it.

@@ -11,17 +11,17 @@ use crate::release::Population;
 pub struct Subject(i64);
 
 impl Subject {
-    /// The subject of an identifier in the window with that key: seven bytes that the key gives. Of five million, two are the
-    /// same once in six thousand windows.
+    /// The subject of an identifier in the window with that key.
     pub fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
         Self::of_tag(key.tag(id))
     }
 
-    /// The subjects of some identifiers, in their order.
+    /// The [subjects](Self::new) of some identifiers, in their order.
     fn of_all(key: &WindowKey, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<Self> {
         key.tags(ids).into_iter().map(Self::of_tag).collect()
     }
 
+    /// Seven bytes that the key gives. Of five million, two are the same once in six thousand windows.
     fn of_tag(tag: i64) -> Self {
         Self(tag >> 8 & ((1 << 56) - 1))
     }
@@ -51,7 +51,7 @@ impl Records {
     ) -> Self {
         let reports = reports.into_iter();
         let ids = reports.clone().flat_map(|report| {
-            // The Pod's own reports are few.
+            // A Pod's own report is of no user: zeros stand for it, and nobody uses their subject.
             let user = report.installation().map_or([0; 8], |installation| *installation.id.as_bytes());
             [*report.pod().as_bytes(), user]
         });
@@ -118,6 +118,43 @@ mod tests {
         let (subjects_today, subjects_tomorrow) = (subjects(&today), subjects(&tomorrow));
         assert_eq!(subjects(&today), subjects_today);
         assert!(subjects_today.iter().all(|subject| !subjects_tomorrow.contains(subject)));
+    }
+
+    #[test]
+    fn each_report_is_of_its_own_pod_and_its_own_user_whichever_others_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyDirectory::open(folder.path()).unwrap();
+        let key =
+            keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
+        let report = |proxied: bool, pod: u8, user: Option<u8>| {
+            let user = user.map(|user| format!("{user:016x}"));
+            let event = serde_json::json!({
+                "proxied": proxied,
+                "origin": { "pod": { "domain_hash": format!("{pod:016x}"), "user_hash": user } }
+            });
+            ValidReport::from_json(event.to_string().as_bytes()).unwrap()
+        };
+        let reports = [
+            report(true, 1, Some(1)),
+            report(true, 1, None),
+            report(false, 2, Some(2)),
+            report(true, 3, None),
+            report(true, 3, Some(3)),
+            report(true, 1, Some(4)),
+        ];
+        let alone = reports.each_ref().map(|report| Records::new(&key, [report]));
+        let alone: Vec<_> = alone.iter().flat_map(Records::iter).copied().collect();
+        assert_eq!(Records::new(&key, &reports), Records::from(alone));
+        for (number, record) in [(1_u64, 0), (2, 1), (4, 1)] {
+            let user = Subject::new(&key, &number.to_be_bytes());
+            let pod = if number == 2 { 2_u64 } else { 1 };
+            let found = Records::new(&key, &reports);
+            let found: Vec<_> = found
+                .iter()
+                .filter(|found| found.subject == user && found.reporter != Reporter::Pod)
+                .collect();
+            assert_eq!((found.len(), found[0].pod), (1, Subject::new(&key, &pod.to_be_bytes())), "{record}");
+        }
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Jobs {
             let Some(held) = database.held_releases(kind).await? else { continue };
             let window = held.newest;
             self.metrics.newest_release(window, held.newest_at);
-            newest.extend(database.releases(kind, window.start(), window.start(), &Family::ALL).await?);
+            newest.extend(database.releases(&[window], &Family::ALL).await?);
         }
         self.metrics.newest_releases(&newest);
         Ok(())

@@ -8,7 +8,7 @@ use super::view::{View, short_name};
 use super::{Page, names, pods, reach, text};
 use crate::insight::{Adoption, Answer, AnsweredWindow, Insight};
 use crate::release::Population;
-use crate::window::Window;
+use crate::window::{Window, WindowKind};
 
 /// What the page is made of. An insight that the reader may not read is not answered.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(crate) struct Overview<'a> {
     pub(crate) guest: &'a Guest,
     /// What was chosen.
     pub(crate) view: &'a View,
-    /// How fresh each kind of window is.
-    pub(crate) fresh: &'a [Fresh],
+    /// How fresh each kind of window is, in the order of the kinds.
+    pub(crate) fresh: &'a [Fresh; WindowKind::ALL.len()],
     /// Pods and reach over the period.
     pub(crate) over_time: Vec<(Insight, Answer)>,
     /// What values there are, in the newest window.
@@ -33,9 +33,7 @@ impl Overview<'_> {
 
 /// The page.
 pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
-    let kind = overview.view.kind;
-    let fresh = overview.fresh.iter().find(|fresh| fresh.kind == kind);
-    let newest = fresh.and_then(|fresh| fresh.newest);
+    let newest = overview.fresh[overview.view.kind as usize].newest;
     layout::page(
         overview.guest,
         Page::Overview,

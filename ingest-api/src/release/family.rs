@@ -24,7 +24,7 @@ pub enum Population {
 }
 
 impl Population {
-    /// Both.
+    /// Both: the place of one is its number.
     pub const ALL: [Self; 2] = [Self::Pod, Self::Direct];
 
     /// The stable name.
@@ -61,7 +61,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every family.
+    /// Every family: the place of one is its number.
     pub const ALL: [Self; 7] = [
         Self::Pods,
         Self::PodVersions,

@@ -38,13 +38,25 @@ pub struct Release {
     pub window: Window,
     /// In their order.
     blocks: Arc<[ReleasedBlock]>,
+    /// Where the blocks of each population's families end among them.
+    ends: [u32; ENDS],
 }
+
+const ENDS: usize = Population::ALL.len() * Family::ALL.len();
 
 impl Release {
     /// What was published about a window, in any order.
     pub fn new(window: Window, mut blocks: Vec<ReleasedBlock>) -> Self {
         blocks.sort_unstable();
-        Self { window, blocks: blocks.into() }
+        // To look for them in the blocks would be to wait for memory, as a year of days is far from the processor.
+        let mut ends = [0; ENDS];
+        for block in &blocks {
+            ends[place(block.population, block.family)] += 1;
+        }
+        for place in 1..ENDS {
+            ends[place] += ends[place - 1];
+        }
+        Self { window, blocks: blocks.into(), ends }
     }
 
     /// All blocks, by population, family and label.
@@ -54,11 +66,15 @@ impl Release {
 
     /// The blocks of one family, by label. A family without any had too few reporters.
     pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
-        let place = |block: &ReleasedBlock| (block.population, block.family).cmp(&(population, family));
-        let start = self.blocks.partition_point(|block| place(block).is_lt());
-        let length = self.blocks[start..].partition_point(|block| place(block).is_eq());
-        &self.blocks[start..start + length]
+        let place = place(population, family);
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.blocks[start as usize..self.ends[place] as usize]
     }
+}
+
+/// The place of a population's family among all, in the order of blocks.
+fn place(population: Population, family: Family) -> usize {
+    population as usize * Family::ALL.len() + family as usize
 }
 
 /// The windows that have been released: by kind, and of each the oldest first.
@@ -193,8 +209,8 @@ impl Database {
         .await?;
         let mut windows = ReleasedWindows::default();
         for row in kinds {
-            let kind = WindowKind::parse(row.try_get("kind")?)
-                .ok_or_else(|| sqlx::Error::Decode("a window of an unknown kind".into()))?;
+            // One that is not known is of a later version.
+            let Some(kind) = WindowKind::parse(row.try_get("kind")?) else { continue };
             let starts_on: Vec<jiff_sqlx::Date> = row.try_get("starts_on")?;
             windows.0.extend(starts_on.into_iter().map(|day| Window::of_day(kind, day.to_jiff())));
         }
@@ -202,35 +218,37 @@ impl Database {
         Ok(windows)
     }
 
-    /// The releases of the windows that start between the two days, both included; of some families.
+    /// The releases of those of some windows that have been released, of some families; in the order of the windows.
     pub async fn releases(
         &self,
-        kind: WindowKind,
-        from: Date,
-        to: Date,
+        windows: &[Window],
         families: &[Family],
     ) -> Result<Vec<Release>, StoreError> {
-        let windows = self.released_windows().await?;
-        let mut blocks: BTreeMap<Window, Vec<ReleasedBlock>> =
-            windows.between(kind, from, to).iter().map(|window| (*window, Vec::new())).collect();
+        let kinds: Vec<_> = windows.iter().map(|window| window.kind().as_str()).collect();
+        let days: Vec<_> = windows.iter().map(|window| window.start().to_sqlx()).collect();
         let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
         // One row a family and window: to hand over and read each block as a row of its own takes several times as long.
-        let families_of_windows = sqlx::query(
-            "SELECT starts_on, population, family, array_agg(label) AS labels, array_agg(published) AS published
-             FROM release.block
-             WHERE kind = $1 AND starts_on BETWEEN $2 AND $3 AND family = ANY($4)
-             GROUP BY starts_on, population, family",
+        let rows = sqlx::query(
+            "SELECT kind, starts_on, population, family, labels, published
+             FROM unnest($1, $2) AS asked (kind, starts_on) JOIN release.closed_window w USING (kind, starts_on)
+             LEFT JOIN LATERAL (
+                 SELECT population, family, array_agg(label) AS labels, array_agg(published) AS published
+                 FROM release.block b
+                 WHERE b.kind = w.kind AND b.starts_on = w.starts_on AND b.family = ANY($3) GROUP BY population, family
+             ) AS families ON true",
         )
-        .bind(kind.as_str())
-        .bind(from.to_sqlx())
-        .bind(to.to_sqlx())
+        .bind(kinds)
+        .bind(days)
         .bind(families)
         .fetch_all(&self.reader)
         .await?;
-        for row in families_of_windows {
+        let mut blocks: BTreeMap<Window, Vec<ReleasedBlock>> = BTreeMap::new();
+        for row in rows {
+            let kind = WindowKind::parse(row.try_get("kind")?).ok_or_else(unknown)?;
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
-            // One that was released since is told next time.
-            if let Some(blocks) = blocks.get_mut(&Window::of_day(kind, starts_on.to_jiff())) {
+            let blocks = blocks.entry(Window::of_day(kind, starts_on.to_jiff())).or_default();
+            // In none of the families, if there is none.
+            if row.try_get::<Option<&str>, _>("family")?.is_some() {
                 blocks.extend(released_blocks(&row)?);
             }
         }
@@ -301,7 +319,6 @@ const AT_A_TIME: usize = 4_096;
 
 /// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
-    let unknown = || sqlx::Error::Decode("a block of an unknown population or family".into());
     let population = Population::parse(row.try_get("population")?).ok_or_else(unknown)?;
     let family = Family::parse(row.try_get("family")?).ok_or_else(unknown)?;
     let (labels, published): (Vec<String>, Vec<i64>) = (row.try_get("labels")?, row.try_get("published")?);
@@ -312,4 +329,74 @@ fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, St
         published: u64::try_from(published).unwrap_or(0),
     };
     Ok(labels.into_iter().zip(published).map(block).collect())
+}
+
+fn unknown() -> sqlx::Error {
+    sqlx::Error::Decode("a block of an unknown kind of window, population or family".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two days, the week that starts with the second, and the month of both.
+    fn released() -> ReleasedWindows {
+        let window = |kind, day: &str| Window::of_day(kind, day.parse().unwrap());
+        let days = ["2026-11-15", "2026-11-16"].map(|day| window(WindowKind::Day, day));
+        let others = [window(WindowKind::Week, "2026-11-16"), window(WindowKind::Month, "2026-11-01")];
+        ReleasedWindows([days, others].concat())
+    }
+
+    #[track_caller]
+    fn check(kind: WindowKind, from: &str, to: &str, expected: &[&str]) {
+        let released = released();
+        let found = released.between(kind, from.parse().unwrap(), to.parse().unwrap());
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{kind:?} from {from} to {to}");
+    }
+
+    #[test]
+    fn each_family_has_its_blocks_and_one_without_any_has_none() {
+        let window = released().of(WindowKind::Day)[0];
+        let all: Vec<_> =
+            Population::ALL.into_iter().flat_map(|of| Family::ALL.map(|family| (of, family))).collect();
+        let mut blocks = Vec::new();
+        for (n, (population, family)) in all.iter().copied().enumerate() {
+            // None, one or two.
+            let block =
+                |label: usize| ReleasedBlock { population, family, label: label.to_string(), published: 5 };
+            blocks.extend((0..n % 3).map(block));
+        }
+        let release = Release::new(window, blocks.iter().rev().cloned().collect());
+        assert_eq!(release.blocks(), blocks);
+        for (n, (population, family)) in all.into_iter().enumerate() {
+            let found = release.blocks_of(population, family);
+            assert_eq!(found.len(), n % 3);
+            assert!(found.iter().all(|block| (block.population, block.family) == (population, family)));
+        }
+    }
+
+    #[test]
+    fn windows_are_found_by_their_kind_and_their_first_day() {
+        check(WindowKind::Day, "2026-11-01", "2026-11-30", &["day 2026-11-15", "day 2026-11-16"]);
+        check(WindowKind::Day, "2026-11-16", "2026-11-30", &["day 2026-11-16"]);
+        check(WindowKind::Day, "2026-11-01", "2026-11-15", &["day 2026-11-15"]);
+        check(WindowKind::Day, "2026-11-17", "2026-11-30", &[]);
+        check(WindowKind::Day, "2026-11-01", "2026-11-14", &[]);
+        check(WindowKind::Day, "2026-11-16", "2026-11-15", &[]);
+        check(WindowKind::Week, "2026-11-16", "2026-11-16", &["week 2026-11-16"]);
+        check(WindowKind::Month, "2026-11-02", "2026-12-01", &[]);
+    }
+
+    #[test]
+    fn the_newest_is_of_its_kind_and_there_may_be_none() {
+        let newest = |released: &ReleasedWindows| {
+            WindowKind::ALL.map(|kind| released.newest(kind).map(|window| window.start().to_string()))
+        };
+        let expected = ["2026-11-16", "2026-11-16", "2026-11-01"].map(|day| Some(day.to_owned()));
+        assert_eq!(newest(&released()), expected);
+        assert_eq!(newest(&ReleasedWindows::default()), [None, None, None]);
+        let day = released().of(WindowKind::Day)[0];
+        assert!(released().contains(&day) && !ReleasedWindows::default().contains(&day));
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::Config;
-use ingest_api::window::WindowKind;
+use ingest_api::window::{Window, WindowKind};
 use shared::clock::FixedClock;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -160,7 +160,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             .app
             .database()
             .database
-            .releases(WindowKind::Day, day, day, &ingest_api::release::Family::ALL)
+            .releases(&[Window::of_day(WindowKind::Day, day)], &ingest_api::release::Family::ALL)
             .await
             .unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");

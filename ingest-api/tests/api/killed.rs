@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ingest_api::release::Family;
-use ingest_api::window::WindowKind;
+use ingest_api::window::{Window, WindowKind};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use shared::clock::{Clock, SystemClock};
@@ -111,9 +111,8 @@ impl Left {
                         AND to_regclass(format('intake.w%s_merged', w.id)) IN (c.oid, i.inhparent))";
         self.until("the end of what was put away", &format!("SELECT WHERE NOT EXISTS ({rows})")).await;
         program.kill();
-        let day = self.yesterday;
-        let releases =
-            self.service.database().releases(WindowKind::Day, day, day, &Family::ALL).await.unwrap();
+        let day = Window::of_day(WindowKind::Day, self.yesterday);
+        let releases = self.service.database().releases(&[day], &Family::ALL).await.unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");
         let total = releases[0].blocks().iter().find(|block| block.family == Family::Installations).unwrap();
         assert_eq!((releases[0].blocks().len(), total.published), (7, 40), "{step}: whole");

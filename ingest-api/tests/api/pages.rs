@@ -133,25 +133,40 @@ async fn a_page_is_of_who_asks_and_of_the_releases_that_are_there() {
     service.set_clock("2026-11-23T08:00:00Z");
     service.app.run_jobs().await.unwrap();
     let token = service.token().await;
-    let show = async |token: Option<&str>| {
-        let page = browse(&service, "/insights/platforms?window=day&period=1y", token).await;
-        (page.status, page.body)
+    const PAGES: [&str; 2] = ["/insights/platforms?window=day&period=1y", "/?window=day&period=1y"];
+    let show = async |token: &str| {
+        let mut shown = Vec::new();
+        for path in PAGES {
+            let page = browse(&service, path, Some(token)).await;
+            assert_eq!(page.status, 200, "{path}");
+            shown.push(page.body);
+            let closed = browse(&service, path, None).await;
+            assert_eq!(closed.status, 303, "whoever may not read it is not shown what others were");
+        }
+        shown
     };
-    let (status, first) = show(Some(&token)).await;
-    assert!(status == 200 && first.contains("2026-11-22") && !first.contains("2026-11-23"), "{first}");
-    assert_eq!(show(Some(&token)).await, (200, first.clone()));
-    assert_eq!(show(None).await.0, 303, "whoever may not read it is not shown what others were");
+    let days = |page: &str| ["2026-11-22", "2026-11-23"].map(|day| page.contains(day));
+    let first = show(&token).await;
+    assert_eq!(days(&first[0]), [true, false], "{}", first[0]);
+    assert_eq!(show(&token).await, first);
 
     service.report(&ten_pods(7)).await;
     service.set_clock("2026-11-24T08:00:00Z");
     service.app.run_jobs().await.unwrap();
     let token = service.token().await;
-    let (_, second) = show(Some(&token)).await;
-    assert!(second.contains("2026-11-22") && second.contains("2026-11-23"), "{second}");
+    let second = show(&token).await;
+    assert_eq!(days(&second[0]), [true, true], "{}", second[0]);
 
     let purged = service.database().purge_releases("2026-11-23".parse().unwrap()).await.unwrap();
     assert_eq!(purged, 2, "the first day and its week");
-    let (_, third) = show(Some(&token)).await;
-    assert!(!third.contains("2026-11-22") && third.contains("2026-11-23"), "{third}");
+    let third = show(&token).await;
+    assert_eq!(days(&third[0]), [false, true], "{}", third[0]);
+
+    // Nobody has reported on the day after, and nobody closes it.
+    service.set_clock("2026-11-26T08:00:00Z");
+    let fourth = show(&service.token().await).await;
+    assert!(fourth.iter().all(|page| page.contains("overdue")), "{fourth:?}");
+    let shown: BTreeSet<_> = [first, second, third, fourth].into_iter().flatten().collect();
+    assert_eq!(shown.len(), 4 * PAGES.len(), "each time, both pages are others");
     service.app.shutdown().await;
 }

@@ -18,7 +18,7 @@ use ingest_api::release::Family;
 use ingest_api::store::Database;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::store::releases::ReleasedBlock;
-use ingest_api::window::WindowKind;
+use ingest_api::window::{Window, WindowKind};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ impl Service {
         start: &str,
     ) -> Vec<(&'static str, &'static str, String, u64)> {
         let day: Date = start.parse().unwrap();
-        let releases = self.database().releases(kind, day, day, &Family::ALL).await.unwrap();
+        let releases = self.database().releases(&[Window::of_day(kind, day)], &Family::ALL).await.unwrap();
         let blocks = releases.iter().flat_map(|release| release.blocks());
         let mut blocks: Vec<_> = blocks
             .map(|ReleasedBlock { population, family, label, published }| {

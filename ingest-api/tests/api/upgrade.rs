@@ -177,9 +177,8 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         clock.set("2026-12-02T08:00:00Z".parse().unwrap());
         assert_eq!(app.run_jobs().await.unwrap().len(), 4, "two days, a week and the month");
         let total = async |day: &str| {
-            let day = day.parse().unwrap();
-            let releases =
-                database.releases(WindowKind::Day, day, day, &[Family::Installations]).await.unwrap();
+            let day = Window::of_day(WindowKind::Day, day.parse().unwrap());
+            let releases = database.releases(&[day], &[Family::Installations]).await.unwrap();
             releases[0].blocks().iter().map(|block| block.published).sum::<u64>()
         };
         // Of the day that was being closed, half was there.

@@ -5,4 +5,4 @@ mod server;
 mod table;
 
 pub use server::{Server, release_binary, surroundings};
-pub use table::{Goal, Row, Table, growth, short};
+pub use table::{Goal, Row, Table, growth, median, short};

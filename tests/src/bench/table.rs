@@ -106,6 +106,13 @@ pub fn growth(points: &[(f64, f64)]) -> f64 {
     together / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
 }
 
+/// Of some things, the one in the middle by a number that each has; of an even number, the greater one of two.
+pub fn median<T>(mut things: Vec<T>, number: impl Fn(&T) -> f64) -> Option<T> {
+    things.sort_by(|one, other| number(one).total_cmp(&number(other)));
+    let middle = things.len() / 2;
+    things.into_iter().nth(middle)
+}
+
 /// Three digits, more or less.
 pub fn short(number: f64) -> String {
     match number.abs() {
@@ -126,6 +133,12 @@ mod tests {
             assert!((growth(&points) - power).abs() < 1e-9, "{power}");
         }
         assert!(growth(&[(1.0, 1.0)]).is_nan());
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let of = |numbers: &[f64]| median(numbers.to_vec(), |number| *number);
+        assert_eq!([of(&[]), of(&[3.0]), of(&[3.0, 1.0, 2.0])], [None, Some(3.0), Some(2.0)]);
     }
 
     #[test]

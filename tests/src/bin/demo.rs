@@ -151,7 +151,7 @@ async fn print_tables(database: &Database) -> anyhow::Result<()> {
         let text = match (insight.family(), newest) {
             (None, _) => table::render_domains(&domains_answer(database.domains().await?)),
             (Some(family), Some(window)) => {
-                let releases = database.releases(kind, window.start(), window.start(), &[family]).await?;
+                let releases = database.releases(&[window], &[family]).await?;
                 let below = Version::parse("0.5.0").filter(|_| insight == Insight::PodVersions);
                 table::render(&answer(insight, kind, &releases, below.map(Into::into)))
             }

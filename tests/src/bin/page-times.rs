@@ -24,8 +24,9 @@ use shared::clock::FixedClock;
 /// Measures how long each page takes with a year of daily releases of all families: from a request over loopback to its
 /// last byte, so with routing, login, database, answer and HTML.
 ///
-/// The service runs in this process, on a Postgres of its own in a temporary folder. Prints a table in Markdown, and ends
-/// with 1 if a page takes longer than 20 ms, in the median.
+/// Each page is asked for by one reader after the other, so that none of them is one that was made before; and once more by
+/// each, who gets the one that was kept. The service runs in this process, on a Postgres of its own in a temporary folder. Prints a
+/// table in Markdown, and ends with 1 if it takes longer than 20 ms to make a page, in the median.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How often each page is asked for
@@ -36,6 +37,8 @@ struct Arguments {
     serve: bool,
 }
 
+/// More than the service keeps pages: 32.
+const READERS: u32 = 40;
 const GOAL: Duration = Duration::from_millis(20);
 
 /// The day after the last release.
@@ -93,42 +96,50 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow::Result<bool> {
     let numbers = year::write(vendor.database().url(), TODAY).await?;
-    let token = Token::generate();
     let expires_at = ingest_api::access::expiry(now, Duration::from_secs(86_400));
-    let stored = StoredToken { name: "measurement".to_owned(), may_read_domains: true, expires_at };
-    vendor.database().database.insert_token(&stored, &token.digest()).await?;
+    let mut tokens = Vec::new();
+    for reader in 0..READERS {
+        let token = Token::generate();
+        let stored = StoredToken { name: format!("reader {reader}"), may_read_domains: true, expires_at };
+        vendor.database().database.insert_token(&stored, &token.digest()).await?;
+        tokens.push(token);
+    }
     let base = format!("http://{}", vendor.address());
     say(&format!(
         "{numbers} published numbers of a year of days, weeks and months. Each page {} times:\n\n\
-         | page | first, ms | median, ms | 95th percentile, ms | KiB |\n| --- | ---: | ---: | ---: | ---: |",
+         | page | first, ms | made, median, ms | made, 95th percentile, ms | kept, median, ms | KiB |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: |",
         arguments.rounds
     ));
     let http = client()?;
     let mut is_good = true;
     for page in PAGES {
         let url = format!("{base}{page}");
-        let mut times = Vec::new();
-        let mut bytes = 0;
-        for _ in 0..arguments.rounds {
-            let start = Instant::now();
-            let request = http.get(&url).header("accept", "text/html").bearer_auth(token.reveal());
-            let answer = request.send().await?;
-            let status = answer.status();
-            bytes = answer.bytes().await?.len();
-            times.push(start.elapsed());
-            ensure!(status.is_success(), "{page} answered {status}");
+        let (mut made, mut kept, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (_, token) in (0..arguments.rounds).zip(tokens.iter().cycle()) {
+            for times in [&mut made, &mut kept] {
+                let start = Instant::now();
+                let request = http.get(&url).header("accept", "text/html").bearer_auth(token.reveal());
+                let answer = request.send().await?;
+                let status = answer.status();
+                bytes = answer.bytes().await?.len();
+                times.push(start.elapsed());
+                ensure!(status.is_success(), "{page} answered {status}");
+            }
         }
         // Releases are read from the database once, and kept.
-        let first = times[0];
-        times.sort();
-        let at = |part: usize| times[(times.len() - 1) * part / 100];
-        is_good &= at(50) <= GOAL;
+        let first = made[0];
+        made.sort();
+        kept.sort();
+        let at = |times: &[Duration], part: usize| times[(times.len() - 1) * part / 100];
+        is_good &= at(&made, 50) <= GOAL;
         let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
         say(&format!(
-            "| `{page}` | {:.1} | {:.1} | {:.1} | {} |",
+            "| `{page}` | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
             ms(first),
-            ms(at(50)),
-            ms(at(95)),
+            ms(at(&made, 50)),
+            ms(at(&made, 95)),
+            ms(at(&kept, 50)),
             bytes / 1024
         ));
     }
@@ -137,7 +148,7 @@ async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow:
         if is_good { "All pages take less than" } else { "NOT all pages take less than" }
     ));
     if arguments.serve {
-        say(&format!("{base}{}", ingest_api::login_path(&token)));
+        say(&format!("{base}{}", ingest_api::login_path(&tokens[0])));
         tokio::signal::ctrl_c().await?;
     }
     Ok(is_good)

@@ -1,11 +1,9 @@
 //! Shares over time → areas on top of each other, that together fill the chart.
 
-use std::fmt::Write;
-
 use maud::{Markup, html};
 
 use super::super::text;
-use super::{Chart, Frame, LINE, Series, Tenths, figure, labels, number};
+use super::{Chart, Frame, LINE, Series, figure, labels, number, write_point};
 
 /// Draws the series from the bottom up. A window in which nothing was published is passed over.
 pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
@@ -71,8 +69,7 @@ fn outline(chart: &Chart<'_>, frame: &Frame, there: &[usize], lower: &[f64], upp
     let points = there.iter().zip(upper).chain(there.iter().zip(lower).rev());
     for (n, (at, edge)) in points.enumerate() {
         let command = if n == 0 { 'M' } else { 'L' };
-        // Writing to memory does not fail.
-        let _ = write!(path, "{command}{} {}", Tenths(frame.x(chart, *at)), Tenths(frame.y(*edge)));
+        write_point(command, frame.x(chart, *at), frame.y(*edge), &mut path);
     }
     path + "Z"
 }

@@ -1,11 +1,9 @@
 //! Numbers over time → lines, each with its name where it ends.
 
-use std::fmt::Write;
-
 use maud::{Markup, html};
 
 use super::super::text;
-use super::{Chart, Frame, Series, Tenths, figure, guide, labels};
+use super::{Chart, Frame, Series, figure, guide, labels, write_point};
 
 /// Draws the series. Where nothing was published, a line is broken.
 pub(in super::super) fn lines(chart: &Chart<'_>) -> Markup {
@@ -49,8 +47,7 @@ fn path(chart: &Chart<'_>, frame: &Frame, series: &Series, top: f64) -> String {
             continue;
         };
         let command = if std::mem::take(&mut broken) { 'M' } else { 'L' };
-        // Writing to memory does not fail.
-        let _ = write!(path, "{command}{} {}", Tenths(frame.x(chart, at)), Tenths(frame.y(value / top)));
+        write_point(command, frame.x(chart, at), frame.y(value / top), &mut path);
     }
     path
 }

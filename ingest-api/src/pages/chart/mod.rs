@@ -8,8 +8,6 @@
 mod area;
 mod lines;
 
-use std::fmt;
-
 use jiff::civil::Date;
 use maud::{Markup, html};
 
@@ -188,21 +186,30 @@ fn short(label: &str, letters: usize) -> String {
 }
 
 fn number(value: f64) -> String {
-    Tenths(value).to_string()
+    let mut text = String::new();
+    write_number(value, &mut text);
+    text
 }
 
 /// With one digit behind the point, a tenth of a pixel: as `{:.1}` writes it, but for a tie, and without its exact arithmetic. A page has
 /// thousands.
-#[derive(Clone, Copy, Debug)]
-struct Tenths(f64);
-
-impl fmt::Display for Tenths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (self.0 * 10.0).round() as i64;
-        let sign = if tenths < 0 { "-" } else { "" };
-        let tenths = tenths.unsigned_abs();
-        write!(f, "{sign}{}.{}", tenths / 10, tenths % 10)
+fn write_number(value: f64, text: &mut String) {
+    let tenths = (value * 10.0).round() as i64;
+    if tenths < 0 {
+        text.push('-');
     }
+    let tenths = tenths.unsigned_abs();
+    text.push_str(itoa::Buffer::new().format(tenths / 10));
+    text.push('.');
+    text.push(char::from(b'0' + (tenths % 10) as u8));
+}
+
+/// Adds a point to a path that is begun or led on by a command.
+fn write_point(command: char, x: f64, y: f64, path: &mut String) {
+    path.push(command);
+    write_number(x, path);
+    path.push(' ');
+    write_number(y, path);
 }
 
 #[cfg(test)]
@@ -219,7 +226,7 @@ mod tests {
     #[test]
     fn a_coordinate_has_one_digit_behind_the_point() {
         for value in (-2_000..20_000).map(|n| f64::from(n) / 37.0) {
-            assert_eq!(Tenths(value).to_string(), format!("{value:.1}").replace("-0.0", "0.0"));
+            assert_eq!(number(value), format!("{value:.1}").replace("-0.0", "0.0"));
         }
     }
 

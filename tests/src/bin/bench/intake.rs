@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use e2e::bench::{Goal, Server, Table};
+use e2e::bench::{Goal, Server, Table, median};
 use e2e::load::{Crowd, Load, Measured};
 
 use crate::service::{BASE_PATH, Service, free_address, send, serve};
@@ -67,7 +67,8 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
             ours.push(round(&service.server, service.address, manner, first).await?);
             first += ours.last().map_or(0, |round: &Round| round.measured.events);
         }
-        let (ours, theirs) = (median(ours)?, median(theirs)?);
+        let middle = |rounds| median(rounds, |round: &Round| round.measured.rate()).context("a round");
+        let (ours, theirs) = (middle(ours)?, middle(theirs)?);
         let Manner { what, connections, least_ratio, .. } = manner;
         let what = format!("{what}, {connections} connections");
         let (rate, bare_rate) = (ours.measured.rate(), theirs.measured.rate());
@@ -123,11 +124,4 @@ pub(crate) fn crowd(installations: u64) -> anyhow::Result<Crowd> {
     let installations = NonZeroU64::new(installations).context("installations")?;
     let pods = NonZeroU64::new(installations.get().div_ceil(25)).context("Pods")?;
     Ok(Crowd::new(1, installations, pods))
-}
-
-/// The round with the median rate.
-fn median(mut rounds: Vec<Round>) -> anyhow::Result<Round> {
-    rounds.sort_by(|one, other| one.measured.rate().total_cmp(&other.measured.rate()));
-    let middle = rounds.len() / 2;
-    rounds.into_iter().nth(middle).context("there is a round")
 }
