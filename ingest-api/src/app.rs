@@ -14,7 +14,9 @@ use crate::access::Token;
 use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
-use crate::http::{Entrance, MAX_BATCHES, MadePages, Readiness, Services, metrics_router, router, serve};
+use crate::http::{
+    Entrance, MAX_BATCHES, MadePages, Making, Readiness, Services, metrics_router, router, serve,
+};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
 use crate::jobs::close_windows::CloseWindows;
@@ -246,7 +248,7 @@ async fn start_parts(
         database: database.clone(),
         archive,
         made: MadePages::default(),
-        making: Arc::new(Semaphore::new(1)),
+        making: Making::default(),
         keys,
         writer,
         places: Arc::new(Semaphore::new(MAX_BATCHES)),

@@ -79,7 +79,7 @@ pub(super) async fn get_insight(
             let windows = days.map_or(&[][..], |(from, to)| released.between(asked.kind, from, to));
             let releases = services.archive.releases(windows).await?;
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
-            let made = services.make(move || {
+            let made = services.making.make(visitor.reader().is_none(), move || {
                 let answer = answer(insight, kind, &releases, below);
                 let csv = as_csv.then(|| table::csv(&answer));
                 body(csv, &answer)

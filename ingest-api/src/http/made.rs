@@ -13,8 +13,10 @@ use jiff::civil::Date;
 use crate::pages::{Fresh, Guest, View};
 use crate::window::{Window, WindowKind};
 
-/// How many pages are kept; the largest have a quarter of a megabyte.
+/// How many pages are kept; the largest have some 400 kB.
 const MAX_KEPT: usize = 32;
+/// … and for one guest; those who come without a token are one.
+const MAX_OF_ONE: usize = 16;
 
 /// All that a page about releases follows from.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,10 +48,17 @@ impl MadePages {
         Some(page)
     }
 
-    /// Keeps a page: in the place of what it was before another release, and of the one that nobody has asked for longest.
+    /// Keeps a page: in the place of what it was before another release, and of the one that nobody has asked for longest; of the
+    /// same guest, who has so many.
     pub(super) fn keep(&self, recipe: Recipe, page: Bytes) {
         let mut kept = self.kept();
         kept.retain(|(other, _)| (&other.guest, &other.view) != (&recipe.guest, &recipe.view));
+        let of_this_guest = |(other, _): &(Recipe, Bytes)| other.guest == recipe.guest;
+        if kept.iter().filter(|page| of_this_guest(page)).count() >= MAX_OF_ONE
+            && let Some(oldest) = kept.iter().rposition(of_this_guest)
+        {
+            kept.remove(oldest);
+        }
         kept.push_front((recipe, page));
         kept.truncate(MAX_KEPT);
     }
@@ -99,6 +108,20 @@ mod tests {
         later.windows.push(Window::of_day(WindowKind::Day, jiff::civil::date(2026, 11, 23)));
         made.keep(later, Bytes::new());
         assert_eq!(made.kept().len(), 1);
+    }
+
+    #[test]
+    fn one_guest_leaves_room_to_others() {
+        let made = MadePages::default();
+        made.keep(recipe(1), Bytes::new());
+        for guide in 1..=40 {
+            let query: Query =
+                serde_json::from_value(serde_json::json!({ "guide": guide.to_string() })).unwrap();
+            let view = View::of(Page::Insight(Insight::Languages), &query).unwrap();
+            made.keep(Recipe { view, ..recipe(2) }, Bytes::new());
+        }
+        assert!(made.get(&recipe(1)).is_some());
+        assert_eq!(made.kept().len(), 1 + MAX_OF_ONE);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod insights;
 mod lingering;
 mod login;
 mod made;
+mod making;
 mod openapi;
 mod pages;
 mod problem;
@@ -43,6 +44,7 @@ pub(crate) use entrance::Entrance;
 pub(crate) use health::Readiness;
 pub use login::login_path;
 pub(crate) use made::MadePages;
+pub(crate) use making::Making;
 pub(crate) use problem::Error;
 pub(crate) use server::serve;
 
@@ -59,8 +61,7 @@ pub(crate) struct Services {
     pub(crate) database: Database,
     pub(crate) archive: Archive,
     pub(crate) made: MadePages,
-    /// For what readers ask for: one answer is made at a time.
-    pub(crate) making: Arc<Semaphore>,
+    pub(crate) making: Making,
     pub(crate) keys: KeyDirectory,
     pub(crate) writer: Writer,
     /// One for each of [`MAX_BATCHES`].
@@ -161,18 +162,6 @@ async fn harden(mut response: axum::response::Response) -> axum::response::Respo
         response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));
     }
     response
-}
-
-impl Services {
-    /// Makes what a reader asked for [`aside`], one answer at a time: another processor is left to reports.
-    async fn make<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let place = Arc::clone(&self.making).acquire_owned().await;
-        let work = move || {
-            let _place = place;
-            work()
-        };
-        aside(work).await
-    }
 }
 
 /// Does what takes a millisecond or more where no other request waits for it.

@@ -112,7 +112,7 @@ async fn made_page(
     let windows = releases.iter().map(|release| release.window).collect();
     let recipe = Recipe { windows, ..recipe };
     let kept = Arc::clone(&services);
-    let made = services.make(move || {
+    let made = services.making.make(recipe.guest.name.is_none(), move || {
         // Whoever asked for the same at once has waited for it.
         kept.made.get(&recipe).unwrap_or_else(|| {
             let made = Bytes::from(make(&recipe, &releases).into_boxed_str().into_boxed_bytes());

@@ -28,6 +28,8 @@ pub(crate) enum Error {
     Fault(String),
     /// Reports could not be written.
     Write(WriteError),
+    /// Too many wait for answers already.
+    Busy,
     /// A browser is to log in first, and then to come back to this path.
     LogIn(String),
     /// Too much was asked for from one network.
@@ -105,7 +107,7 @@ impl IntoResponse for Error {
                 response
             }
             // The writer has logged the cause, once for all requests of the group.
-            Self::Write(WriteError::Overloaded | WriteError::Unavailable) => later(),
+            Self::Write(WriteError::Overloaded | WriteError::Unavailable) | Self::Busy => later(),
             Self::LogIn(next) => {
                 let headers = [
                     (header::LOCATION, login::path_to(&next)),

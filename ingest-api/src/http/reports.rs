@@ -1,6 +1,7 @@
 //! Intake: `POST …/v1/analytics/event` and `…/events`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +10,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use serde::Serialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use shared::event::Event;
 use shared::problem::{Problem, ProblemType};
@@ -312,13 +314,43 @@ fn array_of_events(body: &[u8]) -> Option<Events> {
 }
 
 fn array(body: &[u8]) -> Result<Vec<&[u8]>, NotABatch> {
-    let events: Vec<&RawValue> = serde_json::from_slice(body)
+    let Array(events) = serde_json::from_slice(body)
         .map_err(|error| NotABatch::Malformed { line: error.line(), column: error.column() })?;
     Ok(events.into_iter().map(|event| event.get().as_bytes()).collect())
 }
 
 fn lines(body: &[u8]) -> Vec<&[u8]> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    lines.take(MAX_BATCH + 1).collect()
+}
+
+/// What stands in an array. Of those that are too many, one is kept: a body may have a million.
+struct Array<'b>(Vec<&'b RawValue>);
+
+impl<'de> Deserialize<'de> for Array<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = Array<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Array<'de>, A::Error> {
+                let mut kept = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    if kept.len() <= MAX_BATCH {
+                        kept.push(item);
+                    }
+                }
+                Ok(Array(kept))
+            }
+        }
+
+        deserializer.deserialize_seq(Items)
+    }
 }
 
 #[cfg(test)]
@@ -381,9 +413,11 @@ mod tests {
         let many = [batch(MAX_BATCH + 1), format!("[{}1]", "1,".repeat(1_000_000))];
         for body in many {
             assert!(array_of_events(body.as_bytes()).is_none());
+            assert_eq!(array(body.as_bytes()).unwrap().len(), MAX_BATCH + 1);
             assert!(matches!(one_by_one(MediaType::Json, body.as_bytes()), Err(NotABatch::TooMany)));
         }
         let many = "1\n".repeat(1_000_000);
+        assert_eq!(lines(many.as_bytes()).len(), MAX_BATCH + 1);
         assert!(matches!(one_by_one(MediaType::NdJson, many.as_bytes()), Err(NotABatch::TooMany)));
     }
 }

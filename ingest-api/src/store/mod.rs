@@ -10,7 +10,7 @@ pub mod sessions;
 pub mod tokens;
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Once};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -276,6 +276,8 @@ impl Database {
 /// How nice [what is done aside](aside) is to all else.
 const PRIORITY: i32 = 10;
 
+static WARNED: Once = Once::new();
+
 /// Runs what keeps a processor busy for seconds on a thread of its own, which requests go before. It ends when nobody waits for it any
 /// more.
 async fn aside<T: Send + 'static>(
@@ -292,8 +294,10 @@ async fn aside<T: Send + 'static>(
     };
     let run = move || {
         // Of this thread, on Linux; elsewhere it would be of all.
-        if cfg!(target_os = "linux") {
-            let _ = rustix::process::setpriority_process(None, PRIORITY);
+        if cfg!(target_os = "linux")
+            && let Err(error) = rustix::process::setpriority_process(None, PRIORITY)
+        {
+            WARNED.call_once(|| tracing::warn!(%error, "merges and closes cannot give way to requests"));
         }
         let _ = done.send(runtime.block_on(work()));
     };
