@@ -35,7 +35,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<()> {
     tokio::spawn(connection);
     let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(Body::empty())?;
     let status = sender.send_request(request).await?.status();
-    ensure!(status.is_success(), "not ready: it answered {status}; its log says why");
+    ensure!(status.is_success(), "not ready: {address} answered {status}; its log says why");
     Ok(())
 }
 

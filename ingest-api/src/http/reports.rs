@@ -265,7 +265,7 @@ impl From<NotABatch> for Error {
         match wrong {
             NotABatch::Malformed { line, column } => {
                 let detail = format!(
-                    "A batch is a JSON array of events; it breaks off at line {line}, column {column}."
+                    "A batch is a JSON array of events, or as application/x-ndjson one event a line; this is none from line {line}, column {column} on."
                 );
                 Self::problem(ProblemType::MALFORMED_JSON, detail)
             }

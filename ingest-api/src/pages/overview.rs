@@ -52,7 +52,20 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
                 (unknown(overview))
             } @else {
                 section.empty {
-                    h2 { "Nothing has been released yet" }
+                    @let others = || overview.fresh.iter().filter(|fresh| fresh.newest.is_some());
+                    @if others().next().is_none() {
+                        h2 { "Nothing has been released yet" }
+                    } @else {
+                        h2 { "No " (overview.view.kind.as_str()) " has been released yet" }
+                        p {
+                            "There are releases of "
+                            @for (n, other) in others().enumerate() {
+                                @if n > 0 { " and " }
+                                a href=(format!("/?window={}", other.kind.as_str())) { (other.kind.as_str()) "s" }
+                            }
+                            "."
+                        }
+                    }
                     p { "A day, week or month is released a minute after its end, at midnight UTC. Until then, nothing about it is told." }
                 }
             }

@@ -122,6 +122,12 @@ async fn what_was_too_little_to_publish_is_said_to_be() {
     }
     let page = browse(&service, "/?window=day", Some(&token)).await;
     assert!(page.status == 200 && page.body.contains("too few"), "{}", page.body);
+    let page = browse(&service, "/?window=month", Some(&token)).await;
+    assert!(
+        page.body.contains("No month has been released yet") && page.body.contains(r#"href="/?window=day""#),
+        "{}",
+        page.body
+    );
     service.app.shutdown().await;
 }
 
