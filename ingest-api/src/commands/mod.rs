@@ -109,10 +109,15 @@ pub fn main() -> ExitCode {
 }
 
 /// With a thread for every second core: Postgres needs the others, and a request that is handed from one thread to another costs
-/// more than a fifth of its processor time again. Whatever takes more than some milliseconds leaves these threads, or pauses.
+/// more than a fifth of its processor time again. Whatever takes more than some milliseconds leaves these threads, or pauses: for as
+/// many others as there are cores. More would not be faster, and each has memory of its own, which it keeps.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.div_ceil(2))
+        .max_blocking_threads(cores)
+        .enable_all()
+        .build()
 }
 
 fn load(cli: &Cli) -> Result<Config, Mistakes> {
