@@ -96,8 +96,7 @@ impl PrintInsight {
                 let released = database.released_windows().await?;
                 let newest = released.newest(kind).map(|window| window.start());
                 let days = period(self.from, self.to, newest)?;
-                let windows = days.map_or(&[][..], |(from, to)| released.between(kind, from, to));
-                database.releases(windows, &[family]).await?
+                database.releases(released.in_period(kind, days), &[family]).await?
             }
             Source::Service(service) => {
                 service.releases(self.name, family, kind, [self.from, self.to]).await?

@@ -76,8 +76,7 @@ pub(super) async fn get_insight(
             let released = services.archive.released_windows().await?;
             let newest = released.newest(asked.kind).map(|window| window.start());
             let days = period(asked.from, asked.to, newest).map_err(|error| invalid(format!("{error}.")))?;
-            let windows = days.map_or(&[][..], |(from, to)| released.between(asked.kind, from, to));
-            let releases = services.archive.releases(windows).await?;
+            let releases = services.archive.releases(released.in_period(asked.kind, days)).await?;
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
             let made = services.making.make(visitor.reader().is_none(), move || {
                 let answer = answer(insight, kind, &releases, below);

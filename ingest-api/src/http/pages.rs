@@ -102,7 +102,7 @@ async fn made_page(
         Fresh { kind, newest, is_late }
     });
     let days = days(&view, released.newest(view.kind).map(|window| window.start()))?;
-    let windows = days.map_or(&[][..], |(from, to)| released.between(view.kind, from, to)).to_vec();
+    let windows = released.in_period(view.kind, days).to_vec();
     let recipe = Recipe { guest, view, days, fresh, windows };
     if let Some(made) = services.made.get(&recipe) {
         return Ok(page(made));

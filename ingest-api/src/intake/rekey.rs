@@ -122,10 +122,7 @@ mod tests {
 
     #[test]
     fn each_report_is_of_its_own_pod_and_its_own_user_whichever_others_there_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = KeyDirectory::open(folder.path()).unwrap();
-        let key =
-            keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
+        let key = WindowKey::new(&[7; WindowKey::LEN]);
         let report = |proxied: bool, pod: u8, user: Option<u8>| {
             let user = user.map(|user| format!("{user:016x}"));
             let event = serde_json::json!({
@@ -144,25 +141,19 @@ mod tests {
         ];
         let alone = reports.each_ref().map(|report| Records::new(&key, [report]));
         let alone: Vec<_> = alone.iter().flat_map(Records::iter).copied().collect();
-        assert_eq!(Records::new(&key, &reports), Records::from(alone));
-        for (number, record) in [(1_u64, 0), (2, 1), (4, 1)] {
-            let user = Subject::new(&key, &number.to_be_bytes());
-            let pod = if number == 2 { 2_u64 } else { 1 };
-            let found = Records::new(&key, &reports);
-            let found: Vec<_> = found
-                .iter()
-                .filter(|found| found.subject == user && found.reporter != Reporter::Pod)
-                .collect();
-            assert_eq!((found.len(), found[0].pod), (1, Subject::new(&key, &pod.to_be_bytes())), "{record}");
+        let found = Records::new(&key, &reports);
+        assert_eq!(found, Records::from(alone));
+        for (user, pod) in [(1_u64, 1_u64), (2, 2), (3, 3), (4, 1)] {
+            let subject = Subject::new(&key, &user.to_be_bytes());
+            let of_user = |found: &&Record| found.subject == subject && found.reporter != Reporter::Pod;
+            let found: Vec<_> = found.iter().filter(of_user).collect();
+            assert_eq!((found.len(), found[0].pod), (1, Subject::new(&key, &pod.to_be_bytes())), "{user}");
         }
     }
 
     #[test]
     fn reports_of_one_reporter_merge_to_the_greater_value_in_any_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = KeyDirectory::open(folder.path()).unwrap();
-        let key =
-            keys.read_or_create(Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())).unwrap();
+        let key = WindowKey::new(&[7; WindowKey::LEN]);
         let user = "19a124bd2f89edfe";
         let (old, new) = (report(user, "1.0.9"), report(user, "1.0.10"));
         let forward = Records::new(&key, [&old, &new, &old]);

@@ -87,6 +87,11 @@ impl ReleasedWindows {
         self.within(|window| window.kind().cmp(&kind))
     }
 
+    /// Those of a kind that start in a [period](crate::insight::period); none if there is no period.
+    pub fn in_period(&self, kind: WindowKind, period: Option<(Date, Date)>) -> &[Window] {
+        period.map_or(&[], |(from, to)| self.between(kind, from, to))
+    }
+
     /// Those of a kind that start between the two days, both included.
     pub fn between(&self, kind: WindowKind, from: Date, to: Date) -> &[Window] {
         self.within(|window| {
