@@ -43,7 +43,7 @@ impl Record {
     }
 
     /// Takes the greater one of each value that another record of the same reporter has.
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.pod = self.pod.max(other.pod);
         self.version = self.version.max(other.version);
         self.language_or_size = self.language_or_size.max(other.language_or_size);

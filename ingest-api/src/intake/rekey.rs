@@ -57,18 +57,24 @@ impl Records {
         });
         let subjects = Subject::of_all(key, ids);
         let (subjects, _) = subjects.as_chunks();
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(subjects.len());
+        let mut pods: Vec<Record> = Vec::new();
         for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
             let proxied = report.population() == Population::Pod;
             if proxied {
-                records.push(Record {
+                let said = Record {
                     subject: pod,
                     reporter: Reporter::Pod,
                     pod,
                     version: code::of_version(report.pod_version()),
                     language_or_size: code::of_size(report.pod_size()),
                     platform: 0,
-                });
+                };
+                // In a batch, the reports of one Pod follow each other.
+                match pods.last_mut().filter(|last| last.subject == pod) {
+                    Some(last) => last.merge(&said),
+                    None => pods.push(said),
+                }
             }
             if let Some(installation) = report.installation() {
                 records.push(Record {
@@ -84,6 +90,7 @@ impl Records {
                 });
             }
         }
+        records.append(&mut pods);
         records.into()
     }
 }
