@@ -239,7 +239,7 @@ impl Written {
         let mut section = section.clone();
         let preset = section.remove("preset");
         let presets = section.remove("presets");
-        let keys = read_decisions(registry, &section, SECTION, mistakes);
+        let keys = read_decisions(registry, &section, SECTION, &["preset", "presets"], mistakes);
 
         let mut tables = BTreeMap::new();
         match presets {
@@ -261,7 +261,7 @@ impl Written {
             if let Some(parent) = table.remove("inherits") {
                 parents.insert(name.clone(), parent);
             }
-            presets.insert(name, read_decisions(registry, &table, &path, mistakes));
+            presets.insert(name, read_decisions(registry, &table, &path, &["inherits"], mistakes));
         }
         let parents = read_parents(&presets, parents, mistakes);
 
@@ -281,8 +281,14 @@ impl Written {
     }
 }
 
-/// Reads the keys of one layer.
-fn read_decisions(registry: &[DataPoint], table: &Table, path: &str, mistakes: &mut Mistakes) -> Decisions {
+/// Reads the keys of one layer; `others` may stand there, too, and have been read.
+fn read_decisions(
+    registry: &[DataPoint],
+    table: &Table,
+    path: &str,
+    others: &[&str],
+    mistakes: &mut Mistakes,
+) -> Decisions {
     let keys = keys(registry);
     let mut decisions = Decisions::new();
     let mut open: Vec<(String, &Toml)> = table.iter().map(|(key, value)| (key.clone(), value)).collect();
@@ -305,10 +311,11 @@ fn read_decisions(registry: &[DataPoint], table: &Table, path: &str, mistakes: &
                 format!("{path}.{key}"),
                 format!("must be a section, such as `{key}.enabled = false`, not {}", shown(value)),
             )),
-            (None, _) => mistakes.0.push(Mistake::new(
-                format!("{path}.{key}"),
-                format!("unknown key{}", suggestion(&key, keys.iter().map(|(known, _)| known.as_str()))),
-            )),
+            (None, _) => {
+                let known = keys.iter().map(|(known, _)| known.as_str()).chain(others.iter().copied());
+                let problem = format!("unknown key{}", suggestion(&key, known));
+                mistakes.0.push(Mistake::new(format!("{path}.{key}"), problem));
+            }
         }
     }
     decisions

@@ -223,6 +223,7 @@ fn every_mistake_is_reported_at_once() {
         r#"
         [vendor_analytics]
         preset = "gpdr"
+        presett = "gdpr"
         enable = true
         min_cohort_size = "11"
         usage.user_lang.max_locales = -1
@@ -233,6 +234,7 @@ fn every_mistake_is_reported_at_once() {
         inherits = "all"
         [vendor_analytics.presets.a]
         inherits = "b"
+        inherit = "gdpr"
         [vendor_analytics.presets.b]
         inherits = "a"
         [vendor_analytics.presets.c]
@@ -243,11 +245,13 @@ fn every_mistake_is_reported_at_once() {
             "vendor_analytics.enable: unknown key; did you mean `enabled`?",
             "vendor_analytics.min_cohort_size: must be a whole number from 0 to 4294967295, not `\"11\"`",
             "vendor_analytics.preset: must be the name of a preset (all, default, gdpr, lgpd, a, b, c), not `\"gpdr\"`",
+            "vendor_analytics.presets.a.inherit: unknown key; did you mean `inherits`?",
             "vendor_analytics.presets.a.inherits: the presets inherit each other in a circle; one of them must inherit another one",
             "vendor_analytics.presets.b.inherits: the presets inherit each other in a circle; one of them must inherit another one",
             "vendor_analytics.presets.c.inherits: must be the name of a preset (all, default, gdpr, lgpd, a, b, c), not `\"nobody\"`",
             "vendor_analytics.presets.gdpr.inherits: `gdpr` is a preset of Prose, and what it inherits cannot be changed",
-            "vendor_analytics.usage.user_country: unknown key; known here: enabled, min_cohort_size, usage.enabled, usage.pod_version.enabled, usage.user_app_version.enabled, usage.meta_user_count.enabled, usage.user_platform.enabled, usage.user_platform.allow_list, usage.user_platform.deny_list, usage.user_lang.enabled, usage.user_lang.max_locales, acquisition.enabled, acquisition.pod_domain.enabled",
+            "vendor_analytics.presett: unknown key; did you mean `preset`?",
+            "vendor_analytics.usage.user_country: unknown key; known here: enabled, min_cohort_size, usage.enabled, usage.pod_version.enabled, usage.user_app_version.enabled, usage.meta_user_count.enabled, usage.user_platform.enabled, usage.user_platform.allow_list, usage.user_platform.deny_list, usage.user_lang.enabled, usage.user_lang.max_locales, acquisition.enabled, acquisition.pod_domain.enabled, preset, presets",
             "vendor_analytics.usage.user_lang.max_locales: must be a whole number from 1 to 4294967295, not `-1`",
             "vendor_analytics.usage.user_platform.allow_list: must be a list of platform names, such as [\"web\", \"macos\"], not `\"web\"`",
         ],
