@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 use shared::app::AppName;
+use shared::config::Mistake;
 use shared::version::Version;
 
 use super::remote::{Remote, Service};
@@ -67,15 +68,23 @@ fn version(text: &str) -> Result<Version, &'static str> {
 }
 
 impl PrintInsight {
+    /// What is wrong with these options together.
+    pub(super) fn mistakes(&self) -> Vec<Mistake> {
+        let (of_pods, of_apps) = (self.name == Insight::PodVersions, self.name == Insight::AppVersions);
+        let below = (self.below.is_some() && !of_pods && !of_apps)
+            .then(|| Mistake::new("--below", "is for pod_versions and app_versions"));
+        let app = (self.app.is_some() && !of_apps).then(|| Mistake::new("--app", "is for app_versions"));
+        // Without an end, the newest release is what decides.
+        let days = period(self.from, self.to, None).err().map(|wrong| {
+            let option = if self.from.is_some() { "--from" } else { "--to" };
+            Mistake::new(option, wrong.to_string())
+        });
+        [below, app, days, self.remote.mistake()].into_iter().flatten().collect()
+    }
+
     /// Reads from the service that is named on the command line, or else from the database.
     pub(super) async fn run(self, from: Source<'_>) -> anyhow::Result<()> {
-        let (of_pods, of_apps) = (self.name == Insight::PodVersions, self.name == Insight::AppVersions);
-        anyhow::ensure!(
-            self.below.is_none() || of_pods || of_apps,
-            "`--below` is for pod_versions and app_versions"
-        );
-        anyhow::ensure!(self.app.is_none() || of_apps, "`--app` is for app_versions");
-        let app = of_apps.then_some(self.app.unwrap_or(DEFAULT_APP));
+        let app = (self.name == Insight::AppVersions).then_some(self.app.unwrap_or(DEFAULT_APP));
         let below = self.below.map(|version| Cut { app, version });
         let Some(family) = self.name.family() else {
             let answer = domains_answer(match from {

@@ -125,6 +125,9 @@ fn load(cli: &Cli) -> Result<Config, Mistakes> {
     if let Some(Err(wrong)) = cli.database_url.as_deref().map(parse_database_url) {
         mistakes.0.push(Mistake::new("--database-url", wrong));
     }
+    if let Command::Insight(command) = &cli.command {
+        mistakes.0.extend(command.mistakes());
+    }
     let mut config = match Config::load(cli.config.as_deref()) {
         Ok(config) => config,
         Err(Mistakes(more)) => {

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
 use jiff::civil::Date;
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use shared::config::Mistake;
 
 use crate::insight::Insight;
 use crate::release::{Family, Population};
@@ -86,16 +87,20 @@ pub(super) struct Service {
 }
 
 impl Remote {
-    /// The service that is named, if one is.
-    pub(super) fn service(&self) -> anyhow::Result<Option<Service>> {
-        let Some(url) = self.url.clone() else { return Ok(None) };
+    /// What is wrong with where to ask.
+    pub(super) fn mistake(&self) -> Option<Mistake> {
+        let url = self.url.as_ref()?;
         let host = url.host_str().unwrap_or("");
         let is_here = host == "localhost"
             || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        ensure!(
-            url.scheme() == "https" || url.scheme() == "http" && is_here,
-            "`--url` begins with https://, or the token would be read on its way"
-        );
+        let is_private = url.scheme() == "https" || url.scheme() == "http" && is_here;
+        let problem = "must begin with https://, or the token would be read on its way";
+        (!is_private).then(|| Mistake::new("--url", problem))
+    }
+
+    /// The service that is named, if one is.
+    pub(super) fn service(&self) -> anyhow::Result<Option<Service>> {
+        let Some(url) = self.url.clone() else { return Ok(None) };
         let token = match &self.token_file {
             Some(file) => Some(
                 std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,

@@ -84,24 +84,38 @@ async fn an_insight_is_the_same_from_the_database_and_from_a_url() {
 }
 
 #[test]
-fn what_is_below_is_asked_of_versions_only() {
-    for arguments in [
-        ["platforms", "--below", "1.0.0"].as_slice(),
-        &["pod_versions", "--below", "1.0.0", "--app", "prose-app-web"],
-        &["app_versions", "--app", "prose-app-web"],
+fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_is_asked() {
+    let below = "--below: is for pod_versions and app_versions";
+    let app = "--app: is for app_versions";
+    let reversed = "--from: `from` is after `to`, or after the newest release";
+    // A token is not sent where it could be read on its way.
+    let insecure = "--url: must begin with https://, or the token would be read on its way";
+    for (options, expected) in [
+        (["platforms", "--below", "1.0.0"].as_slice(), [below].as_slice()),
+        (&["pod_versions", "--below", "1.0.0", "--app", "prose-app-web"], &[app]),
+        (&["pods", "--from", "2026-11-22", "--to", "2026-11-01"], &[reversed]),
+        (&["pods", "--url", "http://insights.example"], &[insecure]),
+        (
+            &[
+                "pods",
+                "--below",
+                "1.0.0",
+                "--app",
+                "prose-app-web",
+                "--from",
+                "2026-11-22",
+                "--to",
+                "2026-11-01",
+                "--url",
+                "http://insights.example",
+            ],
+            &[below, app, reversed, insecure],
+        ),
     ] {
-        let output = insight(&[arguments, &["--url", "http://127.0.0.1:9"]].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("--below") | said.contains("--app"), "{said}");
+        let (code, said) = run(&[&["insight"], options].concat());
+        let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("ingest-api: ")).collect();
+        assert_eq!((code, said.as_slice()), (2, expected), "{options:?}");
     }
-}
-
-#[test]
-fn a_token_is_not_sent_where_it_could_be_read_on_its_way() {
-    let output = insight(&["pods", "--url", "http://insights.example"]);
-    assert!(!output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("https://"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
