@@ -57,8 +57,7 @@ impl Records {
         });
         let subjects = Subject::of_all(key, ids);
         let (subjects, _) = subjects.as_chunks();
-        let mut records = Vec::with_capacity(subjects.len());
-        let mut pods: Vec<Record> = Vec::new();
+        let (mut records, mut pods) = (Vec::new(), Vec::<Record>::new());
         for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
             let proxied = report.population() == Population::Pod;
             if proxied {
@@ -130,17 +129,17 @@ mod tests {
     #[test]
     fn each_report_is_of_its_own_pod_and_its_own_user_whichever_others_there_are() {
         let key = WindowKey::new(&[7; WindowKey::LEN]);
-        let report = |proxied: bool, pod: u8, user: Option<u8>| {
+        let said = |proxied: bool, pod: u8, user: Option<u8>, more: serde_json::Value| {
             let user = user.map(|user| format!("{user:016x}"));
-            let event = serde_json::json!({
-                "proxied": proxied,
-                "origin": { "pod": { "domain_hash": format!("{pod:016x}"), "user_hash": user } }
-            });
+            let mut pod = serde_json::json!({ "domain_hash": format!("{pod:016x}"), "user_hash": user });
+            pod.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let event = serde_json::json!({ "proxied": proxied, "origin": { "pod": pod } });
             ValidReport::from_json(event.to_string().as_bytes()).unwrap()
         };
+        let report = |proxied, pod, user| said(proxied, pod, user, serde_json::json!({}));
         let reports = [
-            report(true, 1, Some(1)),
-            report(true, 1, None),
+            said(true, 1, Some(1), serde_json::json!({ "version": "0.4.0" })),
+            said(true, 1, None, serde_json::json!({ "user_count_min": 20, "user_count_max": 49 })),
             report(false, 2, Some(2)),
             report(true, 3, None),
             report(true, 3, Some(3)),
@@ -150,6 +149,11 @@ mod tests {
         let alone: Vec<_> = alone.iter().flat_map(Records::iter).copied().collect();
         let found = Records::new(&key, &reports);
         assert_eq!(found, Records::from(alone));
+        let first = Subject::new(&key, &1_u64.to_be_bytes());
+        let pod = found.iter().find(|record| record.subject == first && record.reporter == Reporter::Pod);
+        let (version, size) = (reports[0].pod_version(), reports[1].pod_size());
+        let codes = pod.map(|pod| (pod.version, pod.language_or_size));
+        assert_eq!(codes, Some((code::of_version(version), code::of_size(size))), "all that its reports say");
         for (user, pod) in [(1_u64, 1_u64), (2, 2), (3, 3), (4, 1)] {
             let subject = Subject::new(&key, &user.to_be_bytes());
             let of_user = |found: &&Record| found.subject == subject && found.reporter != Reporter::Pod;
