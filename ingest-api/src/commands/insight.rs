@@ -21,9 +21,9 @@ pub(super) struct PrintInsight {
     /// Which one.
     #[arg(value_parser = insight_name())]
     name: Insight,
-    /// How long the windows are.
-    #[arg(long, value_enum, default_value = "week")]
-    window: Kind,
+    /// How long the windows are [default: week].
+    #[arg(long, value_enum)]
+    window: Option<Kind>,
     /// The first window starts on or after this day [default: the newest released window only].
     #[arg(long, value_name = "DATE")]
     from: Option<Date>,
@@ -74,6 +74,22 @@ impl PrintInsight {
         let below = (self.below.is_some() && !of_pods && !of_apps)
             .then(|| Mistake::new("--below", "is for pod_versions and app_versions"));
         let app = (self.app.is_some() && !of_apps).then(|| Mistake::new("--app", "is for app_versions"));
+        if self.name == Insight::Domains {
+            let given = [
+                ("--window", self.window.is_some()),
+                ("--from", self.from.is_some()),
+                ("--to", self.to.is_some()),
+            ];
+            let of_windows = given.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option);
+            let not_here =
+                |option| Mistake::new(option, "is for insights about windows; domains are of none");
+            return below
+                .into_iter()
+                .chain(app)
+                .chain(of_windows.map(not_here))
+                .chain(self.remote.mistake())
+                .collect();
+        }
         // Without an end, the newest release is what decides.
         let days = period(self.from, self.to, None).err().map(|wrong| {
             let option = if self.from.is_some() { "--from" } else { "--to" };
@@ -99,7 +115,7 @@ impl PrintInsight {
             .trim_end());
             return Ok(());
         };
-        let kind = WindowKind::from(self.window);
+        let kind = self.window.map_or(WindowKind::Week, WindowKind::from);
         let releases = match from {
             Source::Database(database) => {
                 let released = database.released_windows().await?;

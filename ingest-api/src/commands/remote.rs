@@ -101,6 +101,9 @@ impl Remote {
     /// The service that is named, if one is.
     pub(super) fn service(&self) -> anyhow::Result<Option<Service>> {
         let Some(url) = self.url.clone() else { return Ok(None) };
+        if let Some(wrong) = self.mistake() {
+            bail!("{wrong}");
+        }
         let token = match &self.token_file {
             Some(file) => Some(
                 std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,

@@ -9,8 +9,11 @@ pub const MAX_DAYS: i32 = 400;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
     /// The beginning is after the end.
-    #[error("`from` is after `to`, or after the newest release")]
+    #[error("`from` is after `to`")]
     Reversed,
+    /// No end was asked for, and nothing has been released since the beginning.
+    #[error("`from` is after the newest release")]
+    NotYet,
     /// More than [`MAX_DAYS`], or before there was anything.
     #[error("a period has at most {MAX_DAYS} days, and starts in 2000 or later")]
     TooLong,
@@ -26,19 +29,22 @@ pub fn period(
     to: Option<Date>,
     newest: Option<Date>,
 ) -> Result<Option<(Date, Date)>, PeriodError> {
-    let (from, to) = match (from, to, newest) {
+    if from.into_iter().chain(to).any(|day| day < FIRST) {
+        return Err(PeriodError::TooLong);
+    }
+    let (start, end) = match (from, to, newest) {
         (None, Some(to), _) => (to.saturating_sub(longest()).max(FIRST), to),
         (Some(from), Some(to), _) | (Some(from), None, Some(to)) => (from, to),
         (None, None, Some(newest)) => (newest, newest),
         (_, None, None) => return Ok(None),
     };
-    if from > to {
-        return Err(PeriodError::Reversed);
+    if start > end {
+        return Err(if to.is_some() { PeriodError::Reversed } else { PeriodError::NotYet });
     }
-    if from < FIRST || from.saturating_add(longest()) < to {
+    if start.saturating_add(longest()) < end {
         return Err(PeriodError::TooLong);
     }
-    Ok(Some((from, to)))
+    Ok(Some((start, end)))
 }
 
 /// Before this day, there was nothing.
@@ -63,7 +69,11 @@ mod tests {
         assert_eq!(period(None, None, None), Ok(None));
         assert_eq!(period(None, day("2026-11-01"), newest), both("2025-09-27", "2026-11-01"));
         assert_eq!(period(None, day("2000-01-02"), None), both("2000-01-01", "2000-01-02"));
-        assert_eq!(period(day("2026-12-01"), None, newest), Err(PeriodError::Reversed));
+        assert_eq!(period(day("2026-12-01"), None, newest), Err(PeriodError::NotYet));
+        assert_eq!(period(day("2026-12-01"), day("2026-11-01"), newest), Err(PeriodError::Reversed));
+        assert_eq!(period(day("2026-12-01"), day("2026-11-01"), None), Err(PeriodError::Reversed));
+        assert_eq!(period(day("1999-12-31"), None, None), Err(PeriodError::TooLong));
+        assert_eq!(period(None, day("1999-12-31"), newest), Err(PeriodError::TooLong));
         assert_eq!(period(day("2024-12-01"), None, newest), Err(PeriodError::TooLong));
         assert_eq!(period(day("-009999-01-01"), day("-009999-01-01"), newest), Err(PeriodError::TooLong));
     }

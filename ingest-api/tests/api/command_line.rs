@@ -55,7 +55,8 @@ async fn an_insight_is_the_same_from_the_database_and_from_a_url() {
             ("domains", &[]),
         ] {
             for format in ["table", "json", "csv"] {
-                let asked = [&[name, "--window", "day", "--format", format], more].concat();
+                let window = if name == "domains" { [].as_slice() } else { &["--window", "day"] };
+                let asked = [&[name, "--format", format], window, more].concat();
                 let near = insight(&[&["--database-url", &database], asked.as_slice()].concat());
                 let far = insight(&[&["--url", &url, "--token-file", file], asked.as_slice()].concat());
                 assert!(near.status.success(), "{}", String::from_utf8_lossy(&near.stderr));
@@ -87,7 +88,7 @@ async fn an_insight_is_the_same_from_the_database_and_from_a_url() {
 fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_is_asked() {
     let below = "--below: is for pod_versions and app_versions";
     let app = "--app: is for app_versions";
-    let reversed = "--from: `from` is after `to`, or after the newest release";
+    let reversed = "--from: `from` is after `to`";
     // A token is not sent where it could be read on its way.
     let insecure = "--url: must begin with https://, or the token would be read on its way";
     for (options, expected) in [
@@ -95,6 +96,17 @@ fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_
         (&["pod_versions", "--below", "1.0.0", "--app", "prose-app-web"], &[app]),
         (&["pods", "--from", "2026-11-22", "--to", "2026-11-01"], &[reversed]),
         (&["pods", "--url", "http://insights.example"], &[insecure]),
+        (
+            &["domains", "--window", "day", "--to", "2026-11-01"],
+            &[
+                "--window: is for insights about windows; domains are of none",
+                "--to: is for insights about windows; domains are of none",
+            ],
+        ),
+        (
+            &["pods", "--to", "1999-12-31"],
+            &["--to: a period has at most 400 days, and starts in 2000 or later"],
+        ),
         (
             &[
                 "pods",
