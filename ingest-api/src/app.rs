@@ -248,7 +248,7 @@ async fn start_parts(
         database: database.clone(),
         archive,
         made: MadePages::default(),
-        making: Making::default(),
+        making: Making::new(metrics.clone()),
         keys,
         writer,
         places: Arc::new(Semaphore::new(MAX_BATCHES)),

@@ -31,6 +31,7 @@ pub struct Metrics {
     released: IntCounterVec,
     close_failures: IntCounter,
     untried: IntCounterVec,
+    turned_away: IntCounter,
     newest_release: IntGaugeVec,
     newest_release_written: IntGaugeVec,
     close_healthy: IntGauge,
@@ -140,6 +141,10 @@ impl Metrics {
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
             untried,
+            turned_away: counter(
+                "ingest_readers_turned_away_total",
+                "Readers who were told to come back, because too many were waiting for answers.",
+            ),
             newest_release: gauges(
                 "ingest_newest_release_end_seconds",
                 "End of the newest released window, in Unix seconds.",
@@ -172,6 +177,11 @@ impl Metrics {
     /// A request was too much for one network; `limit` is one of a fixed set.
     pub fn request_limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// A reader was told to come back, because too many were waiting.
+    pub fn reader_turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// The writer has finished a group.

@@ -110,12 +110,13 @@ pub fn main() -> ExitCode {
 
 /// With a thread for every second core: Postgres needs the others, and a request that is handed from one thread to another costs
 /// more than a fifth of its processor time again. Whatever takes more than some milliseconds leaves these threads, or pauses: for as
-/// many others as there are cores. More would not be faster, and each has memory of its own, which it keeps.
+/// many others as there are cores, and two at least, as a page that is made takes one for as long as a tenth of a second. More would
+/// not be faster, and each has memory of its own, which it keeps. Names of hosts are looked up there, too.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.div_ceil(2))
-        .max_blocking_threads(cores)
+        .max_blocking_threads(cores.max(2))
         .enable_all()
         .build()
 }

@@ -172,7 +172,7 @@ pub(super) async fn method_not_allowed() -> Error {
     Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` names what is supported.")
 }
 
-/// The body has not arrived in time: what happens after that has shorter limits of its own, and is answered 503.
+/// The body has not arrived in time: waiting for a commit, or for one's turn to have something made, ends sooner, with 503.
 pub(super) async fn timed_out(_: tower::BoxError) -> Error {
     Error::problem(ProblemType::REQUEST_TIMEOUT, "Try again over a better connection, or with fewer events.")
 }
