@@ -145,7 +145,7 @@ async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow:
     }
     say(&format!(
         "\n{} 20 ms in the median.",
-        if is_good { "All pages take less than" } else { "NOT all pages take less than" }
+        if is_good { "All pages take at most" } else { "NOT all pages take at most" }
     ));
     if arguments.serve {
         say(&format!("{base}{}", ingest_api::login_path(&tokens[0])));
