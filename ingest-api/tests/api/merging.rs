@@ -42,6 +42,23 @@ async fn packs(service: &Service, window: &StoredWindow) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_no_sample_of_what_waits() {
+    let service = Service::start().await;
+    for event in ten_pods(5) {
+        assert_eq!(service.post("/event", &event).await.status, 204);
+    }
+    service.query("ANALYZE").await.unwrap();
+    let sampled =
+        "SELECT attname::text FROM pg_stats WHERE schemaname = 'intake' AND tablename LIKE 'arrival%'
+                   GROUP BY attname ORDER BY attname";
+    assert_eq!(service.query(sampled).await.unwrap(), ["kind", "window_id"]);
+    let by_itself = "SELECT relname::text FROM pg_class WHERE relname LIKE 'arrival\\__%' AND relkind = 'r'
+                     AND NOT 'autovacuum_analyze_threshold=2147483647' = ANY (reloptions)";
+    assert_eq!(service.query(by_itself).await.unwrap(), [""; 0], "and takes none under load");
+    service.app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_merge_leaves_one_record_a_reporter_in_an_order_that_tells_nothing() {
     let service = Service::start().await;
     let events = ten_pods(5);
