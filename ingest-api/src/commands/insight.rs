@@ -71,31 +71,30 @@ impl PrintInsight {
     /// What is wrong with these options together.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
         let (of_pods, of_apps) = (self.name == Insight::PodVersions, self.name == Insight::AppVersions);
-        let below = (self.below.is_some() && !of_pods && !of_apps)
-            .then(|| Mistake::new("--below", "is for pod_versions and app_versions"));
-        let app = (self.app.is_some() && !of_apps).then(|| Mistake::new("--app", "is for app_versions"));
-        if self.name == Insight::Domains {
-            let given = [
-                ("--window", self.window.is_some()),
-                ("--from", self.from.is_some()),
-                ("--to", self.to.is_some()),
-            ];
-            let of_windows = given.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option);
-            let not_here =
-                |option| Mistake::new(option, "is for insights about windows; domains are of none");
-            return below
-                .into_iter()
-                .chain(app)
-                .chain(of_windows.map(not_here))
-                .chain(self.remote.mistake())
-                .collect();
-        }
+        let of_windows = self.name != Insight::Domains;
+        let mut mistakes = Vec::new();
+        let mut wrong = |is_wrong: bool, option: &str, problem: &str| {
+            if is_wrong {
+                mistakes.push(Mistake::new(option, problem));
+            }
+        };
+        wrong(
+            self.below.is_some() && !of_pods && !of_apps,
+            "--below",
+            "is for pod_versions and app_versions",
+        );
+        wrong(self.app.is_some() && !of_apps, "--app", "is for app_versions");
+        let not_here = "is for insights about windows; domains are of none";
+        wrong(self.window.is_some() && !of_windows, "--window", not_here);
+        wrong(self.from.is_some() && !of_windows, "--from", not_here);
+        wrong(self.to.is_some() && !of_windows, "--to", not_here);
         // Without an end, the newest release is what decides.
-        let days = period(self.from, self.to, None).err().map(|wrong| {
+        if of_windows && let Err(error) = period(self.from, self.to, None) {
             let option = if self.from.is_some() { "--from" } else { "--to" };
-            Mistake::new(option, wrong.to_string())
-        });
-        [below, app, days, self.remote.mistake()].into_iter().flatten().collect()
+            wrong(true, option, &error.to_string());
+        }
+        mistakes.extend(self.remote.mistake());
+        mistakes
     }
 
     /// Reads from the service that is named on the command line, or else from the database.
