@@ -154,7 +154,7 @@ impl App {
             tasks: Mutex::default(),
         }));
 
-        if !config.policy.enabled {
+        if !config.policy.is_enabled() {
             app.0.forwarder.discard_all().await;
         }
         let router = http::router(app.clone(), &config.base_path);
@@ -285,7 +285,7 @@ impl App {
         let generation = old.generation + 1;
         let live = Arc::new(Live::new(config, accounts, generation)?);
         self.0.spool.set_bounds(live.config.quota).await;
-        let enabled = live.config.policy.enabled;
+        let enabled = live.config.policy.is_enabled();
         self.0.live.send_replace(live);
         // In this order: what the policy before let through is either written before this, and wiped, or not at all.
         self.0.spool.overtake(generation);

@@ -15,7 +15,6 @@ use shared::config::{
 use shared::domain::Domain;
 use shared::event::Observed;
 use shared::policy::Policy;
-use shared::settings::Settings;
 use shared::version::Version;
 use toml::{Table, Value};
 use tracing::Level;
@@ -38,9 +37,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Everything that an operator can decide.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What is shared, key by key, with the layer that decided it.
-    pub settings: Settings,
-    /// What is shared.
+    /// What is shared, and which layer decided each key.
     pub policy: Policy,
     /// The Pod's domain. Its hash stands for the Pod; the domain itself is sent only where the operator opted in.
     /// By default that of `[server]`. Only `run` needs it.
@@ -153,21 +150,18 @@ impl Config {
             .iter()
             .filter(|(name, _)| !name.starts_with(&server) || *name == format!("{server}DOMAIN"))
             .cloned();
-        let sections = [shared::settings::SECTION, SECTION, SERVER];
+        let sections = [shared::policy::SECTION, SECTION, SERVER];
         collect(overlay_environment(&mut document, PREFIX, &sections, ours), &mut mistakes);
 
-        let settings = collect(Settings::resolve(&document), &mut mistakes);
+        // The mistakes of the other section are wanted even if those of this one are enough to fail.
+        let policy = collect(Policy::resolve(&document), &mut mistakes).unwrap_or_default();
         let server_domain = server_domain(&document);
         let mut section = Section::of(&document, SECTION);
-        // The mistakes of this section are wanted even if those of the other are enough to fail.
-        let resolved = settings.is_some();
-        let settings = settings.unwrap_or(Settings { preset: String::new(), settings: Vec::new() });
-        let policy = if resolved { settings.policy() } else { Policy::default() };
-        let mut config = Self::of_section(&mut section, settings, policy, &mut mistakes);
+        let mut config = Self::of_section(&mut section, policy, &mut mistakes);
         let own_domain = section.has("domain");
         let accounts = ACCOUNT_KEYS.map(|key| format!("accounts.{key}"));
         let known = [
-            Known { section: shared::settings::SECTION, keys: shared::settings::known_keys() },
+            Known { section: shared::policy::SECTION, keys: shared::policy::known_keys() },
             Known { section: SECTION, keys: section.keys().map(str::to_owned).chain(accounts).collect() },
         ];
         mistakes.0.extend(near_sections(&written, &known));
@@ -182,12 +176,7 @@ impl Config {
         mistakes.or(config)
     }
 
-    fn of_section(
-        section: &mut Section<'_>,
-        settings: Settings,
-        policy: Policy,
-        mistakes: &mut Mistakes,
-    ) -> Self {
+    fn of_section(section: &mut Section<'_>, policy: Policy, mistakes: &mut Mistakes) -> Self {
         let domain = section.read("domain", HOST_NAME, |value| Domain::parse(value.as_str()?));
         let pod_version = section.read("pod_version", "a version as in SemVer, such as \"0.5.0\"", |value| {
             Version::parse(value.as_str()?).map(Observed::Recognised)
@@ -196,7 +185,6 @@ impl Config {
         let data_dir = section.path("data_dir").unwrap_or_else(|| "/var/lib/prose-pod-proxy".into());
         Self {
             policy,
-            settings,
             domain,
             pod_version,
             accounts,
@@ -431,7 +419,7 @@ mod tests {
         let text = "[server]\nhttp = 'of the Pod Server'\n[pod_proxy]\nflush_interval = 'PT1H'";
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::read(text, variables).unwrap();
-        assert!(!config.policy.enabled);
+        assert!(!config.policy.is_enabled());
         assert_eq!(config.flush_interval, SECOND);
         assert_eq!(config.accounts, AccountSource::Fixed(9));
         assert_eq!(config.domain.unwrap().as_str(), "a.example");

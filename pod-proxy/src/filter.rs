@@ -4,12 +4,9 @@
 //! Pod knows about itself, and never what an app said about it. Filtering twice changes nothing.
 
 use serde::{Serialize, Serializer};
-use shared::event::{App, Event, EventName, Identifiable, Origin, Pod};
-use shared::locale::Locales;
-use shared::platform::PlatformName;
-use shared::policy::{Policy, Shares, UserLang, UserPlatform, Withheld};
+use shared::event::{App, Event, EventName, Origin, Pod};
+use shared::policy::{Policy, Withheld};
 use shared::pseudonym::{Salt, SaltedHash};
-use shared::size::SizeBin;
 
 use crate::facts::PodFacts;
 
@@ -155,56 +152,23 @@ impl From<Withheld> for Dropped {
 /// # Errors
 /// The reason, if nothing.
 pub fn filter(policy: &Policy, facts: &PodFacts, report: Report) -> Result<FilteredEvent, Dropped> {
-    let Shares { pod_version, user_app_version, meta_user_count, user_platform, user_lang, pod_domain } =
-        policy.shares(facts.accounts)?;
-
+    policy.permits(facts.accounts)?;
     let mut pod = Pod { domain_hash: Some(facts.pod_id), ..Pod::default() };
-    if let Some(accounts) = facts.accounts.filter(|_| meta_user_count) {
-        pod.set_size(SizeBin::of(accounts));
-    }
-    if pod_domain {
-        pod.identifiable = Some(Identifiable { domain: Some(facts.domain.clone()) });
-    }
-
     let report = match report {
         Report::Pod(report) => {
-            pod.version = facts.version.filter(|_| pod_version);
+            policy.share(&facts.to_wire(), &mut pod);
             Report::Pod(report)
         }
-        Report::Installation(Sighting { installation, app }) => {
-            let App { name, version, platform, user_preferred_locales } = app;
-            let app = App {
-                name: name.filter(|_| user_app_version),
-                version: version.filter(|_| user_app_version),
-                platform: filter_platform(user_platform, platform),
-                user_preferred_locales: filter_locales(user_lang, user_preferred_locales),
-            };
+        Report::Installation(Sighting { installation, app: said }) => {
+            // The Pod's version goes with its own reports only.
+            policy.share(&Pod { version: None, ..facts.to_wire() }, &mut pod);
             pod.user_hash = Some(installation.to_wire());
+            let mut app = App::default();
+            policy.share(&said, &mut app);
             Report::Installation(Sighting { installation, app })
         }
     };
     Ok(FilteredEvent { report, pod })
-}
-
-/// A platform in its normal form, if the operator's lists let it pass.
-///
-/// What an operator denies is compared with what the app wrote and with what would leave. What an operator allows
-/// is compared with what would leave only: `unrecognised` stands for anything, so it must be allowed by that name.
-fn filter_platform(shared: Option<&UserPlatform>, platform: Option<PlatformName>) -> Option<PlatformName> {
-    let UserPlatform { enabled: _, allow_list, deny_list } = shared?;
-    let written = platform?;
-    let outgoing = PlatformName::from(written.observed());
-    let denied =
-        deny_list.iter().flatten().any(|entry| written.is_named_by(entry) || outgoing.is_named_by(entry));
-    let allowed = allow_list.as_ref().is_none_or(|list| list.iter().any(|entry| outgoing.is_named_by(entry)));
-    (allowed && !denied).then_some(outgoing)
-}
-
-/// The first of the locales, as many as the operator shares.
-fn filter_locales(shared: Option<&UserLang>, locales: Option<Locales>) -> Option<Locales> {
-    let UserLang { enabled: _, max_locales } = shared?;
-    let locales = locales?;
-    Some(max_locales.map_or_else(|| locales.clone(), |max| locales.truncated(max)))
 }
 
 /// An app's event → what the vendor gets: [`pseudonymise`], then [`filter`].

@@ -37,7 +37,7 @@ impl Live {
     /// for in the background, and only if it decides whether anything is kept.
     pub(crate) async fn facts_for_keeping(&self) -> PodFacts {
         let policy = &self.config.policy;
-        let decides = policy.enabled && policy.min_cohort_size.is_some_and(|min| min > 0);
+        let decides = policy.is_enabled() && policy.min_cohort_size().is_some_and(|min| min > 0);
         self.facts(if decides { self.accounts.without_delay().await } else { self.accounts.last_told() })
     }
 

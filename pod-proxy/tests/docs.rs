@@ -72,7 +72,7 @@ fn the_readme_and_the_sample_have_every_key() {
         let (_, key) = key.split_once('.').unwrap();
         assert!(README.contains(&format!("| `{key}` |")), "the README does not have {key}");
     }
-    for setting in Config::from_toml("").unwrap().settings.settings {
+    for setting in Config::from_toml("").unwrap().policy.settings() {
         let key = format!("vendor_analytics.{}", setting.key);
         assert!(sample.contains(&key), "the sample does not have {key}");
     }

@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use shared::clock::FixedClock;
-use shared::policy::{Shares, UserPlatform};
+use shared::policy::Policy;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -72,8 +72,45 @@ fn assert_absent(marker: &str, bytes: &[u8], place: &str, context: &str) {
     }
 }
 
+/// What a policy lets out, by what `pod-proxy policy --format json` says of it.
+#[derive(Clone, Debug)]
+struct Shares {
+    user_app_version: bool,
+    meta_user_count: bool,
+    /// The allow list and the deny list.
+    user_platform: Option<[Option<Vec<String>>; 2]>,
+    /// The greatest number of locales.
+    user_lang: Option<usize>,
+    pod_domain: bool,
+}
+
+impl Shares {
+    /// `None` if a Pod with so many accounts sends nothing.
+    fn of(policy: &Policy, accounts: u32) -> Option<Self> {
+        let policy = serde_json::to_value(policy).unwrap();
+        let is_small = policy["min_cohort_size"].as_u64().is_some_and(|least| u64::from(accounts) < least);
+        if policy["enabled"] == false || is_small {
+            return None;
+        }
+        let section = |category: &str, name: &str| {
+            let section = &policy[category][name];
+            (policy[category]["enabled"] == true && section["enabled"] == true).then_some(section)
+        };
+        let list = |section: &Value, key: &str| serde_json::from_value(section[key].clone()).unwrap();
+        Some(Self {
+            user_app_version: section("usage", "user_app_version").is_some(),
+            meta_user_count: section("usage", "meta_user_count").is_some(),
+            user_platform: section("usage", "user_platform")
+                .map(|section| ["allow_list", "deny_list"].map(|key| list(section, key))),
+            user_lang: section("usage", "user_lang")
+                .map(|section| section["max_locales"].as_u64().map_or(16, |max| max.try_into().unwrap())),
+            pod_domain: section("acquisition", "pod_domain").is_some(),
+        })
+    }
+}
+
 /// The markers of a round that the policy does not allow.
-fn forbidden(shares: Option<Shares<'_>>, round: usize) -> Vec<String> {
+fn forbidden(shares: Option<&Shares>, round: usize) -> Vec<String> {
     let mut markers: Vec<String> = NEVER.iter().chain(&TOO_LATE).map(|marker| (*marker).to_owned()).collect();
     let mut forbid = |allowed: bool, more: &[&str]| {
         if !allowed {
@@ -88,32 +125,30 @@ fn forbidden(shares: Option<Shares<'_>>, round: usize) -> Vec<String> {
         forbid(false, &[&format!("442.{round}.")]);
         return markers;
     };
-    let Shares { pod_version: _, user_app_version, meta_user_count, user_platform, user_lang, pod_domain } =
-        shares;
-    forbid(user_app_version, &[&format!("442.{round}."), "prose-app"]);
-    forbid(meta_user_count, &["\"user_count_", "20–49"]);
+    let Shares { user_app_version, meta_user_count, user_platform, user_lang, pod_domain } = shares;
+    forbid(*user_app_version, &[&format!("442.{round}."), "prose-app"]);
+    forbid(*meta_user_count, &["\"user_count_", "20–49"]);
     forbid(user_lang.is_some(), &["kw-GB", "gv-IM", "\"und\"", "\"user_preferred_locales\""]);
-    forbid(pod_domain, &["example.org", "\"identifiable\""]);
+    forbid(*pod_domain, &["example.org", "\"identifiable\""]);
     forbid(user_platform.is_some(), &["netbsd", "riscv64"]);
     for platform in ["netbsd", "netbsd-riscv64"] {
-        let allowed = user_platform.is_none_or(|lists| lists_allow(lists, platform));
+        let allowed = user_platform.as_ref().is_none_or(|lists| lists_allow(lists, platform));
         forbid(allowed, &[&format!("\"{platform}\"")]);
     }
     markers
 }
 
 /// Whether an operator's lists let a platform pass.
-fn lists_allow(lists: &UserPlatform, platform: &str) -> bool {
+fn lists_allow([allow, deny]: &[Option<Vec<String>>; 2], platform: &str) -> bool {
     let named = |list: &Vec<String>| {
         list.iter().any(|entry| platform == entry || platform.starts_with(&format!("{entry}-")))
     };
-    lists.allow_list.as_ref().is_none_or(named) && !lists.deny_list.as_ref().is_some_and(named)
+    allow.as_ref().is_none_or(named) && !deny.as_ref().is_some_and(named)
 }
 
 /// Whether the policy allows everything that is in an event, and nothing else is.
-fn check_event(event: &Value, shares: Shares<'_>, context: &str) {
-    let Shares { pod_version: _, user_app_version, meta_user_count, user_platform, user_lang, pod_domain } =
-        shares;
+fn check_event(event: &Value, shares: &Shares, context: &str) {
+    let Shares { user_app_version, meta_user_count, user_platform, user_lang, pod_domain } = shares;
     let keys = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
     let set = |names: &[(bool, &[&str])]| -> BTreeSet<String> {
         let names = names.iter().filter(|(allowed, _)| *allowed).flat_map(|(_, names)| *names);
@@ -128,15 +163,18 @@ fn check_event(event: &Value, shares: Shares<'_>, context: &str) {
     );
     assert_eq!(keys(&event["origin"]), set(&[(true, &["app", "pod"])]), "{event}\n{context}");
     let size: &[&str] = &["user_count_min", "user_count_max", "user_count_range", "user_count_range_open"];
-    let of_pod =
-        [(true, &["domain_hash", "user_hash"][..]), (meta_user_count, size), (pod_domain, &["identifiable"])];
+    let of_pod = [
+        (true, &["domain_hash", "user_hash"][..]),
+        (*meta_user_count, size),
+        (*pod_domain, &["identifiable"]),
+    ];
     assert_eq!(keys(pod), set(&of_pod), "{event}\n{context}");
-    if pod_domain {
+    if *pod_domain {
         assert_eq!(pod["identifiable"], serde_json::json!({ "domain": "example.org" }), "{event}\n{context}");
     }
     // An app need not say anything; what it may say is this.
     let of_app = [
-        (user_app_version, &["name", "version"][..]),
+        (*user_app_version, &["name", "version"][..]),
         (user_platform.is_some(), &["platform"]),
         (user_lang.is_some(), &["user_preferred_locales"]),
     ];
@@ -146,8 +184,7 @@ fn check_event(event: &Value, shares: Shares<'_>, context: &str) {
     }
     if let Some(locales) = app.get("user_preferred_locales") {
         let locales = locales.as_array().unwrap();
-        let max = user_lang.and_then(|lang| lang.max_locales).unwrap_or(16);
-        assert!(locales.len() <= usize::try_from(max).unwrap(), "{event}\n{context}");
+        assert!(locales.len() <= user_lang.unwrap_or(0), "{event}\n{context}");
         assert!(locales.iter().all(Value::is_string), "{event}\n{context}");
     }
     if let (Some(lists), Some(platform)) = (user_platform, app["platform"].as_str()) {
@@ -205,15 +242,14 @@ async fn play(seed: u64, logs: &Captured) -> Seen {
         app.reload(config("enabled = false", "log_level = 'warn'")).await.unwrap();
         app.reload(in_force).await.unwrap();
         vendor.forget();
-        let shares = policy.shares(Some(accounts)).ok();
-        let max_locales = shares.and_then(|shares| shares.user_lang).and_then(|lang| lang.max_locales);
-        let max_locales = max_locales.map_or(16, |max| usize::try_from(max).unwrap());
+        let shares = Shares::of(&policy, accounts);
+        let max_locales = shares.as_ref().and_then(|shares| shares.user_lang).unwrap_or(16);
         let mut cases = tokio::task::JoinSet::new();
         for case in 0..CASES_IN_A_ROUND {
             let (app, request) = (app.clone(), any_request(&mut rng, round, case, max_locales));
             cases.spawn(async move { raw(&app, request).await });
         }
-        let forbidden = forbidden(shares, round);
+        let forbidden = forbidden(shares.as_ref(), round);
         while let Some(answer) = cases.join_next().await {
             let answer = answer.unwrap();
             assert!([204, 400, 404, 405, 413, 422].contains(&answer.status), "{answer:?}\n{analytics}");
@@ -240,7 +276,7 @@ async fn play(seed: u64, logs: &Captured) -> Seen {
         }
         let events = vendor.events();
         seen.arrived += events.len();
-        match shares {
+        match &shares {
             Some(shares) => events.iter().for_each(|event| check_event(event, shares, &analytics)),
             None => assert_eq!(vendor.bytes(), b"", "{analytics}"),
         }
@@ -272,17 +308,16 @@ fn assert_sent_log_is_clean(folder: &Path) {
 }
 
 /// An event whose allowed values are drawn from `same`, and all others from `other`.
-fn event_of(shares: Option<Shares<'_>>, same: &mut StdRng, other: &mut StdRng) -> String {
+fn event_of(shares: Option<&Shares>, same: &mut StdRng, other: &mut StdRng) -> String {
     let mut draw =
         |allowed: bool, n: u32| if allowed { same.random_range(0..n) } else { other.random_range(0..n) };
     let app_version = shares.is_some_and(|shares| shares.user_app_version);
     let platform = shares.is_some_and(|shares| shares.user_platform.is_some());
-    let lang = shares.and_then(|shares| shares.user_lang);
     let version = draw(app_version, 1_000);
     let name = ["prose-app-web", "prose-app-ios"][usize::try_from(draw(app_version, 2)).unwrap()];
     let platform_name =
         ["netbsd-riscv64", "netbsd", "web", "secret"][usize::try_from(draw(platform, 4)).unwrap()];
-    let max = lang.map_or(0, |lang| lang.max_locales.unwrap_or(16));
+    let max = shares.and_then(|shares| shares.user_lang).unwrap_or(0);
     let locales: Vec<_> = (0..16)
         .map(|n| ["de-CH", "en", "fr-FR", "kw-GB"][usize::try_from(draw(n < max, 4)).unwrap()])
         .collect();
@@ -318,7 +353,7 @@ async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes(
             vendor.forget();
             let mut same = StdRng::seed_from_u64(round);
             let mut other = StdRng::seed_from_u64(round * 10 + other);
-            let event = event_of(policy.shares(Some(accounts)).ok(), &mut same, &mut other);
+            let event = event_of(Shares::of(&policy, accounts).as_ref(), &mut same, &mut other);
             let headers = format!("user-agent: client {}\r\n", other.random::<u32>());
             assert_eq!(raw(&app, request("POST", EVENT, &headers, &event)).await.status, 204);
             app.flush().await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::code::{Coded, at, position};
 use crate::platform::Family;
 use crate::wire::{UNRECOGNISED, observed_on_the_wire};
 
@@ -72,6 +73,18 @@ impl AppName {
     /// The app with that name on the wire.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|app| app.as_str() == text)
+    }
+}
+
+impl Coded for AppName {
+    const MAX: u64 = Self::ALL.len() as u64 - 1;
+
+    fn to_code(self) -> u64 {
+        position(&Self::ALL, &self)
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        at(&Self::ALL, code)
     }
 }
 

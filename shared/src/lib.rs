@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod clock;
+pub mod code;
 pub mod config;
 pub mod data_point;
 pub mod domain;
@@ -14,7 +15,6 @@ pub mod policy;
 pub mod preset;
 pub mod problem;
 pub mod pseudonym;
-pub mod settings;
 pub mod size;
 pub mod version;
 mod wire;

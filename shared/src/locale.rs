@@ -1,6 +1,4 @@
 //! A locale as BCP 47 text (`de-Latn-CH-u-co-phonebk`) → a known language and region (`de-CH`).
-//!
-//! Both lists are closed: three letters that are no language could be anything.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +7,10 @@ use std::sync::LazyLock;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::code::Coded;
 use crate::wire::{Observed, observed_on_the_wire};
+
+mod names;
 
 /// A known language and, optionally, a known region.
 ///
@@ -23,42 +24,36 @@ pub struct Locale {
 /// Up to three ASCII characters, padded with zeros.
 type Subtag = [u8; 3];
 
-/// The two-letter codes of ISO 639-1, and those of three letters that devices of today offer.
-const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de \
-    dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik in io \
-    is it iu iw ja ji jv jw ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mo \
-    mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk \
-    sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh \
-    zu ast brx chr ckb doi dsb fil fur gsw haw hsb kab kok ksh lij mai mni nds sat scn szl tok yue zgh";
-/// The two-letter codes of ISO 3166-1, Kosovo's, and the areas of UN M.49 that devices of today offer.
-const REGIONS: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV \
-    BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM \
-    FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM \
-    JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR \
-    MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS \
-    RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ \
-    UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW 001 150 419";
-
 impl Locale {
     /// Every known language.
     pub fn languages() -> impl Iterator<Item = &'static str> {
-        LANGUAGES.split_whitespace()
+        names::LANGUAGES.iter().map(|(code, _)| *code)
     }
 
     /// Every known region.
     pub fn regions() -> impl Iterator<Item = &'static str> {
-        REGIONS.split_whitespace()
+        names::REGIONS.iter().map(|(code, _)| *code)
+    }
+
+    /// A label as readers know it: `German (Switzerland)` for `de-CH`.
+    pub(crate) fn reader_label(label: &str) -> Option<String> {
+        let name = |list: &[(&str, &'static str)], code: &str| {
+            list.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
+        };
+        let Some((language, region)) = label.split_once('-') else {
+            return name(names::LANGUAGES, label).map(str::to_owned);
+        };
+        Some(format!("{} ({})", name(names::LANGUAGES, language)?, name(names::REGIONS, region)?))
     }
 
     /// BCP 47's word for "undetermined".
     pub(crate) const UNRECOGNISED: &'static str = "und";
 
-    /// The normal form of `text`; `None` if it is not BCP 47, or names no known language. A region that is not known is
-    /// dropped. The underscores that Java and
-    /// POSIX write are read as hyphens.
+    /// The normal form of `text`; `None` if it is not BCP 47, or names no known language. An unknown region is dropped. The
+    /// underscores of Java and POSIX are read as hyphens.
     pub fn parse(text: &str) -> Option<Self> {
-        // Each report has one: a list that is searched from its beginning would cost as much as all else about it. What is in
-        // these lists is known beforehand, so that their hash need not be one that nobody can foresee.
+        // Each report has a locale: to search the lists from their beginning would cost as much as all else about it. A hash
+        // without a secret will do, because nobody chooses what is in the lists.
         static KNOWN: LazyLock<[HashSet<&str, FixedState>; 2]> =
             LazyLock::new(|| [Locale::languages().collect(), Locale::regions().collect()]);
         let [languages, regions] = &*KNOWN;
@@ -97,6 +92,49 @@ fn subtag(text: &str) -> Option<Subtag> {
 fn text(subtag: &Subtag) -> &str {
     let end = subtag.iter().position(|byte| *byte == 0).unwrap_or(subtag.len());
     std::str::from_utf8(&subtag[..end]).unwrap_or_default()
+}
+
+/// Letters in place of positions in the lists, which may grow: up to three of 27 (none, a to z) for the language, up to
+/// three of 37 (none, 0 to 9, A to Z) for the region.
+impl Coded for Locale {
+    const MAX: u64 = 27_u64.pow(3) * 37_u64.pow(3) - 1;
+
+    fn to_code(self) -> u64 {
+        let letters = |subtag: &Subtag, base: u64, digit: fn(u8) -> u8| {
+            subtag
+                .iter()
+                .fold(0, |code, byte| code * base + u64::from(if *byte == 0 { 0 } else { digit(*byte) }))
+        };
+        let language = letters(&self.language, 27, |byte| byte - b'a' + 1);
+        let region = letters(&self.region.unwrap_or_default(), 37, |byte| match byte {
+            b'0'..=b'9' => byte - b'0' + 1,
+            _ => byte - b'A' + 11,
+        });
+        language * 37_u64.pow(3) + region
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        let letters = |mut code: u64, base: u64, letter: fn(u8) -> u8| {
+            let mut subtag = Subtag::default();
+            for slot in subtag.iter_mut().rev() {
+                let digit = u8::try_from(code % base).unwrap_or_default();
+                *slot = if digit == 0 { 0 } else { letter(digit - 1) };
+                code /= base;
+            }
+            subtag
+        };
+        let language = letters(code / 37_u64.pow(3), 27, |digit| b'a' + digit);
+        let region =
+            letters(
+                code % 37_u64.pow(3),
+                37,
+                |digit| {
+                    if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }
+                },
+            );
+        let known = Self::languages().any(|known| known == text(&language));
+        known.then_some(Self { language, region: (region != Subtag::default()).then_some(region) })
+    }
 }
 
 impl fmt::Display for Locale {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::code::{Coded, at, position};
 use crate::wire::{Observed, UNRECOGNISED, observed_on_the_wire, parse_str};
 
 /// A family of operating systems, or the browser. The order is the canonical order of a merge; append only.
@@ -52,6 +53,22 @@ impl Family {
             Self::NetBsd => "netbsd",
         }
     }
+
+    /// Its name for readers.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Web => "Browser",
+            Self::MacOs => "macOS",
+            Self::Windows => "Windows",
+            Self::Linux => "Linux",
+            Self::Ios => "iOS",
+            Self::IpadOs => "iPadOS",
+            Self::Android => "Android",
+            Self::FreeBsd => "FreeBSD",
+            Self::OpenBsd => "OpenBSD",
+            Self::NetBsd => "NetBSD",
+        }
+    }
 }
 
 /// A processor architecture, named as Rust and most build tools name it. Append only.
@@ -93,12 +110,37 @@ pub struct Platform {
 impl Platform {
     pub(crate) const UNRECOGNISED: &'static str = UNRECOGNISED;
 
+    /// A label as readers know it: `macOS (aarch64)` for `macos-aarch64`.
+    pub(crate) fn reader_label(label: &str) -> Option<String> {
+        let (family, architecture) = label.split_once('-').map_or((label, None), |(f, a)| (f, Some(a)));
+        let name = Family::ALL.into_iter().find(|known| known.as_str() == family)?.name();
+        Some(architecture.map_or_else(|| name.to_owned(), |architecture| format!("{name} ({architecture})")))
+    }
+
     /// The normal form of `text`: a known family; an architecture that is not known is dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let (family, rest) = text.split_once('-').unwrap_or((text, ""));
         let family = Family::ALL.into_iter().find(|f| f.as_str() == family)?;
         let architecture = Architecture::ALL.into_iter().find(|a| a.as_str() == rest);
         Some(Self { family, architecture })
+    }
+}
+
+/// The family, then a byte for the architecture.
+impl Coded for Platform {
+    const MAX: u64 = 0x7fff;
+
+    fn to_code(self) -> u64 {
+        let architecture = self.architecture.map_or(0, |known| 1 + position(&Architecture::ALL, &known));
+        position(&Family::ALL, &self.family) << 8 | architecture
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        let architecture = match code & 0xff {
+            0 => None,
+            n => Some(at(&Architecture::ALL, n - 1)?),
+        };
+        Some(Self { family: at(&Family::ALL, code >> 8)?, architecture })
     }
 }
 

@@ -1,91 +1,64 @@
-//! What an operator shares: each data point with its switch and options → which of them are in force.
+//! What an operator shares: every key of `[vendor_analytics]`, resolved, with the layer that decided it.
 
-use serde::{Deserialize, Serialize};
+mod written;
 
-use crate::settings::Settings;
+use std::fmt;
 
-/// What an operator shares, resolved. Serialised, it mirrors the configuration; an unset option is `null`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+use serde::{Serialize, Serializer};
+use toml::Table;
+
+use crate::config::Mistakes;
+use crate::data_point::{
+    DataPoint, Declaration, MetaUserCount, OptionKind, Options, REGISTRY, Registered, Reporter, Value,
+    categories,
+};
+use crate::preset::Named;
+
+/// The name of the section in the configuration.
+pub const SECTION: &str = "vendor_analytics";
+
+/// What an operator shares, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The master switch.
-    pub enabled: bool,
-    /// The name of the chosen preset.
-    pub preset: String,
-    /// A Pod with fewer enabled accounts sends nothing.
-    pub min_cohort_size: Option<u32>,
-    /// How Prose is used.
-    pub usage: Usage,
-    /// Who uses Prose.
-    pub acquisition: Acquisition,
+    preset: String,
+    settings: Vec<Setting>,
+    /// Of the data points in force: their keys and options.
+    in_force: Vec<(&'static str, Vec<(&'static str, Value)>)>,
 }
 
-/// The category `usage`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is a data point, described in the registry")]
-pub struct Usage {
-    /// The switch of the whole category.
-    pub enabled: bool,
-    pub pod_version: Switch,
-    pub user_app_version: Switch,
-    pub meta_user_count: Switch,
-    pub user_platform: UserPlatform,
-    pub user_lang: UserLang,
+/// One resolved key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The dotted key below `vendor_analytics`.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// The layer that decided it.
+    pub decided_by: Layer,
 }
 
-/// The category `acquisition`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each is a data point, described in the registry")]
-pub struct Acquisition {
-    /// The switch of the whole category.
-    pub enabled: bool,
-    pub pod_domain: Switch,
+/// The layer that decided a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// A key of `[vendor_analytics]` itself.
+    Operator,
+    /// The operator's override of a preset, or a preset of the operator's own.
+    Override(String),
+    /// A preset that comes with the software: the chosen one, or the one that a preset of the operator's own inherits.
+    Preset(Named),
+    /// No layer: an option that is not set.
+    Nobody,
 }
 
-/// A data point without options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Switch {
-    /// Whether it is on, if its category and the master switch are.
-    pub enabled: bool,
-}
-
-/// The data point `usage.user_platform`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UserPlatform {
-    /// Whether it is on, if its category and the master switch are.
-    pub enabled: bool,
-    /// Only these are shared, in full or by family.
-    pub allow_list: Option<Vec<String>>,
-    /// These are never shared.
-    pub deny_list: Option<Vec<String>>,
-}
-
-/// The data point `usage.user_lang`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UserLang {
-    /// Whether it is on, if its category and the master switch are.
-    pub enabled: bool,
-    /// How many locales are shared at most.
-    pub max_locales: Option<u32>,
-}
-
-/// Which data points are in force, with master switch and categories taken into account.
-///
-/// To be destructured in full, so that a new data point does not compile until somebody decides about it.
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "each is a data point, described in the registry")]
-pub struct Shares<'p> {
-    pub pod_version: bool,
-    pub user_app_version: bool,
-    pub meta_user_count: bool,
-    pub user_platform: Option<&'p UserPlatform>,
-    pub user_lang: Option<&'p UserLang>,
-    pub pod_domain: bool,
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("[vendor_analytics]"),
+            Self::Override(preset) => write!(f, "[vendor_analytics.presets.{preset}]"),
+            Self::Preset(named) => write!(f, "preset {}", named.as_str()),
+            Self::Nobody => f.write_str("not set"),
+        }
+    }
 }
 
 /// Why a Pod sends nothing at all.
@@ -99,51 +72,162 @@ pub enum Withheld {
     UnknownCohort,
 }
 
-impl Policy {
-    /// What may be shared by a Pod with `accounts` enabled accounts (`None` if that is not known).
-    ///
-    /// # Errors
-    /// The reason, if nothing may.
-    pub fn shares(&self, accounts: Option<u32>) -> Result<Shares<'_>, Withheld> {
-        let Self { enabled, preset: _, min_cohort_size, usage, acquisition } = self;
-        if !enabled {
-            return Err(Withheld::Disabled);
-        }
-        match (min_cohort_size.unwrap_or(0), accounts) {
-            (0, _) => {}
-            (_, None) => return Err(Withheld::UnknownCohort),
-            (min, Some(accounts)) if accounts < min => return Err(Withheld::SmallCohort),
-            (_, Some(_)) => {}
-        }
-        let Usage {
-            enabled: usage,
-            pod_version,
-            user_app_version,
-            meta_user_count,
-            user_platform,
-            user_lang,
-        } = usage;
-        let Acquisition { enabled: acquisition, pod_domain } = acquisition;
-        Ok(Shares {
-            pod_version: *usage && pod_version.enabled,
-            user_app_version: *usage && user_app_version.enabled,
-            meta_user_count: *usage && meta_user_count.enabled,
-            user_platform: (*usage && user_platform.enabled).then_some(user_platform),
-            user_lang: (*usage && user_lang.enabled).then_some(user_lang),
-            pod_domain: *acquisition && pod_domain.enabled,
-        })
-    }
-
-    /// Whether anybody needs to know how many accounts the Pod has.
-    pub fn needs_account_count(&self) -> bool {
-        let counted = self.usage.enabled && self.usage.meta_user_count.enabled;
-        self.enabled && (counted || self.min_cohort_size.unwrap_or(0) > 0)
-    }
-}
-
 impl Default for Policy {
     /// The policy of an operator who wrote nothing.
     fn default() -> Self {
-        Settings::default().policy()
+        written::Written::default().resolved(REGISTRY)
     }
 }
+
+/// Serialised, a policy mirrors the configuration; an unset option is `null`.
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut mirror = serde_json::json!({ "preset": self.preset });
+        for Setting { key, value, .. } in &self.settings {
+            *key.split('.').fold(&mut mirror, |parent, part| &mut parent[part]) = value.clone().into();
+        }
+        mirror.serialize(serializer)
+    }
+}
+
+impl Policy {
+    /// Resolves `[vendor_analytics]` of a document.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn resolve(document: &Table) -> Result<Self, Mistakes> {
+        Self::resolve_for(REGISTRY, document)
+    }
+
+    /// As [`Self::resolve`], for another registry.
+    fn resolve_for(registry: &[Registered], document: &Table) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let written = written::Written::read(registry, document, &mut mistakes);
+        mistakes.or(written.resolved(registry))
+    }
+
+    /// A policy of settings for all keys of a registry.
+    fn of(registry: &[Registered], preset: String, settings: Vec<Setting>) -> Self {
+        let value =
+            |key: &str| settings.iter().find(|setting| setting.key == key).map(|setting| &setting.value);
+        let on = |key: &str| value(key) == Some(&Value::Switch(true));
+        let is_in_force = |point: &&Registered| {
+            on("enabled")
+                && on(&format!("{}.enabled", point.category()))
+                && on(&format!("{}.enabled", point.key))
+        };
+        let options = |point: &Registered| {
+            let options = point.options.iter();
+            let options = options.map(|option| (option.key, value(&format!("{}.{}", point.key, option.key))));
+            let options = options.map(|(key, value)| (key, value.cloned().unwrap_or(Value::Unset)));
+            (point.key, options.collect())
+        };
+        let in_force = registry.iter().filter(is_in_force).map(options).collect();
+        Self { preset, settings, in_force }
+    }
+
+    /// The name of the chosen preset.
+    pub fn preset(&self) -> &str {
+        &self.preset
+    }
+
+    /// Every key, in the order of the registry.
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// The master switch.
+    pub fn is_enabled(&self) -> bool {
+        self.value("enabled") == Some(&Value::Switch(true))
+    }
+
+    /// A Pod with fewer enabled accounts sends nothing.
+    pub fn min_cohort_size(&self) -> Option<u32> {
+        match self.value("min_cohort_size")? {
+            Value::Number(n) => Some(*n),
+            Value::Switch(_) | Value::List(_) | Value::Unset => None,
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.settings.iter().find(|setting| setting.key == key).map(|setting| &setting.value)
+    }
+
+    /// Whether a data point is in force: on, in a category that is on, with the master switch on.
+    pub fn in_force(&self, point: &Declaration) -> bool {
+        self.options(point).is_some()
+    }
+
+    /// The options of a data point that is in force.
+    pub fn options(&self, point: &Declaration) -> Option<Options<'_>> {
+        let (_, options) = self.in_force.iter().find(|(key, _)| *key == point.key)?;
+        Some(Options::new(options))
+    }
+
+    /// Whether a Pod with so many enabled accounts (`None` if the number is not known) may send anything.
+    ///
+    /// # Errors
+    /// The reason, if it may not.
+    pub fn permits(&self, accounts: Option<u32>) -> Result<(), Withheld> {
+        if !self.is_enabled() {
+            return Err(Withheld::Disabled);
+        }
+        match (self.min_cohort_size().unwrap_or(0), accounts) {
+            (0, _) => Ok(()),
+            (_, None) => Err(Withheld::UnknownCohort),
+            (least, Some(accounts)) if accounts < least => Err(Withheld::SmallCohort),
+            (_, Some(_)) => Ok(()),
+        }
+    }
+
+    /// Copies what the policy lets out of a report, data point by data point, to one that says nothing yet.
+    pub fn share<R: Reporter>(&self, from: &R, to: &mut R) {
+        for point in R::SHARED {
+            if let Some(options) = self.options(&point.declaration) {
+                (point.share)(options, from, to);
+            }
+        }
+    }
+
+    /// Whether the number of accounts decides anything.
+    pub fn needs_account_count(&self) -> bool {
+        let sizes = self.in_force(&MetaUserCount::DECLARATION);
+        self.is_enabled() && (sizes || self.min_cohort_size().unwrap_or(0) > 0)
+    }
+}
+
+/// The keys below `vendor_analytics`, dotted, except those of presets.
+pub fn known_keys() -> Vec<String> {
+    let keys = keys(REGISTRY).into_iter().map(|(key, _)| key);
+    std::iter::once("preset".to_owned()).chain(keys).collect()
+}
+
+/// The keys below `vendor_analytics` and what each may hold.
+fn keys(registry: &[Registered]) -> Vec<(String, Kind)> {
+    let mut keys =
+        vec![("enabled".to_owned(), Kind::Switch), ("min_cohort_size".to_owned(), Kind::Count { least: 0 })];
+    for category in categories(registry) {
+        keys.push((format!("{category}.enabled"), Kind::Switch));
+        for point in registry.iter().filter(|point| point.category() == category) {
+            keys.push((format!("{}.enabled", point.key), Kind::Switch));
+            for option in point.options {
+                let kind = match option.kind {
+                    OptionKind::AtLeastOne => Kind::Count { least: 1 },
+                    OptionKind::Platforms => Kind::Platforms,
+                };
+                keys.push((format!("{}.{}", point.key, option.key), kind));
+            }
+        }
+    }
+    keys
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Switch,
+    Count { least: u32 },
+    Platforms,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! The named presets: `all`, `default`, `gdpr`, `lgpd`, and what each decides.
 
-use crate::data_point::DataPoint;
-
 /// A preset that comes with the software. Operators may override keys of it, and define presets of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Named {
@@ -44,21 +42,11 @@ impl Named {
         }
     }
 
-    /// Whether the data point is on. **A new data point is off in every preset but `all` and `default`** until
-    /// somebody decides otherwise in the registry.
-    pub fn turns_on(self, point: &DataPoint) -> bool {
+    /// The least number of accounts that a Pod needs to send anything, if this preset sets one.
+    pub fn min_cohort_size(self) -> Option<u32> {
         match self {
-            Self::All => true,
-            Self::Default => !point.identifies,
-            Self::Gdpr | Self::Lgpd => !point.identifies && point.decided_on_in.contains(&self),
-        }
-    }
-
-    /// The options that this preset sets, besides the `enabled` of each data point: dotted key and number.
-    pub fn options(self) -> &'static [(&'static str, u32)] {
-        match self {
-            Self::Gdpr => &[("min_cohort_size", 20), ("usage.user_lang.max_locales", 2)],
-            Self::All | Self::Default | Self::Lgpd => &[],
+            Self::Gdpr => Some(20),
+            Self::All | Self::Default | Self::Lgpd => None,
         }
     }
 }

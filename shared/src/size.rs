@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::code::Coded;
+
 /// A range of account counts: 0–4, 5–9, 10–19, 20–49, 50–99, then by hundreds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SizeBin {
@@ -39,6 +41,21 @@ impl SizeBin {
     /// `20+`.
     pub fn open_range(self) -> String {
         format!("{}+", self.least)
+    }
+}
+
+/// Its least count.
+impl Coded for SizeBin {
+    const MAX: u64 = Self::LAST_MIN as u64;
+
+    fn to_code(self) -> u64 {
+        self.least.into()
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        let least = u32::try_from(code).ok()?;
+        let bin = Self::of(least);
+        (bin.least == least).then_some(bin)
     }
 }
 

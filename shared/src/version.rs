@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::code::Coded;
 use crate::wire::{UNRECOGNISED, observed_on_the_wire};
 
 /// A released or pre-released version. Ordered as in [SemVer 2.0.0, section 11](https://semver.org/#spec-item-11).
@@ -36,6 +37,10 @@ impl Version {
     /// The greatest N of `alpha.N`, `beta.N` and `rc.N` that has a normal form.
     pub const MAX_PRE: u16 = 99;
     pub(crate) const UNRECOGNISED: &'static str = UNRECOGNISED;
+    const PART_BITS: u32 = 14;
+    const STAGE_BITS: u32 = 12;
+    /// How many numbers a pre-release of one kind has: none, or 0 to 999, of which up to 99 are used.
+    const STAGE_NUMBERS: u64 = 1_001;
     const PATTERN: &'static str = r"^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9]\d?))?)?(\+[0-9A-Za-z.-]+)?$|^unrecognised$";
 
     /// A version from its parts; `None` if a part is beyond [`Self::MAX_PART`] or [`Self::MAX_PRE`].
@@ -87,6 +92,39 @@ impl Version {
     /// How far it is from its release.
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+}
+
+/// Major, minor and patch have 14 bits each and the stage has 12: room for more than is used today.
+impl Coded for Version {
+    const MAX: u64 = (1 << (3 * Self::PART_BITS + Self::STAGE_BITS)) - 1;
+
+    fn to_code(self) -> u64 {
+        let number = |n: Option<u16>| n.map_or(0, |n| u64::from(n) + 1);
+        let stage = match self.stage {
+            Stage::Alpha(n) => number(n),
+            Stage::Beta(n) => Self::STAGE_NUMBERS + number(n),
+            Stage::Rc(n) => 2 * Self::STAGE_NUMBERS + number(n),
+            Stage::Release => 3 * Self::STAGE_NUMBERS,
+        };
+        let parts = [self.major, self.minor, self.patch];
+        parts.into_iter().fold(0, |code, part| code << Self::PART_BITS | u64::from(part)) << Self::STAGE_BITS
+            | stage
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        let bits = |from: u32, bits: u32| u16::try_from(code >> from & ((1 << bits) - 1)).ok();
+        let part = |n: u32| bits(Self::STAGE_BITS + n * Self::PART_BITS, Self::PART_BITS);
+        let stage = bits(0, Self::STAGE_BITS)?;
+        let numbers = u16::try_from(Self::STAGE_NUMBERS).ok()?;
+        let number = (stage % numbers).checked_sub(1);
+        let stage = match stage / numbers {
+            0 => Stage::Alpha(number),
+            1 => Stage::Beta(number),
+            2 => Stage::Rc(number),
+            _ => Stage::Release,
+        };
+        Self::new(part(2)?, part(1)?, part(0)?, stage)
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 use shared::config::parse_toml;
-use shared::data_point::{self, REGISTRY, Unit};
+use shared::data_point::{self, REGISTRY, Unit, Value as Setting};
 use shared::event::Event;
+use shared::policy::Policy;
 use shared::problem::ProblemType;
 use shared::pseudonym::{PodId, UserHash};
-use shared::settings::Settings;
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the page is there")
@@ -54,14 +54,16 @@ fn the_example_of_what_is_in_force_is_that_of_its_preset() {
     let examples = examples();
     let text = examples.iter().find(|text| text.contains("\"data_points\"")).unwrap();
     let document = parse_toml("[vendor_analytics]\npreset = \"gdpr\"").unwrap();
-    let settings = Settings::resolve(&document).unwrap();
+    let policy = Policy::resolve(&document).unwrap();
     let of_installations = REGISTRY.iter().filter(|point| point.unit == Unit::Installation);
     let in_force: Vec<_> =
-        of_installations.filter(|point| settings.in_force(point)).map(|point| point.key).collect();
+        of_installations.filter(|point| policy.in_force(point)).map(|point| point.key).collect();
+    let max_locales = policy.settings().iter().find(|setting| setting.key == "usage.user_lang.max_locales");
+    let max_locales: Value = max_locales.map_or(Setting::Unset, |setting| setting.value.clone()).into();
     let expected = serde_json::json!({
-        "enabled": settings.policy().enabled,
+        "enabled": policy.is_enabled(),
         "data_points": in_force,
-        "max_locales": settings.policy().usage.user_lang.max_locales,
+        "max_locales": max_locales,
     });
     assert_eq!(serde_json::from_str::<Value>(text).unwrap(), expected);
 }

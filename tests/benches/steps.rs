@@ -56,7 +56,7 @@ fn filter(criterion: &mut Criterion) {
     let text =
         "[server]\ndomain = \"pod.example\"\n[vendor_analytics]\npreset = \"gdpr\"\nmin_cohort_size = 0\n";
     let config = Config::from_toml(text).unwrap();
-    let (policy, facts) = (config.settings.policy(), config.facts().unwrap());
+    let (policy, facts) = (config.policy.clone(), config.facts().unwrap());
     let salt = Salt::from_bytes(&[7; Salt::LEN]).unwrap();
     let event = Event::from_json(&events(1)[0]).unwrap();
     assert!(outgoing(&policy, &facts, &salt, event.clone()).is_ok());

@@ -25,7 +25,6 @@ use shared::clock::{Clock, FixedClock};
 use shared::config::parse_toml;
 use shared::event::{Event, Observed};
 use shared::policy::Policy;
-use shared::settings::Settings;
 
 use crate::fleet::{Day, Fleet, Pod, PodDay, Sent, shuffle};
 use crate::lanes::spread;
@@ -289,7 +288,7 @@ fn report_of(today: &PodDay) -> PodReport {
 }
 
 fn policy(pod: &Pod) -> anyhow::Result<Policy> {
-    Ok(Settings::resolve(&parse_toml(pod.policy.toml)?)?.policy())
+    Ok(Policy::resolve(&parse_toml(pod.policy.toml)?)?)
 }
 
 /// So many hours after the beginning of a day.

@@ -123,7 +123,7 @@ fn warned() -> anyhow::Result<()> {
     let text = read(&deploy("systemd/pod-proxy.service"))?;
     let written = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect::<Vec<_>>().join("\n");
     let config = Config::from_toml(&written)?;
-    ensure!(!config.policy.enabled && config.settings.preset == "gdpr", "{written}");
+    ensure!(!config.policy.is_enabled() && config.policy.preset() == "gdpr", "{written}");
     let check = text.find("ExecStartPre=/usr/local/bin/pod-proxy check ");
     ensure!(check.is_some_and(|at| Some(at) < text.find("ExecStart=")), "it is not checked first");
     Ok(())

@@ -39,16 +39,16 @@ pub fn write_summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
 /// What is shared under this configuration, and how to turn it off, in plain words and on one line.
 pub fn summary(config: &Config) -> String {
     let policy = &config.policy;
-    if !policy.enabled {
+    if !policy.is_enabled() {
         return "Analytics are off: nothing is kept, and nothing is sent.".to_owned();
     }
     let shared: Vec<_> = shared::data_point::REGISTRY
         .iter()
-        .filter(|point| config.settings.in_force(point))
+        .filter(|point| policy.in_force(point))
         .map(|point| point.key)
         .collect();
     let shared = if shared.is_empty() { "no data point".to_owned() } else { shared.join(", ") };
-    let unless = match policy.min_cohort_size {
+    let unless = match policy.min_cohort_size() {
         Some(min) if min > 0 => {
             format!(
                 "; nothing at all while the Pod has fewer than {min} enabled accounts, or it is not known how many"
@@ -59,7 +59,7 @@ pub fn summary(config: &Config) -> String {
     format!(
         "Shared with the vendor (preset `{}`): that this Pod and its installations exist, under pseudonyms, and {shared}{unless}. \
          To turn all of it off: `enabled = false` in `[vendor_analytics]`. To see it: `pod-proxy policy`, `pod-proxy sent`.",
-        policy.preset
+        policy.preset()
     )
 }
 

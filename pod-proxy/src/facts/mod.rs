@@ -3,8 +3,9 @@
 pub mod accounts;
 
 use shared::domain::Domain;
-use shared::event::Observed;
+use shared::event::{Identifiable, Observed, Pod};
 use shared::pseudonym::PodId;
+use shared::size::SizeBin;
 use shared::version::Version;
 
 /// What the Pod knows about itself at one moment.
@@ -24,6 +25,16 @@ impl PodFacts {
     /// What is known of the Pod with this domain, and nothing more.
     pub fn of(domain: Domain) -> Self {
         Self { pod_id: PodId::of_domain(domain.as_str()), domain, version: None, accounts: None }
+    }
+
+    /// All of them, in the form of the wire.
+    pub fn to_wire(&self) -> Pod {
+        let identifiable = Some(Identifiable { domain: Some(self.domain.clone()) });
+        let mut pod = Pod { version: self.version, identifiable, ..Pod::default() };
+        if let Some(accounts) = self.accounts {
+            pod.set_size(SizeBin::of(accounts));
+        }
+        pod
     }
 
     /// With this version.

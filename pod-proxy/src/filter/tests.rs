@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use shared::data_point::{DataPoint, REGISTRY, UserLang};
 use shared::domain::Domain;
 use shared::event::Observed;
 use shared::version::Version;
@@ -27,7 +28,7 @@ fn facts() -> PodFacts {
 
 fn policy(text: &str) -> Policy {
     let document = shared::config::parse_toml(&format!("[vendor_analytics]\n{text}")).unwrap();
-    shared::settings::Settings::resolve(&document).unwrap().policy()
+    Policy::resolve(&document).unwrap()
 }
 
 fn sent(policy: &Policy, facts: &PodFacts, event: &str) -> Result<Value, Dropped> {
@@ -203,23 +204,25 @@ fn any_platform() -> impl Strategy<Value = String> {
 
 prop_compose! {
     fn any_policy()(
-        switches in prop::array::uniform9(prop::bool::weighted(0.7)),
+        switches in prop::array::uniform3(prop::bool::weighted(0.7)),
+        points in prop::collection::vec(prop::bool::weighted(0.7), REGISTRY.len()),
         min_cohort_size in prop::option::weighted(0.3, 0..50_u32),
         max_locales in prop::option::of(1..4_u32),
-        allow_list in any_names(),
-        deny_list in any_names(),
+        lists in [any_names(), any_names()],
     ) -> Policy {
-        let [enabled, usage, pod_version, app_version, count, platform, lang, acquisition, domain] = switches;
-        let mut policy = Policy { enabled, min_cohort_size, ..Policy::default() };
-        policy.usage.enabled = usage;
-        policy.usage.pod_version.enabled = pod_version;
-        policy.usage.user_app_version.enabled = app_version;
-        policy.usage.meta_user_count.enabled = count;
-        policy.usage.user_platform = UserPlatform { enabled: platform, allow_list, deny_list };
-        policy.usage.user_lang = UserLang { enabled: lang, max_locales };
-        policy.acquisition.enabled = acquisition;
-        policy.acquisition.pod_domain.enabled = domain;
-        policy
+        let [enabled, usage, acquisition] = switches;
+        let mut text = format!("enabled = {enabled}\nusage.enabled = {usage}\nacquisition.enabled = {acquisition}\n");
+        for (point, on) in REGISTRY.iter().zip(points) {
+            text += &format!("{}.enabled = {on}\n", point.key);
+        }
+        let numbers = [("min_cohort_size", min_cohort_size), ("usage.user_lang.max_locales", max_locales)];
+        for (key, n) in numbers {
+            text += &n.map(|n| format!("{key} = {n}\n")).unwrap_or_default();
+        }
+        for (key, list) in ["allow_list", "deny_list"].iter().zip(lists) {
+            text += &list.map(|list| format!("usage.user_platform.{key} = {list:?}\n")).unwrap_or_default();
+        }
+        policy(&text)
     }
 }
 
@@ -277,21 +280,10 @@ proptest! {
         policy in any_policy(), event in any_event(), accounts in prop::option::of(0..200_u32),
     ) {
         let facts = facts().with_accounts(accounts);
-        let Ok(Shares { pod_version, user_app_version, meta_user_count, user_platform, user_lang, pod_domain }) =
-            policy.shares(accounts)
-        else {
+        if policy.permits(accounts).is_err() {
             prop_assert!(sent(&policy, &facts, &event.to_string()).is_err());
             return Ok(());
-        };
-        let in_force = |key: &str| match key {
-            "usage.pod_version" => pod_version,
-            "usage.user_app_version" => user_app_version,
-            "usage.meta_user_count" => meta_user_count,
-            "usage.user_platform" => user_platform.is_some(),
-            "usage.user_lang" => user_lang.is_some(),
-            "acquisition.pod_domain" => pod_domain,
-            other => panic!("nobody decided about {other}"),
-        };
+        }
         let parsed = Event::from_json(event.to_string().as_bytes()).unwrap();
         let own = filter(&policy, &facts, Report::Pod(PodReport::Startup)).unwrap();
         for event in [outgoing(&policy, &facts, &salt(), parsed).unwrap(), own] {
@@ -299,12 +291,13 @@ proptest! {
             let mut found = Vec::new();
             leaves(&value, "", &mut found);
             for path in found.iter().filter(|path| !ALWAYS.contains(&path.as_str())) {
-                let point = shared::data_point::REGISTRY.iter().find(|p| p.fields.contains(&path.as_str()));
-                prop_assert!(point.is_some_and(|point| in_force(point.key)), "{} left", path);
+                let point = REGISTRY.iter().find(|p| p.fields.contains(&path.as_str()));
+                prop_assert!(point.is_some_and(|point| policy.in_force(point)), "{} left", path);
             }
             prop_assert!(!value.to_string().contains("canary"));
             let locales = value["origin"]["app"]["user_preferred_locales"].as_array().map_or(0, Vec::len);
-            let max = user_lang.and_then(|lang| lang.max_locales).unwrap_or(u32::MAX);
+            let options = policy.options(&UserLang::DECLARATION);
+            let max = options.and_then(|options| options.number(&UserLang::MAX_LOCALES)).unwrap_or(u32::MAX);
             prop_assert!(locales <= usize::try_from(max).unwrap());
         }
     }

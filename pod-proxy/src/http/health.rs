@@ -37,7 +37,7 @@ pub(super) async fn get_health(State(app): State<App>) -> Json<Health> {
     Json(Health {
         status: if refused || unrecorded { "degraded" } else { "ok" },
         configuration: if refused { "refused" } else { "in_force" },
-        analytics: if app.live().config.policy.enabled { "on" } else { "off" },
+        analytics: if app.live().config.policy.is_enabled() { "on" } else { "off" },
         vendor: vendor.as_str(),
         sent_log: if unrecorded { "failing" } else { "written" },
         spool: SpoolHealth { entries: held.entries, bytes: held.bytes },

@@ -10,11 +10,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::data_point::{REGISTRY, Unit};
+use shared::data_point::{DataPoint, Reporter, UserLang};
+use shared::event::App;
 use shared::policy::Policy;
-use shared::settings::Settings;
 
-use crate::app::App;
+use crate::app;
 
 /// What is collected on this Pod at the moment.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -28,25 +28,23 @@ struct Collected {
 }
 
 impl Collected {
-    fn of(settings: &Settings, policy: &Policy, accounts: Option<u32>) -> Self {
-        let Ok(shares) = policy.shares(accounts) else {
+    fn of(policy: &Policy, accounts: Option<u32>) -> Self {
+        if policy.permits(accounts).is_err() {
             return Self { enabled: false, data_points: Vec::new(), max_locales: None };
-        };
-        let data_points = REGISTRY
-            .iter()
-            .filter(|point| point.unit == Unit::Installation && settings.in_force(point))
-            .map(|point| point.key)
-            .collect();
-        let max_locales = shares.user_lang.and_then(|lang| lang.max_locales);
+        }
+        let of_apps = App::SHARED.iter().map(|point| &point.declaration);
+        let data_points = of_apps.filter(|point| policy.in_force(point)).map(|point| point.key).collect();
+        let locales = policy.options(&UserLang::DECLARATION);
+        let max_locales = locales.and_then(|options| options.number(&UserLang::MAX_LOCALES));
         Self { enabled: true, data_points, max_locales }
     }
 }
 
 /// Tells apps what is collected. May be kept for five minutes.
-pub(super) async fn get_policy(State(app): State<App>, headers: HeaderMap) -> Response {
+pub(super) async fn get_policy(State(app): State<app::App>, headers: HeaderMap) -> Response {
     let live = app.live();
     let facts = live.facts_for_keeping().await;
-    let collected = Collected::of(&live.config.settings, &live.config.policy, facts.accounts);
+    let collected = Collected::of(&live.config.policy, facts.accounts);
     let body = serde_json::to_vec(&collected).unwrap_or_default();
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);

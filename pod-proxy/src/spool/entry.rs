@@ -4,9 +4,8 @@
 //! for each, and the order of the keys says nothing about the order of arrival. Reports of one installation merge as
 //! they do at the vendor, value by value to the greater one; so it makes no difference which came first, or how often.
 
+use shared::data_point::Reporter;
 use shared::event::{App, EventName};
-use shared::locale::Locales;
-use shared::platform::PlatformName;
 use shared::pseudonym::SaltedHash;
 
 use crate::filter::{PodReport, Report, Sighting};
@@ -50,26 +49,11 @@ pub(super) fn encode(report: &Report) -> Result<(Key, Vec<u8>), serde_json::Erro
 /// be read.
 pub(super) fn merge(key: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let app = |value: &[u8]| serde_json::from_slice::<App>(value).ok().filter(|_| !key.is_empty());
-    let merged = app(old).zip(app(new)).map(|(old, new)| merge_apps(old, new));
+    let merged = app(old).zip(app(new)).map(|(mut kept, new)| {
+        kept.merge(&new);
+        kept
+    });
     merged.and_then(|app| serde_json::to_vec(&app).ok()).unwrap_or_else(|| new.to_vec())
-}
-
-fn merge_apps(old: App, new: App) -> App {
-    // A version says something only together with the app that has it.
-    let (name, version) = (old.name, old.version).max((new.name, new.version));
-    let observed = |platform: &Option<PlatformName>| platform.as_ref().map(PlatformName::observed);
-    let choices = |locales: &Option<Locales>| locales.as_ref().map(|locales| locales.as_slice().to_vec());
-    App {
-        name,
-        version,
-        platform: if observed(&old.platform) > observed(&new.platform) { old.platform } else { new.platform },
-        user_preferred_locales: if choices(&old.user_preferred_locales) > choices(&new.user_preferred_locales)
-        {
-            old.user_preferred_locales
-        } else {
-            new.user_preferred_locales
-        },
-    }
 }
 
 /// The report with that key and value; `None` if there is none.

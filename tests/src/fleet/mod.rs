@@ -224,7 +224,7 @@ mod tests {
     use jiff::civil::date;
     use shared::config::parse_toml;
     use shared::event::Event;
-    use shared::settings::Settings;
+    use shared::policy::Policy;
 
     use super::*;
 
@@ -267,7 +267,7 @@ mod tests {
         let mut names = BTreeSet::new();
         for (_, policy) in POLICIES {
             let document = parse_toml(policy.toml).unwrap();
-            Settings::resolve(&document).unwrap_or_else(|mistakes| panic!("{}: {mistakes}", policy.name));
+            Policy::resolve(&document).unwrap_or_else(|mistakes| panic!("{}: {mistakes}", policy.name));
             assert!(names.insert(policy.name));
         }
     }

@@ -149,7 +149,7 @@ fn the_largest_request_has_room_in_the_smallest_log() {
         .with_version(Some(Observed::from(Version::parse("999.999.999-alpha.99"))))
         .with_accounts(Some(u32::MAX));
     let document = shared::config::parse_toml("[vendor_analytics]\npreset = 'all'").unwrap();
-    let policy = shared::settings::Settings::resolve(&document).unwrap().policy();
+    let policy = shared::policy::Policy::resolve(&document).unwrap();
     let largest = serde_json::json!({ "origin": {
         "app": { "name": "prose-app-windows", "version": "999.999.999-alpha.99", "platform": "dragonfly-aarch64",
                  "user_preferred_locales": vec!["gsw-Latn-CH-1996"; 16] },

@@ -1,185 +1,20 @@
-//! `[vendor_analytics]` as an operator wrote it → every key resolved, with the layer that decided each key.
+//! `[vendor_analytics]` as an operator wrote it → every key resolved.
 //!
-//! Layers, strongest first: the keys of `[vendor_analytics]`; then the chosen preset and, one after the other,
-//! those that it inherits, each with the operator's overrides of it before its own decisions. A custom preset that
-//! names no `inherits` inherits `default`.
+//! Layers, strongest first: the keys of `[vendor_analytics]`; then the chosen preset and, one after the other, those
+//! that it inherits, each with the operator's overrides of it before its own decisions. A preset of the operator's own
+//! that names no `inherits` inherits `default`.
 //!
-//! A named preset only takes away: a data point that it has decided on is left to the layers below it, where it
-//! is on unless the operator turned it off there.
+//! A named preset only takes away: a data point that it leaves on is decided by the layers below it, where it is on
+//! unless the operator turned it off there.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use toml::{Table, Value as Toml};
 
+use super::{Kind, Layer, Policy, SECTION, Setting, keys};
 use crate::config::{Mistake, Mistakes, shown, suggestion};
-use crate::data_point::{DataPoint, OptionKind, REGISTRY, categories};
-use crate::policy::Policy;
+use crate::data_point::{Registered, Value};
 use crate::preset::Named;
-
-/// The name of the section in the configuration.
-pub const SECTION: &str = "vendor_analytics";
-
-/// The value of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// On or off.
-    Switch(bool),
-    /// A count.
-    Number(u32),
-    /// Platform names.
-    List(Vec<String>),
-    /// An option that no layer sets.
-    Unset,
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Switch(on) => on.fmt(f),
-            Self::Number(n) => n.fmt(f),
-            Self::List(items) => items.join(", ").fmt(f),
-            Self::Unset => f.write_str("–"),
-        }
-    }
-}
-
-impl From<Value> for serde_json::Value {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Switch(on) => on.into(),
-            Value::Number(n) => n.into(),
-            Value::List(items) => items.into(),
-            Value::Unset => Self::Null,
-        }
-    }
-}
-
-/// The layer that decided a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layer {
-    /// A key of `[vendor_analytics]` itself.
-    Operator,
-    /// The operator's override of a preset, or a preset of the operator's own.
-    Override(String),
-    /// A preset that comes with the software: the one that was chosen, or that a preset of the operator's own inherits.
-    Preset(Named),
-    /// No layer: an option that is not set.
-    Nobody,
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Operator => f.write_str("[vendor_analytics]"),
-            Self::Override(preset) => write!(f, "[vendor_analytics.presets.{preset}]"),
-            Self::Preset(named) => write!(f, "preset {}", named.as_str()),
-            Self::Nobody => f.write_str("not set"),
-        }
-    }
-}
-
-/// One resolved key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// The dotted key below `vendor_analytics`.
-    pub key: String,
-    /// Its value.
-    pub value: Value,
-    /// The layer that decided it.
-    pub decided_by: Layer,
-}
-
-/// Every key, resolved, in the order of the registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The name of the chosen preset.
-    pub preset: String,
-    /// The keys.
-    pub settings: Vec<Setting>,
-}
-
-impl Default for Settings {
-    /// Those of an operator who wrote nothing.
-    fn default() -> Self {
-        Self::of(REGISTRY, &Written::default())
-    }
-}
-
-impl Settings {
-    /// Resolves `[vendor_analytics]` of `document`, for the registered data points.
-    ///
-    /// # Errors
-    /// Every mistake in it.
-    pub fn resolve(document: &Table) -> Result<Self, Mistakes> {
-        Self::resolve_for(REGISTRY, document)
-    }
-
-    /// As [`Self::resolve`], for another registry.
-    fn resolve_for(registry: &[DataPoint], document: &Table) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let written = Written::read(registry, document, &mut mistakes);
-        mistakes.or(Self::of(registry, &written))
-    }
-
-    fn of(registry: &[DataPoint], written: &Written) -> Self {
-        Self { preset: written.preset.clone(), settings: settings(registry, written) }
-    }
-
-    /// Whether a data point is in force: on, in a category that is on, with the master switch on.
-    pub fn in_force(&self, point: &DataPoint) -> bool {
-        let on = |key: &str| {
-            self.settings.iter().any(|setting| setting.key == key && setting.value == Value::Switch(true))
-        };
-        on("enabled") && on(&format!("{}.enabled", point.category())) && on(&format!("{}.enabled", point.key))
-    }
-
-    /// The policy with these settings.
-    ///
-    /// # Panics
-    /// Never: a test holds that the registry and [`Policy`] have the same keys.
-    pub fn policy(&self) -> Policy {
-        let mut policy = serde_json::json!({ "preset": self.preset });
-        for Setting { key, value, .. } in &self.settings {
-            let slot = key.split('.').fold(&mut policy, |parent, part| &mut parent[part]);
-            *slot = value.clone().into();
-        }
-        serde_json::from_value(policy).expect("the registry and Policy have the same keys")
-    }
-}
-
-/// The keys below `vendor_analytics`, dotted, but for those of presets.
-pub fn known_keys() -> Vec<String> {
-    let keys = keys(REGISTRY).into_iter().map(|(key, _)| key);
-    std::iter::once("preset".to_owned()).chain(keys).collect()
-}
-
-/// The keys below `vendor_analytics` and what each may hold.
-fn keys(registry: &[DataPoint]) -> Vec<(String, Kind)> {
-    let mut keys =
-        vec![("enabled".to_owned(), Kind::Switch), ("min_cohort_size".to_owned(), Kind::Count { least: 0 })];
-    for category in categories(registry) {
-        keys.push((format!("{category}.enabled"), Kind::Switch));
-        for point in registry.iter().filter(|point| point.category() == category) {
-            keys.push((format!("{}.enabled", point.key), Kind::Switch));
-            for option in point.options {
-                let kind = match option.kind {
-                    OptionKind::AtLeastOne => Kind::Count { least: 1 },
-                    OptionKind::Platforms => Kind::Platforms,
-                };
-                keys.push((format!("{}.{}", point.key, option.key), kind));
-            }
-        }
-    }
-    keys
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Switch,
-    Count { least: u32 },
-    Platforms,
-}
 
 impl Kind {
     fn read(self, value: &Toml) -> Option<Value> {
@@ -210,7 +45,7 @@ impl Kind {
 type Decisions = BTreeMap<String, Value>;
 
 /// What the operator wrote.
-struct Written {
+pub(super) struct Written {
     preset: String,
     /// The chosen preset and those that it inherits, strongest first.
     chain: Vec<String>,
@@ -227,7 +62,29 @@ impl Default for Written {
 }
 
 impl Written {
-    fn read(registry: &[DataPoint], document: &Table, mistakes: &mut Mistakes) -> Self {
+    /// Decides every key by the strongest layer that says something about it.
+    pub(super) fn resolved(&self, registry: &[Registered]) -> Policy {
+        let setting = |(key, _): (String, Kind)| {
+            let (value, decided_by) = self.decide(registry, &key).unwrap_or((Value::Unset, Layer::Nobody));
+            Setting { key, value, decided_by }
+        };
+        Policy::of(registry, self.preset.clone(), keys(registry).into_iter().map(setting).collect())
+    }
+
+    fn decide(&self, registry: &[Registered], key: &str) -> Option<(Value, Layer)> {
+        if let Some(value) = self.keys.get(key) {
+            return Some((value.clone(), Layer::Operator));
+        }
+        self.chain.iter().find_map(|name| {
+            if let Some(value) = self.presets.get(name).and_then(|decisions| decisions.get(key)) {
+                return Some((value.clone(), Layer::Override(name.clone())));
+            }
+            let named = Named::parse(name)?;
+            Some((named_decision(registry, named, key)?, Layer::Preset(chosen(&self.chain)?)))
+        })
+    }
+
+    pub(super) fn read(registry: &[Registered], document: &Table, mistakes: &mut Mistakes) -> Self {
         let section = match document.get(SECTION) {
             None => return Self::default(),
             Some(Toml::Table(section)) => section,
@@ -283,7 +140,7 @@ impl Written {
 
 /// Reads the keys of one layer; `others` may stand there, too, and have been read.
 fn read_decisions(
-    registry: &[DataPoint],
+    registry: &[Registered],
     table: &Table,
     path: &str,
     others: &[&str],
@@ -380,47 +237,24 @@ fn chain(preset: &str, parents: &BTreeMap<String, String>) -> Option<Vec<String>
     Some(chain)
 }
 
-/// Decides every key by the strongest layer that says something about it.
-fn settings(registry: &[DataPoint], written: &Written) -> Vec<Setting> {
-    keys(registry)
-        .into_iter()
-        .map(|(key, _)| {
-            let (value, decided_by) =
-                decide(registry, written, &key).unwrap_or((Value::Unset, Layer::Nobody));
-            Setting { key, value, decided_by }
-        })
-        .collect()
-}
-
-fn decide(registry: &[DataPoint], written: &Written, key: &str) -> Option<(Value, Layer)> {
-    if let Some(value) = written.keys.get(key) {
-        return Some((value.clone(), Layer::Operator));
-    }
-    written.chain.iter().find_map(|name| {
-        if let Some(value) = written.presets.get(name).and_then(|decisions| decisions.get(key)) {
-            return Some((value.clone(), Layer::Override(name.clone())));
-        }
-        let named = Named::parse(name)?;
-        Some((named_decision(registry, named, key)?, Layer::Preset(chosen(&written.chain)?)))
-    })
-}
-
 /// The strongest preset of Prose in a chain: what it takes over from those that it inherits is its own decision.
 fn chosen(chain: &[String]) -> Option<Named> {
     chain.iter().find_map(|name| Named::parse(name))
 }
 
 /// What a named preset says about a key; `None` leaves it to what the preset inherits.
-fn named_decision(registry: &[DataPoint], named: Named, key: &str) -> Option<Value> {
-    if let Some((_, n)) = named.options().iter().find(|(option, _)| *option == key) {
-        return Some(Value::Number(*n));
+fn named_decision(registry: &[Registered], named: Named, key: &str) -> Option<Value> {
+    if key == "min_cohort_size" {
+        return named.min_cohort_size().map(Value::Number);
     }
-    let switch = key.strip_suffix("enabled")?.trim_end_matches('.');
-    match registry.iter().find(|point| point.key == switch) {
-        Some(point) if !named.turns_on(point) => Some(Value::Switch(false)),
+    let (section, option) = key.rsplit_once('.').unwrap_or(("", key));
+    let point = registry.iter().find(|point| point.key == section);
+    if option != "enabled" {
+        let option = point?.options.iter().find(|known| known.key == option)?;
+        return option.set_by.iter().find(|(preset, _)| *preset == named).map(|(_, n)| Value::Number(*n));
+    }
+    match point {
+        Some(point) if !point.is_on_in(named) => Some(Value::Switch(false)),
         _ => (named == Named::All).then_some(Value::Switch(true)),
     }
 }
-
-#[cfg(test)]
-mod tests;
