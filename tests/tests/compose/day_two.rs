@@ -1,4 +1,4 @@
-//! The recipes of `deploy/README.md` for later → what they promise, on the vendor's containers that have reports in them.
+//! The recipes of `deploy/DAY-TWO.md` → what they promise, on the vendor's containers that have reports in them.
 
 use std::fs;
 
@@ -53,7 +53,7 @@ pub(crate) fn tokens_are_rotated() -> anyhow::Result<()> {
         let create = ["ingest-api", "token", "create", "dashboard-2026"];
         let old = token(&project.exec(INSTANCES[0], &create)?)?;
         ensure!(status(project, &old)? == 200);
-        let new = token(&Block::after("### Rotating tokens", FILE)?.run(project, folder.path())?)?;
+        let new = token(&Block::after("## Rotating tokens", FILE)?.run(project, folder.path())?)?;
         // More often than there are instances, and none of them remembers.
         for _ in 0..2 * INSTANCES.len() {
             ensure!(status(project, &new)? == 200 && status(project, &old)? == 401);
@@ -73,7 +73,7 @@ pub(crate) fn a_backup_holds_no_open_window_and_is_restored_into_a_new_system() 
         let create = ["ingest-api", "token", "create", "of-the-backup", "--domains"];
         let reader = token(&project.exec(INSTANCES[0], &create)?)?;
 
-        Block::after("### Backup", FILE)?.run(project, folder.path())?;
+        Block::after("## Backup", FILE)?.run(project, folder.path())?;
         let backup = fs::read_to_string(folder.path().join("prose-ingest.sql"))?;
         ensure!(backup.contains("COPY release.block ") && backup.contains("COPY access.token "), "{backup}");
         for schema in ["intake", "optin"] {
@@ -95,7 +95,7 @@ pub(crate) fn a_backup_holds_no_open_window_and_is_restored_into_a_new_system() 
         let restored = e2e::stack::folder()?;
         let mut new = Project::new("restored", FILE, &images::tag()?);
         add_haste(&mut new, restored.path())?;
-        Block::after("### Restore", FILE)?.run(&new, folder.path())?;
+        Block::after("## Restore", FILE)?.run(&new, folder.path())?;
         new.wait_until_all_healthy()?;
         let found = served(&new, &reader)?;
         ensure!(found == expected, "{found:?} instead of {expected:?}");
@@ -113,7 +113,7 @@ pub(crate) fn the_database_is_moved_in_the_middle_of_its_windows() -> anyhow::Re
         // Some that have not been merged, too.
         report(project, FIRST + 50, 5)?;
         let container = project.container("postgres")?;
-        Block::after("### Moving the database", FILE)?.run(project, folder.path())?;
+        Block::after("## Moving the database", FILE)?.run(project, folder.path())?;
         ensure!(project.container("postgres")? != container, "it is the old one");
         project.wait_until_all_healthy()?;
         ensure!(project.counted()? == counted, "{} are counted, it were {counted}", project.counted()?);
@@ -148,7 +148,7 @@ pub(crate) fn passwords_that_are_lost_are_drawn_anew() -> anyhow::Result<()> {
             project.exec("postgres", &["psql", &url, "-Atc", "SELECT 1"]).is_ok()
         };
         ensure!(login(&old) && !login(&new), "the new one fits already");
-        Block::after("### Passwords", FILE)?.run(project, folder.path())?;
+        Block::after("## Passwords", FILE)?.run(project, folder.path())?;
         ensure!(login(&new) && !login(&old), "the new one does not fit");
         project.up(&[])?;
         report(project, FIRST, 10)
@@ -175,7 +175,7 @@ pub(crate) fn a_window_whose_key_is_lost_is_closed_with_what_it_holds() -> anyho
         let keys = project.in_volume("keys", "ls keys")?;
         ensure!(!keys.contains("day-"), "{keys}");
 
-        let said = Block::after("### A key is lost", FILE)?.run(project, folder.path())?;
+        let said = Block::after("## A key is lost", FILE)?.run(project, folder.path())?;
         ensure!(said.lines().any(|line| line.contains("day") && line.contains("missing")), "{said}");
         ensure!(said.contains(&format!("Released {day}.")), "{said}");
         project.wait_until_all_healthy()?;
@@ -205,7 +205,7 @@ pub(crate) fn a_close_that_fails_is_told_and_its_recipe_ends_it() -> anyhow::Res
         project.sql("REVOKE INSERT ON release.closed_window FROM prose_release")?;
         project.sql(&format!("SELECT intake.create_window('day', '{DAY}', 0)"))?;
         wait_for_alert(project, "CloseFailed", true)?;
-        let recipe = Block::after("### A close fails", FILE)?;
+        let recipe = Block::after("## A close fails", FILE)?;
         let failed = recipe.run(project, folder.path()).err().context("it is said to go well")?;
         let failed = format!("{failed:#}");
         ensure!(failed.contains("permission denied"), "the reason is not told: {failed}");

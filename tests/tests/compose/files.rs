@@ -116,7 +116,7 @@ pub(crate) fn the_rules_of_prometheus_fire_when_they_should() -> anyhow::Result<
     promtool(&["check", "config", "/rules-vendor/prometheus.yml"])?;
     promtool(&["test", "rules", "/rules/alerts.test.yml"])?;
     // Each alert is tested, and the guide says what to do about it.
-    let (tests, guide) = (read("deploy/prometheus/alerts.test.yml")?, read("deploy/README.md")?);
+    let (tests, guide) = (read("deploy/prometheus/alerts.test.yml")?, read("deploy/DAY-TWO.md")?);
     let rules = read("deploy/prometheus/alerts.yml")?;
     let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     ensure!(alerts.len() >= 5, "{alerts:?}");

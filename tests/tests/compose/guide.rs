@@ -1,4 +1,4 @@
-//! The commands of `deploy/README.md` → the same commands on the containers of a test.
+//! The commands of `deploy/README.md` and `deploy/DAY-TWO.md` → the same commands on the containers of a test.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,15 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use crate::docker::{Project, repository, run};
+
+/// What follows `heading` in the guide, which is two documents.
+fn section(heading: &str) -> anyhow::Result<String> {
+    let read = |file: &str| fs::read_to_string(repository().join(file));
+    let guide = read("deploy/README.md")? + &read("deploy/DAY-TWO.md")?;
+    let (_, section) =
+        guide.split_once(&format!("\n{heading}\n")).with_context(|| format!("no {heading}"))?;
+    Ok(section.to_owned())
+}
 
 /// The first block of commands after a heading.
 #[derive(Debug)]
@@ -18,9 +27,7 @@ pub(crate) struct Block {
 impl Block {
     /// The first block after `heading`, for the compose file `file` below `deploy/`.
     pub(crate) fn after(heading: &str, file: &str) -> anyhow::Result<Self> {
-        let guide = fs::read_to_string(repository().join("deploy/README.md"))?;
-        let (_, section) =
-            guide.split_once(&format!("\n{heading}\n")).with_context(|| format!("no {heading}"))?;
+        let section = section(heading)?;
         let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
         let text = block.with_context(|| format!("no commands after {heading}"))?.to_owned();
         let compose = format!("docker compose -f deploy/{file}");
@@ -30,9 +37,7 @@ impl Block {
 
     /// The block with that number, from 0, of the section `heading` and those below it; not for Compose.
     pub(crate) fn nth(number: usize, heading: &str) -> anyhow::Result<Self> {
-        let guide = fs::read_to_string(repository().join("deploy/README.md"))?;
-        let (_, section) =
-            guide.split_once(&format!("\n{heading}\n")).with_context(|| format!("no {heading}"))?;
+        let section = section(heading)?;
         let block = section.split("```sh\n").nth(number + 1).and_then(|rest| rest.split("```").next());
         let text = block.with_context(|| format!("no block {number} after {heading}"))?.to_owned();
         Ok(Self { text, compose: String::new() })

@@ -52,9 +52,9 @@ impl Vendor {
         project.up(&["postgres"])?;
         plant_database_of_schema_1(&project)?;
         // What was added since breaks with it; then the other way, by which one instance after the other is replaced.
-        let breaking = Block::after("does not know it; instead of these:", FILE)?;
+        let breaking = Block::after("### If the schema breaks", FILE)?;
         breaking.run(&project, folder.path())?;
-        let upgrade = Block::after("### Upgrading", FILE)?.without("git pull")?;
+        let upgrade = Block::after("## Upgrading", FILE)?.without("git pull")?;
         upgrade.run(&project, folder.path())?;
         project.up(&[])?;
         Ok(Self { project, folder })
