@@ -1,11 +1,8 @@
-//! Bytes → [`ValidReport`] → records of the open windows → sealed pieces.
+//! Bytes → [`ValidReport`] → records of the open windows → sealed pieces, committed.
 
-pub mod code;
 pub mod domain_notes;
 pub mod limits;
-pub mod record;
 pub mod rekey;
-pub mod sealed;
 pub mod validate;
 pub mod writer;
 

@@ -10,16 +10,15 @@ use shared::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::domain_notes::DomainNotes;
-use super::record::Records;
-use super::sealed::seal;
+use super::rekey::rekey;
 use super::validate::ValidReport;
-use crate::keys::WindowKey;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
 use crate::store::arrivals::{Appended, Appender};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
-use crate::window::{Window, WindowKind};
+use crate::window::seal::seal;
+use crate::window::{Window, WindowKey, WindowKind};
 
 /// How many reports may wait for a commit.
 pub const MAX_WAITING: usize = 20_000;
@@ -253,5 +252,5 @@ impl Task {
 
 /// The pieces in which some reports come to the window with that key.
 fn seal_for(key: &WindowKey, reports: &[&[ValidReport]]) -> Vec<Vec<u8>> {
-    seal(key, &Records::new(key, reports.iter().copied().flatten()))
+    seal(key, &rekey(key, reports.iter().copied().flatten()))
 }

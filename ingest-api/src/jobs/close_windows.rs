@@ -9,13 +9,13 @@ use jiff::Timestamp;
 
 use crate::config::Thresholds;
 use crate::jobs::merge::{merge_most, tell_given_up};
-use crate::keys::{KeyDirectory, KeyError, WindowKey};
+use crate::keys::{KeyDirectory, KeyError};
 use crate::open_windows::{WindowError, key_of};
 use crate::release::Family;
 use crate::store::open_windows::StoredWindow;
 use crate::store::releases::Released;
 use crate::store::{Database, StoreError};
-use crate::window::Window;
+use crate::window::{Window, WindowKey};
 
 /// Why windows could not be closed.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,10 @@
 //! What has come to open windows → one record a reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
-use crate::keys::WindowKey;
 use crate::open_windows::{OpenWindows, WindowError};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
+use crate::window::WindowKey;
 
 /// A merge writes all of a window again, so it waits until this has come, in bytes …
 const LEAST: i64 = 64 << 20;

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::allowance::{UNDECLARED, allowance};
-use super::{Population, Said, Tally};
-use crate::intake::code;
-use crate::intake::record::{Record, Reporter};
-use crate::intake::rekey::Subject;
+use super::{Said, Tally};
+use crate::window::record::{Record, Reporter};
+use crate::window::{Population, Subject, code};
 
 /// The reporters of a window, counted.
 #[derive(Debug)]

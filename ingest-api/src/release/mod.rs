@@ -25,8 +25,10 @@ mod threshold;
 
 pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
 pub use count::{Count, Counted};
-pub use family::{AppVersion, Family, NOT_REPORTED, Population};
+pub use family::{Family, NOT_REPORTED};
 pub use fold::{Block, OTHER};
 pub use round::{bounds, round};
 pub use tally::{Said, SaidByInstallation, Tally};
 pub use threshold::{Rule, Threshold, UnderFloor};
+
+pub use crate::window::{AppVersion, Population};

@@ -4,12 +4,12 @@ use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
-use super::merged::{Order, Packer, Packs};
+use super::merged::{Order, PackWriter, Packs};
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, sqlstate};
-use crate::intake::record::{Merge, Read, Records};
-use crate::intake::sealed;
-use crate::keys::WindowKey;
+use crate::window::pack::Packer;
+use crate::window::record::{Merge, Read, Records};
+use crate::window::{WindowKey, seal};
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,8 @@ async fn merge(
         .bind(window.id)
         .fetch_one(&mut *transaction)
         .await?;
-    let mut packer = Packer::new(usize::try_from(packs).unwrap_or(0));
+    let mut packer = Packer::default();
+    let mut writer = PackWriter::new(usize::try_from(packs).unwrap_or(0));
     let mut packs = Packs::of(&mut transaction, window, order).await?;
     loop {
         let some = packs.next(&mut transaction).await?;
@@ -145,10 +146,11 @@ async fn merge(
             break;
         }
         some.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
-        packer.write_full(&mut transaction).await?;
+        writer.write(&mut transaction, &packer.full).await?;
+        packer.full.clear();
     }
     merge.end(|record| packer.add(&record));
-    packer.write_all(&mut transaction).await?;
+    writer.write(&mut transaction, &packer.end()).await?;
     packs.close(&mut transaction).await?;
     sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
     transaction.commit().await?;
@@ -176,7 +178,7 @@ pub(super) async fn take(
     let (mut bytes, mut unopened, mut records) = (0, 0, Vec::new());
     while let Some(piece) = pieces.try_next().await? {
         bytes += piece.len() as i64;
-        if key.is_none_or(|key| sealed::open(key, &piece, &mut records).is_err()) {
+        if key.is_none_or(|key| seal::open(key, &piece, &mut records).is_err()) {
             unopened += 1;
         }
     }

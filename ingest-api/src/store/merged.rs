@@ -8,10 +8,8 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, aside};
-use crate::intake::record::{MAX_LEN, Merge, Read, Record, Records, Reporter};
-
-/// How long a pack is, in bytes, filled up with zeros: with the heads of its row and its page, it fills a page of Postgres.
-const PACK: usize = 8_100;
+use crate::window::pack::PACK;
+use crate::window::record::{Merge, Read, Record, Records, Reporter};
 
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
@@ -161,76 +159,59 @@ impl Packs {
     }
 }
 
-/// Records → packs, which are written, part by part, to what [the first step of a merge](super::arrivals) has made.
+/// Writes packs, part by part, to what [the first step of a merge](super::arrivals) has made.
 #[derive(Debug)]
-pub(super) struct Packer {
-    /// Packs that are full, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
-    full: Vec<u8>,
-    open: Vec<u8>,
+pub(super) struct PackWriter {
     /// How many packs a part has.
     part: usize,
     /// For how many there is room in the one that is being written.
     room: usize,
+    /// Some of them, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+    rows: Vec<u8>,
 }
 
 /// How a stream of rows begins: with a signature, no flags and no extension.
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// How many columns each row has.
 const COLUMNS: i16 = 1;
-/// How long a row is, in bytes: the number of its columns, the length of the only one, and that.
-const ROW: usize = 2 + 4 + PACK;
 /// In the place of a row's number of columns: there is none any more.
 const END: i16 = -1;
 
-impl Packer {
-    /// Without records; for a window that has had so many packs.
+impl PackWriter {
+    /// For a window that has had so many packs.
     pub(super) fn new(packs: usize) -> Self {
-        Self { full: Vec::new(), open: Vec::new(), part: LEAST_PART.max(packs / PARTS), room: 0 }
+        Self { part: LEAST_PART.max(packs / PARTS), room: 0, rows: Vec::new() }
     }
 
-    /// Adds a record after those that have been added.
-    pub(super) fn add(&mut self, record: &Record) {
-        if self.open.len() + MAX_LEN > PACK {
-            self.close();
-        }
-        record.write(&mut self.open);
-    }
-
-    /// Closes the pack that is open.
-    fn close(&mut self) {
-        self.open.resize(PACK, 0);
-        self.full.extend(COLUMNS.to_be_bytes());
-        self.full.extend((PACK as u32).to_be_bytes());
-        self.full.append(&mut self.open);
-    }
-
-    /// Writes those that are full.
-    pub(super) async fn write_full(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let mut rows = self.full.as_slice();
-        while !rows.is_empty() {
+    /// Writes some packs that follow each other.
+    pub(super) async fn write(
+        &mut self,
+        connection: &mut PgConnection,
+        mut packs: &[u8],
+    ) -> Result<(), StoreError> {
+        while !packs.is_empty() {
             if self.room == 0 {
                 sqlx::query("SELECT intake.begin_part()").execute(&mut *connection).await?;
                 self.room = self.part;
             }
-            let (fitting, others) = rows.split_at(rows.len().min(self.room * ROW));
+            let (fitting, others) = packs.split_at(packs.len().min(self.room * PACK));
             let mut part =
                 connection.copy_in_raw("COPY intake.new_part (records) FROM STDIN (FORMAT binary)").await?;
             part.send(&HEADER[..]).await?;
-            part.send(fitting).await?;
+            for some in fitting.chunks(AT_A_TIME * PACK) {
+                self.rows.clear();
+                for pack in some.chunks(PACK) {
+                    self.rows.extend(COLUMNS.to_be_bytes());
+                    self.rows.extend((PACK as u32).to_be_bytes());
+                    self.rows.extend_from_slice(pack);
+                }
+                part.send(self.rows.as_slice()).await?;
+            }
             part.send(&END.to_be_bytes()[..]).await?;
             part.finish().await?;
-            self.room -= fitting.len() / ROW;
-            rows = others;
+            self.room -= fitting.len() / PACK;
+            packs = others;
         }
-        self.full.clear();
         Ok(())
-    }
-
-    /// Writes all of them.
-    pub(super) async fn write_all(mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        if !self.open.is_empty() {
-            self.close();
-        }
-        self.write_full(connection).await
     }
 }

@@ -13,10 +13,9 @@ use super::arrivals::{Arrived, take};
 use super::merged::{Order, read};
 use super::open_windows::{StoredWindow, remove_window};
 use super::{Database, StoreError};
-use crate::intake::record::Merge;
-use crate::keys::WindowKey;
 use crate::release::{Count, Counted, Family, Population, Threshold};
-use crate::window::{Window, WindowKind};
+use crate::window::record::Merge;
+use crate::window::{Window, WindowKey, WindowKind};
 
 /// One published number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

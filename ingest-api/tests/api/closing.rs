@@ -1,11 +1,11 @@
 //! Windows that are over become releases: once, whole, and for good.
 
-use ingest_api::intake::record::Records;
-use ingest_api::intake::sealed::seal;
+use ingest_api::intake::rekey::rekey;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::store::arrivals::{Appended, Appender};
 use ingest_api::store::login::Role;
+use ingest_api::window::seal::seal;
 use ingest_api::window::{Window, WindowKind};
 use sqlx::{Connection, PgConnection};
 
@@ -183,7 +183,7 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
-    let sealed = [(stored, seal(&key, &Records::new(&key, [&report])))];
+    let sealed = [(stored, seal(&key, &rekey(&key, [&report])))];
     let appended = Appender::new(service.database().clone()).append(&sealed).await.unwrap();
     assert_eq!(appended, Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");
@@ -355,7 +355,7 @@ async fn a_close_waits_for_a_commit_that_is_going_on_and_gives_up_soon_if_it_doe
         ingest_api::intake::ValidReport::from_json(event.to_string().as_bytes()).unwrap()
     };
     let more: Vec<_> = ten_pods(6).iter().map(report).collect();
-    let pieces = seal(&key, &Records::new(&key, &more));
+    let pieces = seal(&key, &rekey(&key, &more));
     let mut writer = PgConnection::connect_with(service.database().options_of(Role::Intake)).await.unwrap();
     for commits in [false, true] {
         let mut transaction = writer.begin().await.unwrap();

@@ -1,16 +1,16 @@
 //! Open windows are merged: to one record a reporter, losing nothing and holding up nobody.
 
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::record::Records;
-use ingest_api::intake::sealed::seal;
+use ingest_api::intake::rekey::rekey;
 use ingest_api::jobs::merge::{Which, merge_in_turns, merge_open_windows, merge_window};
-use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::StoreError;
 use ingest_api::store::arrivals::Appender;
 use ingest_api::store::login::Role;
 use ingest_api::store::open_windows::StoredWindow;
-use ingest_api::window::{Window, WindowKind};
+use ingest_api::window::seal::seal;
+use ingest_api::window::{Window, WindowKey, WindowKind};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::support::*;
@@ -248,7 +248,7 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     let report = ValidReport::from_json(pod(77, "0.4.0").to_string().as_bytes()).unwrap();
     let other =
         KeyDirectory::open(tempfile::tempdir().unwrap().path()).unwrap().read_or_create(today()).unwrap();
-    let forged = seal(&other, &Records::new(&other, [&report]));
+    let forged = seal(&other, &rekey(&other, [&report]));
     let pieces = [(window, forged), (window, vec![vec![7; 41], vec![7; 2_000]])];
     Appender::new(service.database().clone()).append(&pieces).await.unwrap();
     for length in [0, 40, 2_001] {
@@ -327,7 +327,7 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
         ValidReport::from_json(event.as_bytes()).unwrap()
     };
     let reports: Vec<ValidReport> = (0..INSTALLATIONS).map(report).collect();
-    let mut pieces = seal(&key, &Records::new(&key, &reports));
+    let mut pieces = seal(&key, &rekey(&key, &reports));
     let later = pieces.split_off(100);
     let mut appender = Appender::new(service.database().clone());
     appender.append(&[(window, pieces)]).await.unwrap();

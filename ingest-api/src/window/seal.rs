@@ -7,8 +7,8 @@
 
 use rand::Rng;
 
+use super::key::WindowKey;
 use super::record::{MAX_LEN, Read, Record, Records};
-use crate::keys::WindowKey;
 
 /// How long a piece may be, in bytes: with the heads of its row and its page, four lie in a page of Postgres, and none is moved
 /// out of its table (PostgreSQL manual, "TOAST").
@@ -73,7 +73,7 @@ mod tests {
 
     use super::super::record::Reporter;
     use super::super::record::tests::some_records;
-    use super::super::rekey::Subject;
+    use super::super::subject::Subject;
     use super::*;
 
     fn key(byte: u8) -> WindowKey {
