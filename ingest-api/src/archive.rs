@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::release::Family;
-use crate::store::releases::{Release, ReleasedWindows};
+use crate::release::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 

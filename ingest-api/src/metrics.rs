@@ -13,7 +13,7 @@ use crate::intake::limits::Limit;
 use crate::jobs::close_windows::Closed;
 use crate::oddity::{Oddity, unknown_shares};
 use crate::release::Population;
-use crate::store::releases::Release;
+use crate::release::Release;
 use crate::window::Window;
 
 /// How many values of an insight are shown for each population, the largest first: Prometheus keeps each for long.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
 use crate::release::{Family, OTHER, Population};
-use crate::store::releases::{Release, ReleasedBlock};
+use crate::release::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How many windows before the newest make its history; of days, only the same day of other weeks.
@@ -280,7 +280,7 @@ mod tests {
                 label: "all".to_owned(),
                 published: *published,
             };
-            Release::new(Window::of_day(WindowKind::Day, day), vec![block])
+            Release::restored(Window::of_day(WindowKind::Day, day), vec![block])
         };
         totals.iter().enumerate().map(release).collect()
     }
@@ -398,7 +398,7 @@ mod tests {
                 label: label.to_owned(),
                 published: round(number),
             });
-            Release::new(Window::of_day(WindowKind::Day, day), blocks.collect())
+            Release::restored(Window::of_day(WindowKind::Day, day), blocks.collect())
         }
     }
 
@@ -463,7 +463,7 @@ mod tests {
                 label: (*label).to_owned(),
                 published: *published,
             });
-            Release::new(Window::of_day(WindowKind::Week, day(7 * week)), blocks.collect())
+            Release::restored(Window::of_day(WindowKind::Week, day(7 * week)), blocks.collect())
         };
         let with_last = |last: &[(&str, u64)]| {
             let mut weeks: Vec<_> =

@@ -17,8 +17,8 @@ use shared::config::Mistake;
 
 use crate::insight::Insight;
 use crate::release::{Family, Population};
+use crate::release::{Release, ReleasedBlock};
 use crate::store::domains::SeenDomain;
-use crate::store::releases::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How long an answer may take.
@@ -138,7 +138,7 @@ impl Service {
                 blocks.push(released(insight, family, answered.population.as_deref(), block)?);
             }
         }
-        Ok(releases.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
+        Ok(releases.into_iter().map(|(window, blocks)| Release::restored(window, blocks)).collect())
     }
 
     /// The opt-in domains.

@@ -21,7 +21,7 @@ use crate::pages::{
     methodology_page, overview_page, problem_page,
 };
 use crate::release::Population;
-use crate::store::releases::Release;
+use crate::release::Release;
 use crate::window::WindowKind;
 
 /// `GET /`: everything at a glance.

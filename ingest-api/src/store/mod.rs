@@ -8,6 +8,7 @@ pub mod open_windows;
 pub mod releases;
 pub mod sessions;
 pub mod tokens;
+mod turn;
 
 use std::fmt;
 use std::sync::{LazyLock, Once};
@@ -21,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::login::{Login, Role, admit, connect};
+pub use self::turn::Turn;
 use crate::window::record::NotRecords;
 
 /// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One

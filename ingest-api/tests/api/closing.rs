@@ -1,6 +1,7 @@
 //! Windows that are over become releases: once, whole, and for good.
 
 use ingest_api::intake::rekey::rekey;
+use ingest_api::jobs::close_windows::release;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::store::arrivals::{Appended, Appender};
@@ -151,9 +152,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap();
     merge_window(service.database(), &stored, key.as_ref()).await.unwrap();
     assert!(
-        service
-            .database()
-            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_some()
@@ -163,9 +162,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     service.app.run_jobs().await.unwrap();
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
     assert!(
-        service
-            .database()
-            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_none()

@@ -7,7 +7,7 @@ use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey::rekey;
-use ingest_api::jobs::merge::merge_window;
+use ingest_api::jobs::merge::{merge_window, merged_reporters};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::Family;
 use ingest_api::store::StoreError;
@@ -168,7 +168,7 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         let counted = async || {
             let stored = database.open_window(month).await.unwrap().unwrap();
             merge_window(database, &stored, keys.read(month).unwrap().as_ref()).await.unwrap();
-            database.merged_reporters(&stored).await.unwrap()
+            merged_reporters(database, &stored).await.unwrap()
         };
         assert_eq!(counted().await, (60, 10));
         // The same again, and an installation more in each Pod.
