@@ -17,7 +17,7 @@ use super::{Error, Services, aside};
 use crate::intake::batch::{Batch, MAX_BATCH, MediaType, NotABatch};
 use crate::intake::limits::TooMuch;
 use crate::intake::{Rejection, ValidReport, WriteError};
-use crate::limits::Source;
+use crate::rates::Source;
 
 /// What became of a batch.
 #[derive(Debug, Serialize)]

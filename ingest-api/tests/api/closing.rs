@@ -221,7 +221,7 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
     service.app.run_jobs().await.unwrap();
     let domains = async || {
         let domains = service.database().domains().await.unwrap();
-        domains.into_iter().map(|seen| (seen.domain, seen.last_seen_week.to_string())).collect::<Vec<_>>()
+        domains.into_iter().map(|(domain, week)| (domain, week.to_string())).collect::<Vec<_>>()
     };
     assert_eq!(domains().await, [(domain(3), "2026-11-16".to_owned())]);
     service.set_clock("2026-12-06T12:00:00Z");
