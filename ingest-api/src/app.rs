@@ -11,7 +11,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::access::Token;
-use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 use crate::http::{
@@ -23,6 +22,7 @@ use crate::jobs::close_windows::CloseWindows;
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
 use crate::open_windows::OpenWindows;
+use crate::release_cache::ReleaseCache;
 use crate::store::tokens::StoredToken;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
@@ -227,11 +227,11 @@ async fn start_parts(
     let domains = DomainNotes::default();
     let thresholds = config.thresholds;
     let windows = OpenWindows::new(keys.clone());
-    let archive = Archive::new(database.clone());
+    let releases = ReleaseCache::new(database.clone());
     let jobs = Jobs {
         close: CloseWindows { database: database.clone(), keys: keys.clone(), thresholds },
         windows: windows.clone(),
-        archive: archive.clone(),
+        releases: releases.clone(),
         domains: domains.clone(),
         retention: config.retention,
         clock: clock.clone(),
@@ -246,7 +246,7 @@ async fn start_parts(
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
     let services = Arc::new(Services {
         database: database.clone(),
-        archive,
+        archive: releases,
         made: MadePages::default(),
         making: Making::new(metrics.clone()),
         keys,

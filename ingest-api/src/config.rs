@@ -15,7 +15,7 @@ use toml::Table;
 
 use crate::insight::Insight;
 use crate::intake::{IntakeRates, MAX_BATCH};
-use crate::limits::Rate;
+use crate::rates::Rate;
 use crate::release::{Threshold, UnderFloor};
 use crate::window::WindowKind;
 

@@ -5,8 +5,8 @@
 //! ```
 
 pub mod access;
+pub mod anomaly;
 pub mod app;
-mod archive;
 pub mod commands;
 pub mod config;
 pub mod embedded;
@@ -15,12 +15,12 @@ pub mod insight;
 pub mod intake;
 pub mod jobs;
 pub mod keys;
-pub mod limits;
 pub mod metrics;
-pub mod oddity;
 pub mod open_windows;
 mod pages;
+pub mod rates;
 pub mod release;
+mod release_cache;
 pub mod store;
 pub mod table;
 pub mod window;

@@ -8,12 +8,11 @@ use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::anomaly::{Anomaly, unknown_shares};
 use crate::insight::Insight;
 use crate::intake::limits::Limit;
-use crate::jobs::close_windows::Closed;
-use crate::oddity::{Oddity, unknown_shares};
 use crate::release::Population;
-use crate::store::releases::Release;
+use crate::release::Release;
 use crate::window::Window;
 
 /// How many values of an insight are shown for each population, the largest first: Prometheus keeps each for long.
@@ -35,7 +34,7 @@ pub struct Metrics {
     newest_release: IntGaugeVec,
     newest_release_written: IntGaugeVec,
     close_healthy: IntGauge,
-    oddities: IntGaugeVec,
+    anomalies: IntGaugeVec,
     reporters: IntGaugeVec,
     folded: GaugeVec,
     untold: GaugeVec,
@@ -70,7 +69,7 @@ impl Metrics {
                 .expect("a valid name");
         registry.register(Box::new(close_healthy.clone())).expect("registered once");
         close_healthy.set(1);
-        let oddities = IntGaugeVec::new(
+        let anomalies = IntGaugeVec::new(
             Opts::new(
                 "ingest_oddities",
                 "What `ingest-api status` would say that somebody should look at, as of the last run of the close job.",
@@ -78,9 +77,9 @@ impl Metrics {
             &["kind"],
         )
         .expect("a valid name");
-        registry.register(Box::new(oddities.clone())).expect("registered once");
-        for kind in Oddity::KINDS {
-            oddities.with_label_values(&[kind]);
+        registry.register(Box::new(anomalies.clone())).expect("registered once");
+        for kind in Anomaly::KINDS {
+            anomalies.with_label_values(&[kind]);
         }
         let by_release = ["insight", "window", "population"];
         let reporters = IntGaugeVec::new(
@@ -154,7 +153,7 @@ impl Metrics {
                 "When the newest released window was released, in Unix seconds.",
             ),
             close_healthy,
-            oddities,
+            anomalies,
             registry,
         }
     }
@@ -189,14 +188,14 @@ impl Metrics {
         self.commits.with_label_values(&[if committed { "committed" } else { "failed" }]).inc();
     }
 
-    /// The close job has finished a run.
-    pub fn close_finished(&self, closed: &Closed) {
-        self.close_healthy.set(i64::from(closed.failed.is_empty()));
-        self.close_failures.inc_by(u64::from(!closed.failed.is_empty()));
-        for window in &closed.released {
+    /// The close job has finished a run, in which nothing failed if `is_healthy`.
+    pub fn close_finished(&self, is_healthy: bool, released: &[Window], untried: &[(Window, Family)]) {
+        self.close_healthy.set(i64::from(is_healthy));
+        self.close_failures.inc_by(u64::from(!is_healthy));
+        for window in released {
             self.released.with_label_values(&[window.kind().as_str()]).inc();
         }
-        for (_, family) in &closed.untried {
+        for (_, family) in untried {
             self.untried.with_label_values(&[family.as_str()]).inc();
         }
     }
@@ -210,11 +209,11 @@ impl Metrics {
         }
     }
 
-    /// This is all that is odd.
-    pub fn oddities(&self, oddities: &[Oddity]) {
-        for kind in Oddity::KINDS {
-            let of_kind = oddities.iter().filter(|oddity| oddity.kind() == kind).count();
-            self.oddities.with_label_values(&[kind]).set(i64::try_from(of_kind).unwrap_or(i64::MAX));
+    /// These are all anomalies.
+    pub fn anomalies(&self, anomalies: &[Anomaly]) {
+        for kind in Anomaly::KINDS {
+            let of_kind = anomalies.iter().filter(|anomaly| anomaly.kind() == kind).count();
+            self.anomalies.with_label_values(&[kind]).set(i64::try_from(of_kind).unwrap_or(i64::MAX));
         }
     }
 

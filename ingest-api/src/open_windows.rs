@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::keys::{KeyDirectory, KeyError, WindowKey};
+use crate::keys::{KeyDirectory, KeyError};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
-use crate::window::{Window, WindowKind};
+use crate::window::{Window, WindowKey, WindowKind};
 
 /// Why a window cannot be written to.
 #[derive(Debug, thiserror::Error)]

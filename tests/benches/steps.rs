@@ -13,7 +13,7 @@ use e2e::load::Crowd;
 use e2e::year;
 use ingest_api::insight::{Insight, answer};
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::record::Records;
+use ingest_api::intake::rekey;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::{AppVersion, Tally, Threshold};
 use ingest_api::rendered_page;
@@ -74,7 +74,7 @@ fn rekey(criterion: &mut Criterion) {
     let reports = reports(500);
     let mut group = criterion.benchmark_group("re-key");
     group.throughput(Throughput::Elements(reports.len() as u64));
-    group.bench_function("500 reports", |bencher| bencher.iter(|| Records::new(&key, black_box(&reports))));
+    group.bench_function("500 reports", |bencher| bencher.iter(|| rekey::rekey(&key, black_box(&reports))));
     group.finish();
 }
 

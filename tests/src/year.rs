@@ -4,7 +4,7 @@
 //! quiet. They are written as the close job writes them, each window in one transaction.
 
 use ingest_api::release::{Family, Population, round};
-use ingest_api::store::releases::{Release, ReleasedBlock};
+use ingest_api::release::{Release, ReleasedBlock};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
@@ -46,7 +46,7 @@ pub fn weeks(number: u16) -> Vec<Release> {
         let blocks = blocks(window, first).into_iter().map(|(population, family, label, published)| {
             ReleasedBlock { population, family, label, published: published.unsigned_abs() }
         });
-        Release::new(window, blocks.collect())
+        Release::restored(window, blocks.collect())
     };
     (0..number).map(week).collect()
 }

@@ -17,9 +17,9 @@ use e2e::process::{ProxyProcess, VendorProcess};
 use e2e::stack::{client, folder, post};
 use ingest_api::app::OpenDatabase;
 use ingest_api::config::Config;
-use ingest_api::intake::rekey::Subject;
-use ingest_api::jobs::merge::merge_window;
+use ingest_api::jobs::merge::{merge_window, merged_reporters};
 use ingest_api::keys::KeyDirectory;
+use ingest_api::window::Subject;
 use jiff::civil::date;
 use serde_json::{Value, json};
 use shared::pseudonym::{PodId, UserHash};
@@ -97,7 +97,7 @@ async fn counts(data_dir: &Path) -> Vec<String> {
     for stored in windows {
         let key = keys.read(stored.window).unwrap().unwrap();
         merge_window(&open.database, &stored, Some(&key)).await.unwrap();
-        let (installations, pods) = open.database.merged_reporters(&stored).await.unwrap();
+        let (installations, pods) = merged_reporters(&open.database, &stored).await.unwrap();
         counts.push(format!("{}: {installations} installations, {pods} Pods", stored.window));
         let id = stored.id;
         let sql = format!(

@@ -19,7 +19,7 @@ use ingest_api::app::OpenDatabase;
 use ingest_api::config::{Config, Thresholds};
 use ingest_api::intake::ValidReport;
 use ingest_api::jobs::close_windows::CloseWindows;
-use ingest_api::jobs::merge::merge_window;
+use ingest_api::jobs::merge::{merge_window, merged_reporters};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::release::{Family, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
@@ -127,7 +127,7 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
     let keys = KeyDirectory::open(&config.key_dir).unwrap();
     let stored = database.open_window(Window::containing(WindowKind::Week, now)).await.unwrap().unwrap();
     merge_window(&database, &stored, keys.read(stored.window).unwrap().as_ref()).await.unwrap();
-    let (installations, _) = database.merged_reporters(&stored).await.unwrap();
+    let (installations, _) = merged_reporters(&database, &stored).await.unwrap();
     assert_eq!(u64::try_from(installations).unwrap(), INSTALLATIONS, "to the last");
     let close = CloseWindows { database: database.clone(), keys, thresholds: Thresholds::default() };
     let closed = close.run(now + SignedDuration::from_hours(24 * 40)).await;

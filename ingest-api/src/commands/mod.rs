@@ -103,7 +103,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("{error:#}"));
-            error.downcast_ref::<status::Odd>().map_or(ExitCode::FAILURE, |odd| odd.exit_code().into())
+            error
+                .downcast_ref::<status::Anomalous>()
+                .map_or(ExitCode::FAILURE, |found| found.exit_code().into())
         }
     }
 }

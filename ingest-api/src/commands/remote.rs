@@ -17,8 +17,7 @@ use shared::config::Mistake;
 
 use crate::insight::Insight;
 use crate::release::{Family, Population};
-use crate::store::domains::SeenDomain;
-use crate::store::releases::{Release, ReleasedBlock};
+use crate::release::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How long an answer may take.
@@ -138,17 +137,13 @@ impl Service {
                 blocks.push(released(insight, family, answered.population.as_deref(), block)?);
             }
         }
-        Ok(releases.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
+        Ok(releases.into_iter().map(|(window, blocks)| Release::restored(window, blocks)).collect())
     }
 
     /// The opt-in domains.
-    pub(super) async fn domains(&self) -> anyhow::Result<Vec<SeenDomain>> {
+    pub(super) async fn domains(&self) -> anyhow::Result<Vec<(String, Date)>> {
         let AnsweredDomains { domains } = self.get(Insight::Domains, &[]).await?;
-        let seen = domains.into_iter().map(|seen| {
-            let last_seen_week = day(&seen.last_seen_week)?;
-            Ok(SeenDomain { domain: seen.domain, last_seen_week })
-        });
-        seen.collect()
+        domains.into_iter().map(|seen| Ok((seen.domain, day(&seen.last_seen_week)?))).collect()
     }
 
     async fn get<T: DeserializeOwned>(

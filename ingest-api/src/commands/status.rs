@@ -5,10 +5,10 @@ use comfy_table::{Table, presets};
 use shared::clock::{Clock, SystemClock};
 
 use super::say;
-use crate::archive::Archive;
-use crate::jobs::find_oddities::find_oddities;
-use crate::oddity::{Oddity, unknown_shares};
+use crate::anomaly::{Anomaly, unknown_shares};
+use crate::jobs::find_anomalies::find_anomalies;
 use crate::release::{Family, Population};
+use crate::release_cache::ReleaseCache;
 use crate::store::Database;
 use crate::window::WindowKind;
 
@@ -23,11 +23,11 @@ pub(super) struct Status {
 /// Why a check does not end with 0.
 #[derive(Debug, thiserror::Error)]
 #[error("somebody should look at this")]
-pub(super) struct Odd {
+pub(super) struct Anomalous {
     late: bool,
 }
 
-impl Odd {
+impl Anomalous {
     /// Other codes than those of a command that failed and of a configuration with mistakes.
     pub(super) fn exit_code(&self) -> u8 {
         if self.late { 3 } else { 4 }
@@ -90,7 +90,7 @@ impl Status {
             ]);
         }
         let domains = database.domains().await?;
-        let oldest = domains.iter().map(|seen| seen.last_seen_week).min();
+        let oldest = domains.iter().map(|(_, week)| *week).min();
         held.add_row([
             "opt-in domains".to_owned(),
             domains.len().to_string(),
@@ -101,11 +101,11 @@ impl Status {
         if unknown.row_count() > 0 {
             say(&unknown.to_string());
         }
-        let oddities = find_oddities(database, &Archive::new(database.clone()), now).await?;
-        for oddity in &oddities {
-            say(&format!("! {oddity}"));
+        let anomalies = find_anomalies(database, &ReleaseCache::new(database.clone()), now).await?;
+        for anomaly in &anomalies {
+            say(&format!("! {anomaly}"));
         }
-        let late = oddities.iter().any(Oddity::is_late);
-        if self.check && !oddities.is_empty() { Err(Odd { late }.into()) } else { Ok(()) }
+        let late = anomalies.iter().any(Anomaly::is_late);
+        if self.check && !anomalies.is_empty() { Err(Anomalous { late }.into()) } else { Ok(()) }
     }
 }

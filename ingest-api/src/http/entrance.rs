@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::Error;
 use crate::config::{Config, PublicUrl};
 use crate::insight::Insight;
-use crate::limits::{Limiter, Rate, Source};
+use crate::rates::{Limiter, Rate, Source};
 
 /// Tokens and sessions from one network that turn out not to be valid. A token has 256 random bits, so that this is not
 /// what keeps it from being guessed; it keeps those who try from using up the database.

@@ -17,8 +17,8 @@ use shared::problem::ProblemType;
 use super::reader::{prefers_page, session};
 use super::{Error, Services};
 use crate::access::{Session, Token, expiry};
-use crate::limits::Source;
 use crate::pages::login::{Notice, login_page};
+use crate::rates::Source;
 
 /// How many bytes a form has at most.
 pub(super) const MAX_FORM_BYTES: usize = 8 * 1024;

@@ -34,10 +34,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::archive::Archive;
 use crate::intake::{IntakeLimits, Writer};
 use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
+use crate::release_cache::ReleaseCache;
 use crate::store::Database;
 
 pub(crate) use entrance::Entrance;
@@ -59,7 +59,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) database: Database,
-    pub(crate) archive: Archive,
+    pub(crate) archive: ReleaseCache,
     pub(crate) made: MadePages,
     pub(crate) making: Making,
     pub(crate) keys: KeyDirectory,

@@ -14,14 +14,14 @@ use shared::problem::{Problem, ProblemType};
 use super::made::Recipe;
 use super::reader::{Visitor, prefers_page};
 use super::{Error, Services};
+use crate::anomaly::overdue;
 use crate::insight::{Answer, Insight, answer, domains_answer, newest_version, period};
-use crate::oddity::overdue;
 use crate::pages::{
     Asked, Fresh, Guest, Overview, Page, Query as Chosen, View, asset, domains_page, insight_page,
     methodology_page, overview_page, problem_page,
 };
 use crate::release::Population;
-use crate::store::releases::Release;
+use crate::release::Release;
 use crate::window::WindowKind;
 
 /// `GET /`: everything at a glance.

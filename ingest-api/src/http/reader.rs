@@ -11,7 +11,7 @@ use shared::problem::ProblemType;
 use super::{Error, Services, login, reports};
 use crate::access::{Reader, Session, Token};
 use crate::insight::Insight;
-use crate::limits::Source;
+use crate::rates::Source;
 
 /// Whoever asks, with or without a name.
 #[derive(Debug)]

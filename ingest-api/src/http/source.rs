@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use ipnet::IpNet;
 
 use super::Services;
-use crate::limits::Source;
+use crate::rates::Source;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 

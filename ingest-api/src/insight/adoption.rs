@@ -14,8 +14,8 @@ use shared::version::{Stage, Version};
 
 use super::below::{Bounds, Part, Placed, Sides, outwards};
 use super::place::{Place, place};
+use crate::release::Release;
 use crate::release::{Family, Population};
-use crate::store::releases::Release;
 
 /// How far a version has been adopted.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -194,8 +194,8 @@ mod tests {
     use shared::event::Observed;
 
     use super::*;
+    use crate::release::ReleasedBlock;
     use crate::release::{Tally, Threshold};
-    use crate::store::releases::ReleasedBlock;
     use crate::window::{Window, WindowKind};
 
     fn day(n: usize) -> Date {
@@ -209,7 +209,7 @@ mod tests {
             label: (*label).to_owned(),
             published: *published,
         });
-        Release::new(Window::of_day(WindowKind::Day, day(n)), blocks.collect())
+        Release::restored(Window::of_day(WindowKind::Day, day(n)), blocks.collect())
     }
 
     fn versions(releases: &[Release]) -> Vec<Adoption> {

@@ -8,8 +8,8 @@ use shared::event::UNRECOGNISED;
 use super::adoption::adoption;
 use super::place::place;
 use super::{Adoption, Below, Cut, Insight};
+use crate::release::Release;
 use crate::release::{Family, NOT_REPORTED, OTHER, Population, bounds};
-use crate::store::releases::Release;
 use crate::window::WindowKind;
 
 /// The answer to one question, for some windows.
@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::insight::Bounds;
-    use crate::store::releases::ReleasedBlock;
+    use crate::release::ReleasedBlock;
     use crate::window::Window;
 
     fn release(blocks: &[(Population, Family, &str, u64)]) -> Release {
@@ -212,7 +212,7 @@ mod tests {
             label: (*label).to_owned(),
             published: *published,
         });
-        Release::new(Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap()), blocks.collect())
+        Release::restored(Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap()), blocks.collect())
     }
 
     fn versions(blocks: &[(&str, u64)], below: &str) -> Below {

@@ -1,10 +1,10 @@
 //! Opt-in domains → the answer that lists them.
 
+use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Insight;
-use crate::store::domains::SeenDomain;
 
 /// What operators told us: no counts, and nothing that leads to a Pod.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -26,11 +26,11 @@ pub struct AnsweredDomain {
     pub last_seen_week: String,
 }
 
-/// Lists the opt-in domains.
-pub fn domains_answer(domains: Vec<SeenDomain>) -> DomainsAnswer {
+/// Lists the opt-in domains, each with the Monday of the week in which it was last reported.
+pub fn domains_answer(domains: Vec<(String, Date)>) -> DomainsAnswer {
     let domains = domains
         .into_iter()
-        .map(|seen| AnsweredDomain { domain: seen.domain, last_seen_week: seen.last_seen_week.to_string() })
+        .map(|(domain, week)| AnsweredDomain { domain, last_seen_week: week.to_string() })
         .collect();
     DomainsAnswer { insight: Insight::Domains.as_str(), question: Insight::Domains.question(), domains }
 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::clock::Clock;
 
 use super::ValidReport;
-use crate::limits::{Limiter, Rate, Source};
+use crate::rates::{Limiter, Rate, Source};
 
 /// A Pod that has not been heard from a network for between one and two of these is new again.
 const GENERATION: SignedDuration = SignedDuration::from_hours(48);

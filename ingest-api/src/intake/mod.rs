@@ -1,18 +1,14 @@
-//! Bytes → [`ValidReport`] → records of the open windows → sealed pieces.
+//! Bytes → [`ValidReport`] → records of the open windows → sealed pieces, committed.
 
-pub mod code;
+pub mod batch;
 pub mod domain_notes;
 pub mod limits;
-pub mod record;
 pub mod rekey;
-pub mod sealed;
 pub mod validate;
 pub mod writer;
 
+pub use batch::MAX_BATCH;
 pub use domain_notes::DomainNotes;
 pub use limits::{IntakeLimits, IntakeRates};
 pub use validate::{Rejection, ValidReport};
 pub use writer::{WriteError, Writer};
-
-/// How many events a batch may have.
-pub const MAX_BATCH: usize = 1_000;

@@ -1,99 +1,57 @@
 //! [`ValidReport`] + the key of a window → the records of that window. Pure.
 
-use super::code;
-use super::record::{Record, Records, Reporter};
 use super::validate::ValidReport;
-use crate::keys::WindowKey;
-use crate::release::Population;
+use crate::window::record::{Record, Records, Reporter};
+use crate::window::{Population, Subject, WindowKey, code};
 
-/// A reporter, re-keyed for one window: for counting in it, and for nothing else.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject(i64);
-
-impl Subject {
-    /// The subject of an identifier in the window with that key.
-    pub fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
-        Self::of_tag(key.tag(id))
-    }
-
-    /// The [subjects](Self::new) of some identifiers, in their order.
-    fn of_all(key: &WindowKey, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<Self> {
-        key.tags(ids).into_iter().map(Self::of_tag).collect()
-    }
-
-    /// Seven bytes that the key gives. Of five million, two are the same once in six thousand windows.
-    fn of_tag(tag: i64) -> Self {
-        Self(tag >> 8 & ((1 << 56) - 1))
-    }
-
-    /// The number that stands for it in the database.
-    pub fn as_i64(self) -> i64 {
-        self.0
-    }
-
-    /// One that was [such a number](Self::as_i64).
-    pub(super) fn from_i64(number: i64) -> Self {
-        Self(number)
-    }
-}
-
-impl std::fmt::Debug for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Subject[redacted]")
-    }
-}
-
-impl Records {
-    /// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
-    pub fn new<'r>(
-        key: &WindowKey,
-        reports: impl IntoIterator<Item = &'r ValidReport, IntoIter: Clone>,
-    ) -> Self {
-        let reports = reports.into_iter();
-        let ids = reports.clone().flat_map(|report| {
-            // A Pod's own report is of no user: zeros stand for it, and nobody uses their subject.
-            let user = report.installation().map_or([0; 8], |installation| *installation.id.as_bytes());
-            [*report.pod().as_bytes(), user]
-        });
-        let subjects = Subject::of_all(key, ids);
-        let (subjects, _) = subjects.as_chunks();
-        let (mut records, mut pods) = (Vec::new(), Vec::<Record>::new());
-        for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
-            let proxied = report.population() == Population::Pod;
-            if proxied {
-                let said = Record {
-                    subject: pod,
-                    reporter: Reporter::Pod,
-                    pod,
-                    version: code::of_version(report.pod_version()),
-                    language_or_size: code::of_size(report.pod_size()),
-                    platform: 0,
-                };
-                // In a batch, the reports of one Pod follow each other.
-                match pods.last_mut().filter(|last| last.subject == pod) {
-                    Some(last) => last.merge(&said),
-                    None => pods.push(said),
-                }
-            }
-            if let Some(installation) = report.installation() {
-                records.push(Record {
-                    subject: user,
-                    reporter: match proxied {
-                        true => Reporter::ProxiedInstallation,
-                        false => Reporter::DirectInstallation,
-                    },
-                    pod,
-                    version: code::of_app_version(installation.app_version),
-                    language_or_size: code::of_language(installation.language),
-                    platform: code::of_platform(installation.platform),
-                });
+/// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
+pub fn rekey<'r>(
+    key: &WindowKey,
+    reports: impl IntoIterator<Item = &'r ValidReport, IntoIter: Clone>,
+) -> Records {
+    let reports = reports.into_iter();
+    let ids = reports.clone().flat_map(|report| {
+        // A Pod's own report is of no user: zeros stand for it, and nobody uses their subject.
+        let user = report.installation().map_or([0; 8], |installation| *installation.id.as_bytes());
+        [*report.pod().as_bytes(), user]
+    });
+    let subjects = Subject::of_all(key, ids);
+    let (subjects, _) = subjects.as_chunks();
+    let (mut records, mut pods) = (Vec::new(), Vec::<Record>::new());
+    for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
+        let proxied = report.population() == Population::Pod;
+        if proxied {
+            let said = Record {
+                subject: pod,
+                reporter: Reporter::Pod,
+                pod,
+                version: code::of_version(report.pod_version()),
+                language_or_size: code::of_size(report.pod_size()),
+                platform: 0,
+            };
+            // In a batch, the reports of one Pod follow each other.
+            match pods.last_mut().filter(|last| last.subject == pod) {
+                Some(last) => last.merge(&said),
+                None => pods.push(said),
             }
         }
-        records.append(&mut pods);
-        records.into()
+        if let Some(installation) = report.installation() {
+            records.push(Record {
+                subject: user,
+                reporter: match proxied {
+                    true => Reporter::ProxiedInstallation,
+                    false => Reporter::DirectInstallation,
+                },
+                pod,
+                version: code::of_app_version(installation.app_version),
+                language_or_size: code::of_language(installation.language),
+                platform: code::of_platform(installation.platform),
+            });
+        }
     }
+    records.append(&mut pods);
+    records.into()
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +75,7 @@ mod tests {
             |day: &str| keys.read_or_create(Window::of_day(WindowKind::Day, day.parse().unwrap())).unwrap();
         let (today, tomorrow) = (key("2026-11-22"), key("2026-11-23"));
         let subjects = |key: &WindowKey| {
-            let records = Records::new(key, &[report("19a124bd2f89edfe", "1.0.0")]);
+            let records = rekey(key, &[report("19a124bd2f89edfe", "1.0.0")]);
             let of = |reporter| records.iter().find(|record| record.reporter == reporter).unwrap().subject;
             [of(Reporter::ProxiedInstallation), of(Reporter::Pod)]
         };
@@ -145,9 +103,9 @@ mod tests {
             report(true, 3, Some(3)),
             report(true, 1, Some(4)),
         ];
-        let alone = reports.each_ref().map(|report| Records::new(&key, [report]));
+        let alone = reports.each_ref().map(|report| rekey(&key, [report]));
         let alone: Vec<_> = alone.iter().flat_map(Records::iter).copied().collect();
-        let found = Records::new(&key, &reports);
+        let found = rekey(&key, &reports);
         assert_eq!(found, Records::from(alone));
         let first = Subject::new(&key, &1_u64.to_be_bytes());
         let pod = found.iter().find(|record| record.subject == first && record.reporter == Reporter::Pod);
@@ -167,8 +125,8 @@ mod tests {
         let key = WindowKey::new(&[7; WindowKey::LEN]);
         let user = "19a124bd2f89edfe";
         let (old, new) = (report(user, "1.0.9"), report(user, "1.0.10"));
-        let forward = Records::new(&key, [&old, &new, &old]);
-        assert_eq!(forward, Records::new(&key, [&new, &old]));
-        assert_eq!(forward, Records::new(&key, [&new]));
+        let forward = rekey(&key, [&old, &new, &old]);
+        assert_eq!(forward, rekey(&key, [&new, &old]));
+        assert_eq!(forward, rekey(&key, [&new]));
     }
 }

@@ -9,7 +9,7 @@ use shared::pseudonym::{PodId, UserHash};
 use shared::size::SizeBin;
 use shared::version::Version;
 
-use crate::release::{AppVersion, Population};
+use crate::window::{AppVersion, Population};
 
 /// A report that can be counted. Made by [`ValidReport::from_json`] and [`ValidReport::check`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,18 +8,17 @@ use std::time::Duration;
 
 use shared::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinError;
 
 use super::domain_notes::DomainNotes;
-use super::record::Records;
-use super::sealed::seal;
+use super::rekey::rekey;
 use super::validate::ValidReport;
-use crate::keys::WindowKey;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
 use crate::store::arrivals::{Appended, Appender};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError};
-use crate::window::{Window, WindowKind};
+use crate::window::{self, Window, WindowKey, WindowKind};
 
 /// How many reports may wait for a commit.
 pub const MAX_WAITING: usize = 20_000;
@@ -60,7 +59,7 @@ enum GroupError {
     NoWindow,
     // Not what the panic said.
     #[error("a group of reports was not sealed: it panicked, or the service stopped")]
-    NotSealed(#[source] tokio::task::JoinError),
+    NotSealed(#[source] JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -75,7 +74,7 @@ pub struct Writer {
     clock: Arc<dyn Clock>,
 }
 
-/// The pieces in which some reports come to each open window.
+/// Pieces, and the window that each is for.
 type Sealed = Vec<(StoredWindow, Vec<Vec<u8>>)>;
 
 #[derive(Debug)]
@@ -84,7 +83,7 @@ struct Request {
     /// For the windows that were open when it came.
     sealed: Option<Sealed>,
     done: oneshot::Sender<Result<(), WriteError>>,
-    room: OwnedSemaphorePermit,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Writer {
@@ -121,74 +120,71 @@ impl Writer {
         let weight = u32::try_from(reports.len()).map_err(|_| WriteError::Overloaded)?;
         let room = self.room.clone().try_acquire_many_owned(weight).map_err(|_| WriteError::Overloaded)?;
         let reports = Arc::new(reports);
-        let sealed = if reports.len() > LARGE_REQUEST { self.seal(&reports).await } else { None };
+        let sealed = self.seal_beforehand(&reports).await;
         let (done, answer) = oneshot::channel();
-        self.queue.send(Request { reports, sealed, done, room }).map_err(|_| WriteError::Unavailable)?;
+        self.queue
+            .send(Request { reports, sealed, done, _room: room })
+            .map_err(|_| WriteError::Unavailable)?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
             Ok(Ok(written)) => written,
             Ok(Err(_)) | Err(_) => Err(WriteError::Unavailable),
         }
     }
 
-    /// Seals a large request beforehand. If that fails, it will fail again when it is written, and is told then.
-    async fn seal(&self, reports: &Arc<Vec<ValidReport>>) -> Option<Sealed> {
+    /// Seals a large request before it is queued. An error is left to the writing, which will meet it again.
+    async fn seal_beforehand(&self, reports: &Arc<Vec<ValidReport>>) -> Option<Sealed> {
+        if reports.len() <= LARGE_REQUEST {
+            return None;
+        }
         let windows = self.windows.current(&self.database, self.clock.now()).await.ok()?;
-        let reports = Arc::clone(reports);
-        let seal =
-            move |(window, key): (StoredWindow, WindowKey)| (window, seal_for(&key, &[reports.as_slice()]));
-        tokio::task::spawn_blocking(move || windows.into_iter().map(seal).collect()).await.ok()
+        seal(windows, vec![Arc::clone(reports)], LARGE_REQUEST).await.ok()
     }
+}
+
+/// Seals the reports of some requests for some windows; more than `few` reports where no request waits for it.
+async fn seal(
+    windows: Vec<(StoredWindow, WindowKey)>,
+    requests: Vec<Arc<Vec<ValidReport>>>,
+    few: usize,
+) -> Result<Sealed, JoinError> {
+    let is_large = requests.iter().map(|reports| reports.len()).sum::<usize>() > few;
+    let seal = move || {
+        let of =
+            |key| window::seal::seal(key, &rekey(key, requests.iter().flat_map(|reports| reports.iter())));
+        windows.iter().map(|(window, key)| (*window, of(key))).collect()
+    };
+    if is_large { tokio::task::spawn_blocking(seal).await } else { Ok(seal()) }
 }
 
 /// Requests that one commit is for.
 #[derive(Default)]
 struct Group {
-    reports: Vec<Arc<Vec<ValidReport>>>,
-    /// Of those that were sealed beforehand.
-    sealed: Vec<Option<Sealed>>,
-    senders: Vec<(oneshot::Sender<Result<(), WriteError>>, OwnedSemaphorePermit)>,
+    requests: Vec<Request>,
     /// How many reports.
     size: usize,
 }
 
 impl Group {
-    fn add(&mut self, Request { reports, sealed, done, room }: Request) {
-        self.size += reports.len();
-        self.reports.push(reports);
-        self.sealed.push(sealed);
-        self.senders.push((done, room));
+    fn add(&mut self, request: Request) {
+        self.size += request.reports.len();
+        self.requests.push(request);
     }
 
-    /// The pieces of all its reports for some windows. Those that were sealed beforehand are taken if it was for these.
-    async fn seal(&mut self, windows: Vec<(StoredWindow, WindowKey)>) -> Result<Sealed, GroupError> {
-        let mut pieces: Sealed = windows.iter().map(|(window, _)| (*window, Vec::new())).collect();
-        let mut others = Vec::new();
-        for (reports, sealed) in self.reports.iter().zip(&mut self.sealed) {
+    /// The pieces of all its reports for some windows. A request that was sealed beforehand is sealed again only if that was
+    /// for others.
+    async fn seal(&mut self, windows: Vec<(StoredWindow, WindowKey)>) -> Result<Sealed, JoinError> {
+        let (mut pieces, mut others) = (Vec::new(), Vec::new());
+        for request in &mut self.requests {
             let for_these = |sealed: &Sealed| {
                 sealed.iter().map(|(window, _)| window).eq(windows.iter().map(|(window, _)| window))
             };
-            match sealed.take().filter(for_these) {
-                Some(sealed) => {
-                    for ((_, pieces), (_, sealed)) in pieces.iter_mut().zip(sealed) {
-                        pieces.extend(sealed);
-                    }
-                }
-                None => others.push(Arc::clone(reports)),
+            match request.sealed.take().filter(for_these) {
+                Some(sealed) => pieces.extend(sealed),
+                None => others.push(Arc::clone(&request.reports)),
             }
         }
-        let is_large = others.iter().map(|reports| reports.len()).sum::<usize>() > LARGE_GROUP;
-        let seal = move || {
-            let others: Vec<&[ValidReport]> = others.iter().map(|reports| reports.as_slice()).collect();
-            for ((_, pieces), (_, key)) in pieces.iter_mut().zip(&windows) {
-                pieces.extend(seal_for(key, &others));
-            }
-            pieces
-        };
-        if is_large {
-            tokio::task::spawn_blocking(seal).await.map_err(GroupError::NotSealed)
-        } else {
-            Ok(seal())
-        }
+        pieces.extend(seal(windows, others, LARGE_GROUP).await?);
+        Ok(pieces)
     }
 }
 
@@ -219,7 +215,7 @@ impl Task {
             }
             self.metrics.group_written(written.is_ok());
             let answer = written.map_err(|_| WriteError::Unavailable);
-            for (done, _room) in group.senders {
+            for Request { done, .. } in group.requests {
                 // The sender may have gone away; its reports are counted all the same.
                 let _ = done.send(answer);
             }
@@ -234,12 +230,12 @@ impl Task {
             if windows.is_empty() {
                 return Err(GroupError::NoWindow);
             }
-            let pieces = group.seal(windows).await?;
+            let pieces = group.seal(windows).await.map_err(GroupError::NotSealed)?;
             match self.appender.append(&pieces).await? {
                 Appended::WindowClosed => self.windows.forget(),
                 Appended::Committed => {
                     let week = Window::containing(WindowKind::Week, now).start();
-                    let reports = group.reports.iter().flat_map(|reports| reports.iter());
+                    let reports = group.requests.iter().flat_map(|request| request.reports.iter());
                     reports
                         .filter_map(ValidReport::domain)
                         .for_each(|domain| self.domains.note(domain, week));
@@ -249,9 +245,4 @@ impl Task {
         }
         Err(GroupError::WindowsKeepClosing)
     }
-}
-
-/// The pieces in which some reports come to the window with that key.
-fn seal_for(key: &WindowKey, reports: &[&[ValidReport]]) -> Vec<Vec<u8>> {
-    seal(key, &Records::new(key, reports.iter().copied().flatten()))
 }

@@ -3,19 +3,21 @@
 //! For each window: let nobody write to it any more; in one transaction count, fold, round, write the release and put away what
 //! it has; destroy the key. Killed at any step, the next run goes on from there. What was put away is dropped afterwards.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::config::Thresholds;
 use crate::jobs::merge::{merge_most, tell_given_up};
-use crate::keys::{KeyDirectory, KeyError, WindowKey};
+use crate::keys::{KeyDirectory, KeyError};
 use crate::open_windows::{WindowError, key_of};
-use crate::release::Family;
+use crate::release::{Count, Family, Threshold, publish};
 use crate::store::open_windows::StoredWindow;
-use crate::store::releases::Released;
-use crate::store::{Database, StoreError};
-use crate::window::Window;
+use crate::store::{Database, StoreError, Turn};
+use crate::window::record::{Merge, Read};
+use crate::window::seal::Opened;
+use crate::window::{Window, WindowKey};
 
 /// Why windows could not be closed.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +135,7 @@ impl CloseWindows {
         let key = self.key_for(&stored, without_key).await?;
         let mut given_up = merge_most(&self.database, &stored, key.as_ref()).await?;
         let threshold = self.thresholds.of(window.kind());
-        let released = self.database.release(&stored, key.as_ref(), threshold).await?;
+        let released = release(&self.database, &stored, key.as_ref(), threshold).await?;
         if !self.keys.destroy_key_of(window, stored.key_check)? {
             tracing::warn!(%window, "a key that is not of this window was left in the key directory");
         }
@@ -165,4 +167,44 @@ impl CloseWindows {
             }
         }
     }
+}
+
+/// What became of a window that was released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The families that became one block because their audit ran out of steps.
+    pub untried: BTreeSet<Family>,
+    /// How many pieces could not be opened, and were given up.
+    pub unopened: u64,
+}
+
+/// Counts a window that is being closed, writes its release, and puts away what it has: all of it or nothing. Without a
+/// key, what waits to be merged is given up. `None` if another instance has released the window meanwhile.
+///
+/// # Errors
+/// If the database fails.
+#[doc(hidden)]
+pub async fn release(
+    database: &Database,
+    stored: &StoredWindow,
+    key: Option<&WindowKey>,
+    threshold: &Threshold,
+) -> Result<Option<Released>, StoreError> {
+    let (window, key, threshold) = (stored.window, key.cloned(), *threshold);
+    let work = async move |turn: Turn<'_>| {
+        let Some(mut releasing) = turn.begin_releasing().await? else { return Ok(None) };
+        let mut opened = Opened::with(key.as_ref());
+        releasing.take(|piece| opened.add(piece)).await?;
+        let Opened { records, unopened, .. } = opened;
+        let (mut merge, mut count) = (Merge::new(records.into()), Count::default());
+        releasing.read_packs(|pack| merge.with(Read(pack), |record| count.add(record))).await?;
+        merge.end(|record| count.add(record));
+        let published = publish(window, count.finish(), &threshold);
+        releasing.commit(&published).await?;
+        if published.capped > 0 {
+            tracing::warn!(%window, "more installations than Pods of their size can have were left out");
+        }
+        Ok(Some(Released { untried: published.untried, unopened }))
+    };
+    database.in_turn(stored, work).await
 }

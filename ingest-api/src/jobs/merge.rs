@@ -1,10 +1,13 @@
 //! What has come to open windows → one record a reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
-use crate::keys::WindowKey;
 use crate::open_windows::{OpenWindows, WindowError};
 use crate::store::open_windows::StoredWindow;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Turn};
+use crate::window::WindowKey;
+use crate::window::pack::Packer;
+use crate::window::record::{Merge, Read, Record, Records, Reporter};
+use crate::window::seal::Opened;
 
 /// A merge writes all of a window again, so it waits until this has come, in bytes …
 const LEAST: i64 = 64 << 20;
@@ -104,7 +107,7 @@ pub async fn merge_in_turns(
     let turns = waiting / most + 1;
     let mut unopened = 0;
     for _ in 0..turns {
-        let Some(merged) = database.merge_window(stored, key, waiting / turns + 1).await? else { break };
+        let Some(merged) = merge_turn(database, stored, key, waiting / turns + 1).await? else { break };
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
         drop_replaced(database).await;
@@ -113,6 +116,70 @@ pub async fn merge_in_turns(
         }
     }
     Ok(unopened)
+}
+
+/// What became of what waited for a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// How many pieces could not be opened. They are gone.
+    pub unopened: u64,
+    /// How many bytes of pieces were taken.
+    pub bytes: i64,
+    /// Whether there was as much as is merged at a time; more may wait for the next merge.
+    pub is_partial: bool,
+}
+
+/// Merges what waits for a window with what it holds, to one record a reporter: all of it, but little more than `most`
+/// bytes, or nothing. Writers do not wait for it. Without a key, what waits is given up. `None` if nothing waits.
+///
+/// # Errors
+/// If the database fails.
+#[doc(hidden)]
+pub async fn merge_turn(
+    database: &Database,
+    stored: &StoredWindow,
+    key: Option<&WindowKey>,
+    most: i64,
+) -> Result<Option<Merged>, StoreError> {
+    let key = key.cloned();
+    let work = async move |turn: Turn<'_>| {
+        let Some(mut merging) = turn.begin_merging().await? else { return Ok(None) };
+        let mut opened = Opened::with(key.as_ref());
+        merging.take(most, |piece| opened.add(piece)).await?;
+        let Opened { records, bytes, unopened, .. } = opened;
+        let mut merge = Merge::new(records.into());
+        let mut packer = Packer::default();
+        loop {
+            let packs = merging.next_packs().await?;
+            if packs.is_empty() {
+                break;
+            }
+            packs.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
+            merging.write(&packer.full).await?;
+            packer.full.clear();
+        }
+        merge.end(|record| packer.add(&record));
+        merging.write(&packer.end()).await?;
+        merging.commit().await?;
+        Ok(Some(Merged { unopened, bytes, is_partial: bytes >= most }))
+    };
+    database.in_turn(stored, work).await
+}
+
+/// How many installations and Pods a window holds, as of its last merge. For tests: no release is made from it.
+///
+/// # Errors
+/// If the database fails, or the packs do not lie as they were written.
+#[doc(hidden)]
+pub async fn merged_reporters(database: &Database, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
+    let (mut installations, mut pods) = (0, 0);
+    let mut merge = Merge::new(Records::default());
+    let mut count = |record: Record| match record.reporter {
+        Reporter::Pod => pods += 1,
+        Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
+    };
+    database.read_packs(window, |pack| merge.with(Read(pack), &mut count)).await?;
+    Ok((installations, pods))
 }
 
 /// Merges a window that is being closed until what waits takes little memory, and may be counted as it is.
@@ -126,7 +193,7 @@ pub(super) async fn merge_most(
 ) -> Result<u64, StoreError> {
     let mut unopened = 0;
     while database.waiting(stored).await?.0 > LEAST {
-        let merged = database.merge_window(stored, key, TURN).await?.unwrap_or_default();
+        let merged = merge_turn(database, stored, key, TURN).await?.unwrap_or_default();
         tell_given_up(stored, merged.unopened);
         unopened += merged.unopened;
         drop_replaced(database).await;

@@ -1,7 +1,7 @@
 //! What is done on a schedule. Each job is safe to run twice, and to be killed at any step.
 
 pub mod close_windows;
-pub(crate) mod find_oddities;
+pub(crate) mod find_anomalies;
 pub mod merge;
 pub mod purge;
 mod timetable;
@@ -15,11 +15,11 @@ use shared::clock::Clock;
 use self::close_windows::CloseWindows;
 use self::merge::{Run, Which};
 use self::timetable::Timetable;
-use crate::archive::Archive;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
 use crate::release::Family;
+use crate::release_cache::ReleaseCache;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
 
@@ -31,7 +31,7 @@ pub struct Jobs {
     /// What the writer knows of windows.
     pub windows: OpenWindows,
     /// Releases that have been read.
-    pub(crate) archive: Archive,
+    pub(crate) releases: ReleaseCache,
     /// Domains that are to be written.
     pub domains: DomainNotes,
     /// How long releases are kept; for ever if `None`.
@@ -103,7 +103,7 @@ impl Jobs {
         let now = self.clock.now();
         self.windows.forget_ended(now);
         let closed = self.close.run(now).await;
-        self.metrics.close_finished(&closed);
+        self.metrics.close_finished(closed.failed.is_empty(), &closed.released, &closed.untried);
         for window in &closed.put_off {
             tracing::info!(%window, "put off: another instance is at work, or somebody reads its tables");
         }
@@ -125,7 +125,7 @@ impl Jobs {
             }));
         }
         note(self.show_newest().await);
-        note(self.show_oddities(now).await);
+        note(self.show_anomalies(now).await);
         // Last, as it takes its time.
         note(database.drop_put_away().await.map(|left| {
             if left > 0 {
@@ -154,8 +154,9 @@ impl Jobs {
     }
 
     /// Shows in the metrics what `ingest-api status` would say.
-    async fn show_oddities(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.metrics.oddities(&find_oddities::find_oddities(&self.close.database, &self.archive, now).await?);
+    async fn show_anomalies(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.metrics
+            .anomalies(&find_anomalies::find_anomalies(&self.close.database, &self.releases, now).await?);
         Ok(())
     }
 }

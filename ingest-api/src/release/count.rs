@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::allowance::{UNDECLARED, allowance};
-use super::{Population, Said, Tally};
-use crate::intake::code;
-use crate::intake::record::{Record, Reporter};
-use crate::intake::rekey::Subject;
+use super::{Said, Tally};
+use crate::window::record::{Record, Reporter};
+use crate::window::{Population, Subject, code};
 
 /// The reporters of a window, counted.
 #[derive(Debug)]
@@ -28,18 +27,37 @@ pub struct Count {
     allowances: HashMap<Subject, u64, RandomState>,
     /// Of Pods, and of XMPP servers.
     installations: [Installations; 2],
+    /// Those that have been added and not counted yet.
+    waiting: Vec<Record>,
 }
+
+/// How many records are counted at a time.
+const AT_A_TIME: usize = 4_096;
 
 impl Default for Count {
     fn default() -> Self {
         let [of_pods, direct] = [Population::Pod, Population::Direct].map(Installations::of);
-        Self { pods: Tally::of_pods(), allowances: HashMap::default(), installations: [of_pods, direct] }
+        let waiting = Vec::with_capacity(AT_A_TIME);
+        Self {
+            pods: Tally::of_pods(),
+            allowances: HashMap::default(),
+            installations: [of_pods, direct],
+            waiting,
+        }
     }
 }
 
 impl Count {
-    /// Counts some, of whatever reporters. It takes the least time if they are some thousand.
-    pub fn add(&mut self, records: &[Record]) {
+    /// Counts a reporter.
+    pub fn add(&mut self, record: Record) {
+        self.waiting.push(record);
+        if self.waiting.len() == AT_A_TIME {
+            self.count_waiting();
+        }
+    }
+
+    fn count_waiting(&mut self) {
+        let records = &self.waiting;
         let of = |reporter| records.iter().filter(move |record| record.reporter == reporter);
         for pod in of(Reporter::Pod) {
             let (version, size) = (code::to_version(pod.version), code::to_size(pod.language_or_size));
@@ -50,10 +68,12 @@ impl Count {
         let [of_pods, direct] = &mut self.installations;
         of_pods.add(of(Reporter::ProxiedInstallation));
         direct.add(of(Reporter::DirectInstallation));
+        self.waiting.clear();
     }
 
     /// What has been counted, without what Pods have beyond their allowances.
-    pub fn finish(self) -> Counted {
+    pub fn finish(mut self) -> Counted {
+        self.count_waiting();
         let mut counted = Counted { tallies: vec![(Population::Pod, self.pods)], capped: 0 };
         for installations in self.installations {
             let allowances = &self.allowances;

@@ -10,36 +10,10 @@ use shared::version::Version;
 use super::cohort::Cohort;
 use super::fold::Tree;
 use super::threshold::Rule;
+use crate::window::{AppVersion, Population};
 
 /// The leaf of those who did not report the value: because it is not in force at their Pod, or for any other reason.
 pub const NOT_REPORTED: &str = "not_reported";
-
-/// Two populations that are never added into one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Population {
-    /// Reports that came through a Pod.
-    Pod,
-    /// Reports of apps that use a plain XMPP server.
-    Direct,
-}
-
-impl Population {
-    /// Both: the place of one is its number.
-    pub const ALL: [Self; 2] = [Self::Pod, Self::Direct];
-
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pod => "pod",
-            Self::Direct => "direct",
-        }
-    }
-
-    /// The population of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|population| population.as_str() == name)
-    }
-}
 
 /// One question over one population.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,15 +80,6 @@ impl Family {
             .into_iter()
             .filter(move |family| population == Population::Pod || family.rule() == Rule::Installations)
     }
-}
-
-/// An app and its version: one value, so that a merge takes both from one report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AppVersion {
-    /// The app; `None` if it was not reported.
-    pub app: Option<Observed<AppName>>,
-    /// Its version; `None` if it was not reported.
-    pub version: Option<Observed<Version>>,
 }
 
 /// What one reporter says in one family; `None` if it says nothing.

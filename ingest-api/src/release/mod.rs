@@ -16,6 +16,7 @@ mod cohort;
 mod count;
 mod family;
 mod fold;
+mod published;
 #[cfg(test)]
 mod random;
 mod round;
@@ -25,8 +26,11 @@ mod threshold;
 
 pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
 pub use count::{Count, Counted};
-pub use family::{AppVersion, Family, NOT_REPORTED, Population};
+pub use family::{Family, NOT_REPORTED};
 pub use fold::{Block, OTHER};
+pub use published::{Published, Release, ReleasedBlock, ReleasedWindows, publish};
 pub use round::{bounds, round};
 pub use tally::{Said, SaidByInstallation, Tally};
 pub use threshold::{Rule, Threshold, UnderFloor};
+
+pub use crate::window::{AppVersion, Population};

@@ -3,7 +3,8 @@
 use shared::event::Observed;
 use shared::platform::Platform;
 
-use super::family::{AppVersion, Cell};
+use super::family::Cell;
+use crate::window::AppVersion;
 
 /// How two values go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,11 @@ use shared::version::Version;
 
 use super::audit::{Budget, Exhausted, Pinned, Table};
 use super::cohort::Cohort;
-use super::family::{AppVersion, Cell, Family, path, tree};
+use super::family::{Cell, Family, path, tree};
 use super::fold::{Block, Coarseness, OTHER, Tree, fold, fold_coarsely};
 use super::structure::{Relation, essence, relation};
 use super::threshold::{Rule, Threshold};
+use crate::window::AppVersion;
 
 /// How many blocks a family has at most. Whoever invents Pods and installations makes as many that are safe as they
 /// like, and what is audited grows with the fourth power of it.

@@ -1,15 +1,12 @@
-//! `intake.arrival`: what has come to open windows since it was merged last, sealed with their keys; and the merge that opens it.
+//! `intake.arrival`: what has come to open windows since it was merged last, sealed with their keys.
 
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, PgConnection, Postgres, Row};
+use sqlx::{PgConnection, Postgres, Row};
 
-use super::merged::{Order, Packer, Packs};
 use super::open_windows::StoredWindow;
+use super::turn::Turn;
 use super::{Database, StoreError, sqlstate};
-use crate::intake::record::{Merge, Read, Records};
-use crate::intake::sealed;
-use crate::keys::WindowKey;
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +15,6 @@ pub enum Appended {
     Committed,
     /// A window has been closed meanwhile; nothing is written.
     WindowClosed,
-}
-
-/// What became of what had come to a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Merged {
-    /// How many pieces could not be opened: the key was not there, or it was not this key that sealed them. They are gone.
-    pub unopened: u64,
-    /// How many bytes of pieces were taken.
-    pub bytes: i64,
-    /// Whether there was as much as is merged at a time; there may be more, which waits for the next merge.
-    pub is_partial: bool,
 }
 
 /// Writes to open windows, over a connection that it keeps.
@@ -101,85 +87,20 @@ impl Database {
         let row = sqlx::query(sql).bind(window.id).fetch_optional(&self.release).await?;
         row.map_or(Ok((0, 0)), |row| Ok((row.try_get("bytes")?, row.try_get("merged_packs")?)))
     }
-
-    /// Merges what has come to a window with what it holds, to one record a reporter: all of it, but little more than
-    /// so many bytes, or nothing. Writers do not wait for it. Without a key, what has come is given up. What the window held before is put
-    /// away. `None` if nothing has come.
-    pub async fn merge_window(
-        &self,
-        window: &StoredWindow,
-        key: Option<&WindowKey>,
-        most: i64,
-    ) -> Result<Option<Merged>, StoreError> {
-        let (window, key) = (*window, key.cloned());
-        let merge = async move |connection: &mut PgConnection, order| {
-            merge(connection, &window, order, key.as_ref(), most).await
-        };
-        self.read_packs(merge).await
-    }
 }
 
-async fn merge(
-    connection: &mut PgConnection,
-    window: &StoredWindow,
-    order: Order,
-    key: Option<&WindowKey>,
-    most: i64,
-) -> Result<Option<Merged>, StoreError> {
-    let mut transaction = connection.begin().await?;
-    let begin = sqlx::query("SELECT intake.begin_merging($1)").bind(window.id);
-    if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
-        return Ok(None);
-    }
-    let Arrived { records, merged } = take(&mut transaction, window, key, Some(most)).await?;
-    let mut merge = Merge::new(records);
-    let packs = sqlx::query_scalar::<_, i32>("SELECT merged_packs FROM intake.open_window WHERE id = $1")
-        .bind(window.id)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let mut packer = Packer::new(usize::try_from(packs).unwrap_or(0));
-    let mut packs = Packs::of(&mut transaction, window, order).await?;
-    loop {
-        let some = packs.next(&mut transaction).await?;
-        if some.is_empty() {
-            break;
+impl Turn<'_> {
+    /// Takes the pieces that wait for the window: all of them, or little more than `most` bytes.
+    pub(super) async fn take(
+        &mut self,
+        most: Option<i64>,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        let take = sqlx::query("SELECT intake.take($1, $2)").bind(self.window.id).bind(most);
+        let mut pieces = take.fetch(&mut *self.transaction);
+        while let Some(row) = pieces.try_next().await? {
+            piece(row.try_get(0)?);
         }
-        some.iter().try_for_each(|pack| merge.with(Read(pack), |record| packer.add(&record)))?;
-        packer.write_full(&mut transaction).await?;
+        Ok(())
     }
-    merge.end(|record| packer.add(&record));
-    packer.write_all(&mut transaction).await?;
-    packs.close(&mut transaction).await?;
-    sqlx::query("SELECT intake.finish_merging($1)").bind(window.id).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(Some(merged))
-}
-
-/// What had come to a window.
-pub(super) struct Arrived {
-    pub(super) records: Records,
-    pub(super) merged: Merged,
-}
-
-/// Takes what has come to a window, little more than so many bytes at most, and opens it.
-///
-/// # Errors
-/// If the database fails.
-pub(super) async fn take(
-    connection: &mut PgConnection,
-    window: &StoredWindow,
-    key: Option<&WindowKey>,
-    most: Option<i64>,
-) -> Result<Arrived, StoreError> {
-    let take = sqlx::query_scalar::<_, Vec<u8>>("SELECT intake.take($1, $2)").bind(window.id).bind(most);
-    let mut pieces = take.fetch(connection);
-    let (mut bytes, mut unopened, mut records) = (0, 0, Vec::new());
-    while let Some(piece) = pieces.try_next().await? {
-        bytes += piece.len() as i64;
-        if key.is_none_or(|key| sealed::open(key, &piece, &mut records).is_err()) {
-            unopened += 1;
-        }
-    }
-    let merged = Merged { unopened, bytes, is_partial: most.is_some_and(|most| bytes >= most) };
-    Ok(Arrived { records: records.into(), merged })
 }

@@ -7,15 +7,6 @@ use sqlx::Row;
 
 use super::{Database, StoreError};
 
-/// A domain, and the week in which it was last reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenDomain {
-    /// The domain.
-    pub domain: String,
-    /// Monday of the week.
-    pub last_seen_week: Date,
-}
-
 impl Database {
     /// Notes that some domains have been reported in the week that starts with `week`.
     ///
@@ -43,8 +34,8 @@ impl Database {
         Ok(deleted.rows_affected())
     }
 
-    /// The domains, in alphabetical order. For the owner, on the command line.
-    pub async fn domains(&self) -> Result<Vec<SeenDomain>, StoreError> {
+    /// The domains, in alphabetical order, each with the Monday of the week in which it was last reported. For the owner, on the command line.
+    pub async fn domains(&self) -> Result<Vec<(String, Date)>, StoreError> {
         let rows =
             sqlx::query("SELECT domain, last_seen_week FROM optin.domain ORDER BY domain COLLATE \"C\"")
                 .fetch_all(&self.owner)
@@ -57,7 +48,7 @@ impl Database {
         &self,
         digest: &[u8; 32],
         now: Timestamp,
-    ) -> Result<Vec<SeenDomain>, StoreError> {
+    ) -> Result<Vec<(String, Date)>, StoreError> {
         let rows = sqlx::query("SELECT domain, last_seen_week FROM optin.domains($1, $2)")
             .bind(digest.as_slice())
             .bind(now.to_sqlx())
@@ -67,7 +58,7 @@ impl Database {
     }
 }
 
-fn seen(row: &sqlx::postgres::PgRow) -> Result<SeenDomain, StoreError> {
+fn seen(row: &sqlx::postgres::PgRow) -> Result<(String, Date), StoreError> {
     let week: jiff_sqlx::Date = row.try_get("last_seen_week")?;
-    Ok(SeenDomain { domain: row.try_get("domain")?, last_seen_week: week.to_jiff() })
+    Ok((row.try_get("domain")?, week.to_jiff()))
 }

@@ -7,11 +7,10 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::open_windows::StoredWindow;
-use super::{Database, StoreError, aside};
-use crate::intake::record::{MAX_LEN, Merge, Read, Record, Records, Reporter};
-
-/// How long a pack is, in bytes, filled up with zeros: with the heads of its row and its page, it fills a page of Postgres.
-const PACK: usize = 8_100;
+use super::turn::Turn;
+use super::{Database, StoreError};
+use crate::window::pack::PACK;
+use crate::window::record::NotRecords;
 
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
@@ -26,23 +25,21 @@ const BETWEEN_DROPS: u32 = 4;
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Database {
-    /// How many installations and Pods a window holds, as of its last merge. For operation and tests: no release is made from it.
+    /// Reads the packs of a window as they lie. For operation and tests: no release is made from them.
     ///
     /// # Errors
-    /// If the database fails.
-    pub async fn merged_reporters(&self, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
+    /// If the database fails, or `take` does.
+    pub async fn read_packs(
+        &self,
+        window: &StoredWindow,
+        take: impl FnMut(&[u8]) -> Result<(), NotRecords>,
+    ) -> Result<(), StoreError> {
         let mut connection = self.release.acquire().await?;
-        let (mut installations, mut pods) = (0, 0);
-        let merge = Merge::new(Records::default());
-        let read = read(&mut connection, window, Order::AsTheyLie, merge, |record| match record.reporter {
-            Reporter::Pod => pods += 1,
-            Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
-        });
-        if let Err(error) = read.await {
+        let read = read(&mut connection, window, Order::AsTheyLie, take).await;
+        if read.is_err() {
             drop(connection.detach());
-            return Err(error);
         }
-        Ok((installations, pods))
+        read
     }
 
     /// Drops what merges have replaced and releases have counted, part by part, with time for commits between them. What somebody reads,
@@ -69,29 +66,6 @@ impl Database {
                     WHERE relnamespace = 'intake'::regnamespace AND relkind = 'r' AND relname LIKE 'gone\\_%'";
         Ok(sqlx::query_scalar(left).fetch_one(&self.release).await?)
     }
-
-    /// Does something for which the packs of a window are read, [aside], and once more in the other order if they do not lie as they were
-    /// written.
-    pub(super) async fn read_packs<T: Send + 'static>(
-        &self,
-        work: impl AsyncFn(&mut PgConnection, Order) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let release = self.release.clone();
-        let attempt = async move |order| {
-            let mut connection = release.acquire().await?;
-            let done = work(&mut connection, order).await;
-            if done.is_err() {
-                // It may be in the middle of an answer.
-                drop(connection.detach());
-            }
-            done
-        };
-        aside(async move || match attempt(Order::AsTheyLie).await {
-            Err(StoreError::NotRecords(_)) => attempt(Order::OfRecords).await,
-            done => done,
-        })
-        .await
-    }
 }
 
 /// In which order the packs of a window are read.
@@ -111,126 +85,125 @@ fn select(window: &StoredWindow, order: Order) -> String {
     format!("SELECT records FROM intake.w{}_merged{order}", window.id)
 }
 
-/// Reads all packs of a window, merges their records with those of a merge, and hands on what comes of it. Postgres sends
-/// while we read.
-///
-/// # Errors
-/// If the database fails, or holds something else.
+/// Hands on all packs of a window, one after the other, while Postgres sends.
 pub(super) async fn read(
     connection: &mut PgConnection,
     window: &StoredWindow,
     order: Order,
-    mut merge: Merge,
-    mut take: impl FnMut(Record),
+    mut take: impl FnMut(&[u8]) -> Result<(), NotRecords>,
 ) -> Result<(), StoreError> {
     let mut packs = sqlx::query(AssertSqlSafe(select(window, order))).persistent(false).fetch(connection);
     while let Some(pack) = packs.try_next().await? {
-        merge.with(Read(pack.try_get(0)?), &mut take)?;
+        take(pack.try_get(0)?)?;
     }
-    merge.end(take);
     Ok(())
 }
 
-/// The packs of a window, as they are read where something is written meanwhile: within a transaction, in which there is no other
-/// reader.
+/// A merge: the window's packs are read while others are written that will replace them.
 #[derive(Debug)]
-pub(super) struct Packs(());
+pub struct Merging<'c> {
+    turn: Turn<'c>,
+    writer: PackWriter,
+}
 
-impl Packs {
-    /// Begins before the first one.
-    pub(super) async fn of(
-        connection: &mut PgConnection,
-        window: &StoredWindow,
-        order: Order,
-    ) -> Result<Self, StoreError> {
-        let declare = format!("DECLARE packs NO SCROLL CURSOR FOR {}", select(window, order));
-        sqlx::query(AssertSqlSafe(declare)).persistent(false).execute(connection).await?;
-        Ok(Self(()))
-    }
-
-    /// The next ones; none after the last.
-    pub(super) async fn next(&mut self, connection: &mut PgConnection) -> Result<Vec<Vec<u8>>, StoreError> {
-        let fetch = sqlx::query_scalar(AssertSqlSafe(format!("FETCH {AT_A_TIME} FROM packs")));
-        Ok(fetch.fetch_all(connection).await?)
-    }
-
-    /// Ends reading, so that the table may be put away.
-    pub(super) async fn close(self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        sqlx::query("CLOSE packs").execute(connection).await?;
-        Ok(())
+impl<'c> Turn<'c> {
+    /// Begins a merge. `None` if nothing waits for it.
+    ///
+    /// # Errors
+    /// If the database fails; likewise below.
+    pub async fn begin_merging(mut self) -> Result<Option<Merging<'c>>, StoreError> {
+        let begin = sqlx::query_scalar("SELECT intake.begin_merging($1)").bind(self.window.id);
+        if !begin.fetch_one(&mut *self.transaction).await? {
+            return Ok(None);
+        }
+        let packs: i32 = sqlx::query_scalar("SELECT merged_packs FROM intake.open_window WHERE id = $1")
+            .bind(self.window.id)
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        let declare = format!("DECLARE packs NO SCROLL CURSOR FOR {}", select(&self.window, self.order));
+        sqlx::query(AssertSqlSafe(declare)).persistent(false).execute(&mut *self.transaction).await?;
+        let writer = PackWriter::new(usize::try_from(packs).unwrap_or(0));
+        Ok(Some(Merging { turn: self, writer }))
     }
 }
 
-/// Records → packs, which are written, part by part, to what [the first step of a merge](super::arrivals) has made.
+impl Merging<'_> {
+    /// Takes the pieces that wait for the window, little more than `most` bytes.
+    pub async fn take(&mut self, most: i64, piece: impl FnMut(&[u8])) -> Result<(), StoreError> {
+        self.turn.take(Some(most), piece).await
+    }
+
+    /// The next packs of the window; none after the last.
+    pub async fn next_packs(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let fetch = sqlx::query_scalar(AssertSqlSafe(format!("FETCH {AT_A_TIME} FROM packs")));
+        Ok(fetch.fetch_all(&mut *self.turn.transaction).await?)
+    }
+
+    /// Writes some packs, one after the other.
+    pub async fn write(&mut self, packs: &[u8]) -> Result<(), StoreError> {
+        self.writer.write(&mut self.turn.transaction, packs).await
+    }
+
+    /// Puts away what the window held before, and ends the turn.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let mut transaction = self.turn.transaction;
+        // A table that is read cannot be put away.
+        sqlx::query("CLOSE packs").execute(&mut *transaction).await?;
+        let finish = sqlx::query("SELECT intake.finish_merging($1)").bind(self.turn.window.id);
+        finish.execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// Writes packs, part by part, to what the first step of a merge has made.
 #[derive(Debug)]
-pub(super) struct Packer {
-    /// Packs that are full, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
-    full: Vec<u8>,
-    open: Vec<u8>,
+struct PackWriter {
     /// How many packs a part has.
     part: usize,
     /// For how many there is room in the one that is being written.
     room: usize,
+    /// Some of them, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+    rows: Vec<u8>,
 }
 
 /// How a stream of rows begins: with a signature, no flags and no extension.
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// How many columns each row has.
 const COLUMNS: i16 = 1;
-/// How long a row is, in bytes: the number of its columns, the length of the only one, and that.
-const ROW: usize = 2 + 4 + PACK;
 /// In the place of a row's number of columns: there is none any more.
 const END: i16 = -1;
 
-impl Packer {
-    /// Without records; for a window that has had so many packs.
-    pub(super) fn new(packs: usize) -> Self {
-        Self { full: Vec::new(), open: Vec::new(), part: LEAST_PART.max(packs / PARTS), room: 0 }
+impl PackWriter {
+    /// For a window that has had so many packs.
+    fn new(packs: usize) -> Self {
+        Self { part: LEAST_PART.max(packs / PARTS), room: 0, rows: Vec::new() }
     }
 
-    /// Adds a record after those that have been added.
-    pub(super) fn add(&mut self, record: &Record) {
-        if self.open.len() + MAX_LEN > PACK {
-            self.close();
-        }
-        record.write(&mut self.open);
-    }
-
-    /// Closes the pack that is open.
-    fn close(&mut self) {
-        self.open.resize(PACK, 0);
-        self.full.extend(COLUMNS.to_be_bytes());
-        self.full.extend((PACK as u32).to_be_bytes());
-        self.full.append(&mut self.open);
-    }
-
-    /// Writes those that are full.
-    pub(super) async fn write_full(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let mut rows = self.full.as_slice();
-        while !rows.is_empty() {
+    /// Writes some packs that follow each other.
+    async fn write(&mut self, connection: &mut PgConnection, mut packs: &[u8]) -> Result<(), StoreError> {
+        while !packs.is_empty() {
             if self.room == 0 {
                 sqlx::query("SELECT intake.begin_part()").execute(&mut *connection).await?;
                 self.room = self.part;
             }
-            let (fitting, others) = rows.split_at(rows.len().min(self.room * ROW));
+            let (fitting, others) = packs.split_at(packs.len().min(self.room * PACK));
             let mut part =
                 connection.copy_in_raw("COPY intake.new_part (records) FROM STDIN (FORMAT binary)").await?;
             part.send(&HEADER[..]).await?;
-            part.send(fitting).await?;
+            for some in fitting.chunks(AT_A_TIME * PACK) {
+                self.rows.clear();
+                for pack in some.chunks(PACK) {
+                    self.rows.extend(COLUMNS.to_be_bytes());
+                    self.rows.extend((PACK as u32).to_be_bytes());
+                    self.rows.extend_from_slice(pack);
+                }
+                part.send(self.rows.as_slice()).await?;
+            }
             part.send(&END.to_be_bytes()[..]).await?;
             part.finish().await?;
-            self.room -= fitting.len() / ROW;
-            rows = others;
+            self.room -= fitting.len() / PACK;
+            packs = others;
         }
-        self.full.clear();
         Ok(())
-    }
-
-    /// Writes all of them.
-    pub(super) async fn write_all(mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        if !self.open.is_empty() {
-            self.close();
-        }
-        self.write_full(connection).await
     }
 }

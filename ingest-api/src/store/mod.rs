@@ -8,6 +8,7 @@ pub mod open_windows;
 pub mod releases;
 pub mod sessions;
 pub mod tokens;
+mod turn;
 
 use std::fmt;
 use std::sync::{LazyLock, Once};
@@ -21,7 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use self::login::{Login, Role, admit, connect};
-use crate::intake::record::NotRecords;
+pub use self::turn::Turn;
+use crate::window::record::NotRecords;
 
 /// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One
 /// that takes away or changes what an older program uses is called so in the name of its file, `0009_breaking_ROOM.sql`, by

@@ -1,7 +1,7 @@
 //! `intake.open_window` and the table of each window: open → closing → gone.
 
 use jiff_sqlx::ToSqlx;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 
 use super::{Database, StoreError};
 use crate::window::{Window, WindowKind};
@@ -67,18 +67,6 @@ impl Database {
         sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
         Ok(())
     }
-}
-
-/// Removes a window that is being closed, and puts away all it has. Part of the transaction that writes its release.
-///
-/// # Errors
-/// If the database fails.
-pub(super) async fn remove_window(
-    connection: &mut PgConnection,
-    window: &StoredWindow,
-) -> Result<(), StoreError> {
-    sqlx::query("SELECT intake.remove_window($1)").bind(window.id).execute(connection).await?;
-    Ok(())
 }
 
 fn stored(row: &sqlx::postgres::PgRow) -> Result<StoredWindow, StoreError> {

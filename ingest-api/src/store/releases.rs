@@ -1,123 +1,18 @@
 //! `release.closed_window` and `release.block`: written once, read ever after.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff_sqlx::ToSqlx;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::Row;
 
-use super::arrivals::{Arrived, take};
-use super::merged::{Order, read};
-use super::open_windows::{StoredWindow, remove_window};
+use super::merged::read;
+use super::turn::Turn;
 use super::{Database, StoreError};
-use crate::intake::record::Merge;
-use crate::keys::WindowKey;
-use crate::release::{Count, Counted, Family, Population, Threshold};
-use crate::window::{Window, WindowKind};
-
-/// One published number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ReleasedBlock {
-    /// Who was counted.
-    pub population: Population,
-    /// The question.
-    pub family: Family,
-    /// A value, or what it was folded into.
-    pub label: String,
-    /// Distinct reporters, rounded.
-    pub published: u64,
-}
-
-/// What was published about one window. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// The window.
-    pub window: Window,
-    /// In their order.
-    blocks: Arc<[ReleasedBlock]>,
-    /// Where the blocks of each population's families end among them.
-    ends: [u32; ENDS],
-}
-
-const ENDS: usize = Population::ALL.len() * Family::ALL.len();
-
-impl Release {
-    /// What was published about a window, in any order.
-    pub fn new(window: Window, mut blocks: Vec<ReleasedBlock>) -> Self {
-        blocks.sort_unstable();
-        // To look for them in the blocks would be to wait for memory, as a year of days is far from the processor.
-        let mut ends = [0; ENDS];
-        for block in &blocks {
-            ends[place(block.population, block.family)] += 1;
-        }
-        for place in 1..ENDS {
-            ends[place] += ends[place - 1];
-        }
-        Self { window, blocks: blocks.into(), ends }
-    }
-
-    /// All blocks, by population, family and label.
-    pub fn blocks(&self) -> &[ReleasedBlock] {
-        &self.blocks
-    }
-
-    /// The blocks of one family, by label. A family without any had too few reporters.
-    pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
-        let place = place(population, family);
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.blocks[start as usize..self.ends[place] as usize]
-    }
-}
-
-/// The place of a population's family among all, in the order of blocks.
-fn place(population: Population, family: Family) -> usize {
-    population as usize * Family::ALL.len() + family as usize
-}
-
-/// The windows that have been released: by kind, and of each the oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReleasedWindows(Vec<Window>);
-
-impl ReleasedWindows {
-    /// All of a kind.
-    pub fn of(&self, kind: WindowKind) -> &[Window] {
-        self.within(|window| window.kind().cmp(&kind))
-    }
-
-    /// Those of a kind that start in a [period](crate::insight::period); none if there is no period.
-    pub fn in_period(&self, kind: WindowKind, period: Option<(Date, Date)>) -> &[Window] {
-        period.map_or(&[], |(from, to)| self.between(kind, from, to))
-    }
-
-    /// Those of a kind that start between the two days, both included.
-    pub fn between(&self, kind: WindowKind, from: Date, to: Date) -> &[Window] {
-        self.within(|window| {
-            let day = window.start();
-            let place = if day < from { Ordering::Less } else { day.cmp(&to).max(Ordering::Equal) };
-            window.kind().cmp(&kind).then(place)
-        })
-    }
-
-    /// The newest of a kind.
-    pub fn newest(&self, kind: WindowKind) -> Option<Window> {
-        self.of(kind).last().copied()
-    }
-
-    /// Whether that window has been released.
-    pub fn contains(&self, window: &Window) -> bool {
-        self.0.binary_search(window).is_ok()
-    }
-
-    /// Those that are neither before nor after what is looked for.
-    fn within(&self, place: impl Fn(&Window) -> Ordering) -> &[Window] {
-        let start = self.0.partition_point(|window| place(window).is_lt());
-        let length = self.0[start..].partition_point(|window| place(window).is_eq());
-        &self.0[start..start + length]
-    }
-}
+use crate::release::{Family, Published, Release, ReleasedBlock, ReleasedWindows};
+use crate::window::record::NotRecords;
+use crate::window::{Population, Window, WindowKind};
 
 /// What is held of one kind of window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,36 +27,7 @@ pub struct HeldReleases {
     pub newest_at: Option<Timestamp>,
 }
 
-/// What became of a window that was released.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Released {
-    /// The families that became one block because their audit had not come to its end.
-    pub untried: BTreeSet<Family>,
-    /// How many pieces could not be opened, and were given up.
-    pub unopened: u64,
-}
-
 impl Database {
-    /// Counts a window that is being closed, writes its release, and puts away what it has: all of it or nothing. Without a key, what
-    /// has come since the last merge is given up.
-    ///
-    /// `None`, and does nothing, if another instance has released it meanwhile.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn release(
-        &self,
-        window: &StoredWindow,
-        key: Option<&WindowKey>,
-        threshold: &Threshold,
-    ) -> Result<Option<Released>, StoreError> {
-        let (window, key, threshold) = (*window, key.cloned(), *threshold);
-        let write = async move |connection: &mut PgConnection, order| {
-            write_release(connection, &window, order, key.as_ref(), &threshold).await
-        };
-        self.read_packs(write).await
-    }
-
     /// Whether a window has been released.
     ///
     /// # Errors
@@ -212,15 +78,14 @@ impl Database {
         )
         .fetch_all(&self.reader)
         .await?;
-        let mut windows = ReleasedWindows::default();
+        let mut windows = Vec::new();
         for row in kinds {
             // One that is not known is of a later version.
             let Some(kind) = WindowKind::parse(row.try_get("kind")?) else { continue };
             let starts_on: Vec<jiff_sqlx::Date> = row.try_get("starts_on")?;
-            windows.0.extend(starts_on.into_iter().map(|day| Window::of_day(kind, day.to_jiff())));
+            windows.extend(starts_on.into_iter().map(|day| Window::of_day(kind, day.to_jiff())));
         }
-        windows.0.sort_unstable();
-        Ok(windows)
+        Ok(ReleasedWindows::restored(windows))
     }
 
     /// The releases of those of some windows that have been released, of some families; in the order of the windows.
@@ -257,70 +122,71 @@ impl Database {
                 blocks.extend(released_blocks(&row)?);
             }
         }
-        Ok(blocks.into_iter().map(|(window, blocks)| Release::new(window, blocks)).collect())
+        Ok(blocks.into_iter().map(|(window, blocks)| Release::restored(window, blocks)).collect())
     }
 }
 
-async fn write_release(
-    connection: &mut PgConnection,
-    window: &StoredWindow,
-    order: Order,
-    key: Option<&WindowKey>,
-    threshold: &Threshold,
-) -> Result<Option<Released>, StoreError> {
-    let mut transaction = connection.begin().await?;
-    let begin = sqlx::query("SELECT intake.begin_releasing($1)").bind(window.id);
-    if !begin.fetch_one(&mut *transaction).await?.try_get::<bool, _>(0)? {
-        return Ok(None);
+/// A close: what the window has is read for the last time, and its release written.
+#[derive(Debug)]
+pub struct Releasing<'c>(Turn<'c>);
+
+impl<'c> Turn<'c> {
+    /// Begins to release a window that is being closed. `None` if another instance has released it meanwhile.
+    ///
+    /// # Errors
+    /// If the database fails; likewise below.
+    pub async fn begin_releasing(mut self) -> Result<Option<Releasing<'c>>, StoreError> {
+        let begin = sqlx::query_scalar("SELECT intake.begin_releasing($1)").bind(self.window.id);
+        if !begin.fetch_one(&mut *self.transaction).await? {
+            return Ok(None);
+        }
+        let window = self.window.window;
+        sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
+            .bind(window.kind().as_str())
+            .bind(window.start().to_sqlx())
+            .bind(window.end().to_sqlx())
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(Some(Releasing(self)))
     }
-    let (kind, starts_on) = (window.window.kind().as_str(), window.window.start().to_sqlx());
-    sqlx::query("INSERT INTO release.closed_window (kind, starts_on, ends_on) VALUES ($1, $2, $3)")
-        .bind(kind)
-        .bind(starts_on)
-        .bind(window.window.end().to_sqlx())
+}
+
+impl Releasing<'_> {
+    /// Takes all pieces that wait for the window.
+    pub async fn take(&mut self, piece: impl FnMut(&[u8])) -> Result<(), StoreError> {
+        self.0.take(None, piece).await
+    }
+
+    /// Reads all packs of the window.
+    pub async fn read_packs(
+        &mut self,
+        take: impl FnMut(&[u8]) -> Result<(), NotRecords>,
+    ) -> Result<(), StoreError> {
+        read(&mut self.0.transaction, &self.0.window, self.0.order, take).await
+    }
+
+    /// Writes the release, puts away all that the window has, and ends the turn.
+    pub async fn commit(self, published: &Published) -> Result<(), StoreError> {
+        let Turn { mut transaction, window, .. } = self.0;
+        let blocks = published.release().blocks();
+        let of = |text: fn(&ReleasedBlock) -> &str| blocks.iter().map(text).collect::<Vec<_>>();
+        let numbers = blocks.iter().map(|block| i64::try_from(block.published).unwrap_or(i64::MAX));
+        sqlx::query(
+            "INSERT INTO release.block (kind, starts_on, population, family, label, published)
+             SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[])",
+        )
+        .bind(window.window.kind().as_str())
+        .bind(window.window.start().to_sqlx())
+        .bind(of(|block| block.population.as_str()))
+        .bind(of(|block| block.family.as_str()))
+        .bind(of(|block| &block.label))
+        .bind(numbers.collect::<Vec<_>>())
         .execute(&mut *transaction)
         .await?;
-    let Arrived { records, merged } = take(&mut transaction, window, key, None).await?;
-    let mut released = Released { untried: BTreeSet::new(), unopened: merged.unopened };
-    let (mut count, mut some) = (Count::default(), Vec::with_capacity(AT_A_TIME));
-    read(&mut transaction, window, order, Merge::new(records), |record| {
-        some.push(record);
-        if some.len() == AT_A_TIME {
-            count.add(&some);
-            some.clear();
-        }
-    })
-    .await?;
-    count.add(&some);
-    let Counted { tallies, capped } = count.finish();
-    if capped > 0 {
-        tracing::warn!(window = %window.window, "more installations than Pods of their size can have were left out");
+        sqlx::query("SELECT intake.remove_window($1)").bind(window.id).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
-    for (population, tally) in tallies {
-        for (family, blocks) in tally.publish_noting(threshold, &mut released.untried) {
-            for block in blocks {
-                sqlx::query(
-                    "INSERT INTO release.block (kind, starts_on, population, family, label, published)
-                         VALUES ($1, $2, $3, $4, $5, $6)",
-                )
-                .bind(kind)
-                .bind(starts_on)
-                .bind(population.as_str())
-                .bind(family.as_str())
-                .bind(block.label())
-                .bind(i64::try_from(block.published()).unwrap_or(i64::MAX))
-                .execute(&mut *transaction)
-                .await?;
-            }
-        }
-    }
-    remove_window(&mut transaction, window).await?;
-    transaction.commit().await?;
-    Ok(Some(released))
 }
-
-/// How many records are counted at a time.
-const AT_A_TIME: usize = 4_096;
 
 /// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
@@ -338,70 +204,4 @@ fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, St
 
 fn unknown() -> sqlx::Error {
     sqlx::Error::Decode("a block of an unknown kind of window, population or family".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two days, the week that starts with the second, and the month of both.
-    fn released() -> ReleasedWindows {
-        let window = |kind, day: &str| Window::of_day(kind, day.parse().unwrap());
-        let days = ["2026-11-15", "2026-11-16"].map(|day| window(WindowKind::Day, day));
-        let others = [window(WindowKind::Week, "2026-11-16"), window(WindowKind::Month, "2026-11-01")];
-        ReleasedWindows([days, others].concat())
-    }
-
-    #[track_caller]
-    fn check(kind: WindowKind, from: &str, to: &str, expected: &[&str]) {
-        let released = released();
-        let found = released.between(kind, from.parse().unwrap(), to.parse().unwrap());
-        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
-        assert_eq!(found, expected, "{kind:?} from {from} to {to}");
-    }
-
-    #[test]
-    fn each_family_has_its_blocks_and_one_without_any_has_none() {
-        let window = released().of(WindowKind::Day)[0];
-        let all: Vec<_> =
-            Population::ALL.into_iter().flat_map(|of| Family::ALL.map(|family| (of, family))).collect();
-        let mut blocks = Vec::new();
-        for (n, (population, family)) in all.iter().copied().enumerate() {
-            // None, one or two.
-            let block =
-                |label: usize| ReleasedBlock { population, family, label: label.to_string(), published: 5 };
-            blocks.extend((0..n % 3).map(block));
-        }
-        let release = Release::new(window, blocks.iter().rev().cloned().collect());
-        assert_eq!(release.blocks(), blocks);
-        for (n, (population, family)) in all.into_iter().enumerate() {
-            let found = release.blocks_of(population, family);
-            assert_eq!(found.len(), n % 3);
-            assert!(found.iter().all(|block| (block.population, block.family) == (population, family)));
-        }
-    }
-
-    #[test]
-    fn windows_are_found_by_their_kind_and_their_first_day() {
-        check(WindowKind::Day, "2026-11-01", "2026-11-30", &["day 2026-11-15", "day 2026-11-16"]);
-        check(WindowKind::Day, "2026-11-16", "2026-11-30", &["day 2026-11-16"]);
-        check(WindowKind::Day, "2026-11-01", "2026-11-15", &["day 2026-11-15"]);
-        check(WindowKind::Day, "2026-11-17", "2026-11-30", &[]);
-        check(WindowKind::Day, "2026-11-01", "2026-11-14", &[]);
-        check(WindowKind::Day, "2026-11-16", "2026-11-15", &[]);
-        check(WindowKind::Week, "2026-11-16", "2026-11-16", &["week 2026-11-16"]);
-        check(WindowKind::Month, "2026-11-02", "2026-12-01", &[]);
-    }
-
-    #[test]
-    fn the_newest_is_of_its_kind_and_there_may_be_none() {
-        let newest = |released: &ReleasedWindows| {
-            WindowKind::ALL.map(|kind| released.newest(kind).map(|window| window.start().to_string()))
-        };
-        let expected = ["2026-11-16", "2026-11-16", "2026-11-01"].map(|day| Some(day.to_owned()));
-        assert_eq!(newest(&released()), expected);
-        assert_eq!(newest(&ReleasedWindows::default()), [None, None, None]);
-        let day = released().of(WindowKind::Day)[0];
-        assert!(released().contains(&day) && !ReleasedWindows::default().contains(&day));
-    }
 }

@@ -1,11 +1,12 @@
 //! Windows that are over become releases: once, whole, and for good.
 
-use ingest_api::intake::record::Records;
-use ingest_api::intake::sealed::seal;
+use ingest_api::intake::rekey::rekey;
+use ingest_api::jobs::close_windows::release;
 use ingest_api::jobs::merge::merge_window;
 use ingest_api::keys::KeyDirectory;
 use ingest_api::store::arrivals::{Appended, Appender};
 use ingest_api::store::login::Role;
+use ingest_api::window::seal::seal;
 use ingest_api::window::{Window, WindowKind};
 use sqlx::{Connection, PgConnection};
 
@@ -151,9 +152,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap();
     merge_window(service.database(), &stored, key.as_ref()).await.unwrap();
     assert!(
-        service
-            .database()
-            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_some()
@@ -163,9 +162,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     service.app.run_jobs().await.unwrap();
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
     assert!(
-        service
-            .database()
-            .release(&stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_none()
@@ -183,7 +180,7 @@ async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let key = keys.read(stored.window).unwrap().unwrap();
     service.database().begin_closing(&stored).await.unwrap();
     let report = ingest_api::intake::ValidReport::from_json(pod(2, "0.4.0").to_string().as_bytes()).unwrap();
-    let sealed = [(stored, seal(&key, &Records::new(&key, [&report])))];
+    let sealed = [(stored, seal(&key, &rekey(&key, [&report])))];
     let appended = Appender::new(service.database().clone()).append(&sealed).await.unwrap();
     assert_eq!(appended, Appended::WindowClosed);
     service.set_clock("2026-11-23T00:00:00Z");
@@ -224,7 +221,7 @@ async fn domains_are_kept_apart_and_gone_after_two_closed_weeks() {
     service.app.run_jobs().await.unwrap();
     let domains = async || {
         let domains = service.database().domains().await.unwrap();
-        domains.into_iter().map(|seen| (seen.domain, seen.last_seen_week.to_string())).collect::<Vec<_>>()
+        domains.into_iter().map(|(domain, week)| (domain, week.to_string())).collect::<Vec<_>>()
     };
     assert_eq!(domains().await, [(domain(3), "2026-11-16".to_owned())]);
     service.set_clock("2026-12-06T12:00:00Z");
@@ -355,7 +352,7 @@ async fn a_close_waits_for_a_commit_that_is_going_on_and_gives_up_soon_if_it_doe
         ingest_api::intake::ValidReport::from_json(event.to_string().as_bytes()).unwrap()
     };
     let more: Vec<_> = ten_pods(6).iter().map(report).collect();
-    let pieces = seal(&key, &Records::new(&key, &more));
+    let pieces = seal(&key, &rekey(&key, &more));
     let mut writer = PgConnection::connect_with(service.database().options_of(Role::Intake)).await.unwrap();
     for commits in [false, true] {
         let mut transaction = writer.begin().await.unwrap();

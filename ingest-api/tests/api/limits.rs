@@ -1,7 +1,7 @@
 //! What one network may send, and what it is told when that is too much.
 
 use ingest_api::intake::IntakeRates;
-use ingest_api::limits::Rate;
+use ingest_api::rates::Rate;
 use jiff::SignedDuration;
 
 use crate::support::*;

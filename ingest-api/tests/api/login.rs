@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use ingest_api::access::Token;
 use ingest_api::config::PublicUrl;
 use ingest_api::insight::Insight;
-use ingest_api::limits::Rate;
+use ingest_api::rates::Rate;
 use ingest_api::store::tokens::StoredToken;
 
 use crate::support::*;

@@ -1,16 +1,18 @@
 //! Open windows are merged: to one record a reporter, losing nothing and holding up nobody.
 
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::record::Records;
-use ingest_api::intake::sealed::seal;
-use ingest_api::jobs::merge::{Which, merge_in_turns, merge_open_windows, merge_window};
-use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::intake::rekey::rekey;
+use ingest_api::jobs::merge::{
+    Which, merge_in_turns, merge_open_windows, merge_turn, merge_window, merged_reporters,
+};
+use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::StoreError;
 use ingest_api::store::arrivals::Appender;
 use ingest_api::store::login::Role;
 use ingest_api::store::open_windows::StoredWindow;
-use ingest_api::window::{Window, WindowKind};
+use ingest_api::window::seal::seal;
+use ingest_api::window::{Window, WindowKey, WindowKind};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::support::*;
@@ -126,7 +128,7 @@ async fn a_merge_after_a_few_reports_more_leaves_one_record_a_reporter_in_order_
 
     // Not written again if nothing has come.
     let before = packs(&service, &window).await;
-    assert_eq!(service.database().merge_window(&window, Some(&key), 1_000_000).await.unwrap(), None);
+    assert_eq!(merge_turn(service.database(), &window, Some(&key), 1_000_000).await.unwrap(), None);
     assert_eq!(packs(&service, &window).await, before);
     service.app.shutdown().await;
 }
@@ -141,7 +143,7 @@ async fn a_large_window_is_not_merged_for_a_few_reports() {
     let keys = OpenWindows::new(KeyDirectory::open(&service.config.key_dir).unwrap());
     let merge = async |which| {
         assert!(merge_open_windows(service.database(), &keys, which).await.failed.is_empty());
-        service.database().merged_reporters(&window).await.unwrap()
+        merged_reporters(service.database(), &window).await.unwrap()
     };
     assert_eq!(merge(Which::Large).await, (50, 10));
     assert_eq!(merge(Which::All).await, (60, 10));
@@ -157,7 +159,7 @@ async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds
     let read = format!("BEGIN; LOCK TABLE intake.arrival, intake.w{}_merged IN ACCESS SHARE MODE", window.id);
     sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
 
-    let merge = service.database().merge_window(&window, Some(&key), 1_000_000);
+    let merge = merge_turn(service.database(), &window, Some(&key), 1_000_000);
     let report = async {
         let waits = "SELECT 'waits' FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'";
@@ -194,7 +196,7 @@ async fn a_service_whose_key_file_is_lost_merges_with_the_key_that_it_remembers(
     service.report(&ten_pods(6)).await;
     service.app.run_jobs().await.unwrap();
     let window = service.database().open_window(today()).await.unwrap().unwrap();
-    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (60, 10));
+    assert_eq!(merged_reporters(service.database(), &window).await.unwrap(), (60, 10));
     service.set_clock("2026-11-23T08:00:00Z");
     assert_eq!(service.app.run_jobs().await.unwrap().len(), 2, "nothing waits for the key");
     let released = service.released(WindowKind::Day, "2026-11-22").await;
@@ -248,7 +250,7 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     let report = ValidReport::from_json(pod(77, "0.4.0").to_string().as_bytes()).unwrap();
     let other =
         KeyDirectory::open(tempfile::tempdir().unwrap().path()).unwrap().read_or_create(today()).unwrap();
-    let forged = seal(&other, &Records::new(&other, [&report]));
+    let forged = seal(&other, &rekey(&other, [&report]));
     let pieces = [(window, forged), (window, vec![vec![7; 41], vec![7; 2_000]])];
     Appender::new(service.database().clone()).append(&pieces).await.unwrap();
     for length in [0, 40, 2_001] {
@@ -256,7 +258,7 @@ async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
         let appended = Appender::new(service.database().clone()).append(&piece).await;
         assert!(appended.is_err(), "nor is one of any length");
     }
-    let merged = service.database().merge_window(&window, Some(&key), 1_000_000).await.unwrap().unwrap();
+    let merged = merge_turn(service.database(), &window, Some(&key), 1_000_000).await.unwrap().unwrap();
     assert_eq!((merged.unopened, merged.is_partial), (3, false));
     assert_eq!(service.counted(&window).await, (50, 10));
     merge_window(service.database(), &window, Some(&key)).await.unwrap();
@@ -280,7 +282,7 @@ async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_no
     service.merge().await;
     service.report(&ten_pods(6)).await;
     let (window, key) = day_of(&service).await;
-    service.database().merge_window(&window, Some(&key), 1_000_000).await.unwrap().unwrap();
+    merge_turn(service.database(), &window, Some(&key), 1_000_000).await.unwrap().unwrap();
     let [table, part] = put_away(&service).await.try_into().unwrap();
     for (role, name) in Role::ALL.into_iter().flat_map(|role| [(role, &table), (role, &part)]) {
         let mut connection = PgConnection::connect_with(service.database().options_of(role)).await.unwrap();
@@ -301,7 +303,7 @@ async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_no
         left.len() == 3 && left.contains(&table) && left.contains(&part),
         "and what has the view: {left:?}"
     );
-    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (70, 10));
+    assert_eq!(merged_reporters(service.database(), &window).await.unwrap(), (70, 10));
     dump.execute("COMMIT").await.unwrap();
     service.app.run_jobs().await.unwrap();
     assert_eq!(put_away(&service).await.len(), 1);
@@ -327,13 +329,13 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
         ValidReport::from_json(event.as_bytes()).unwrap()
     };
     let reports: Vec<ValidReport> = (0..INSTALLATIONS).map(report).collect();
-    let mut pieces = seal(&key, &Records::new(&key, &reports));
+    let mut pieces = seal(&key, &rekey(&key, &reports));
     let later = pieces.split_off(100);
     let mut appender = Appender::new(service.database().clone());
     appender.append(&[(window, pieces)]).await.unwrap();
-    let first = service.database().merge_window(&window, Some(&key), 100_000).await.unwrap().unwrap();
+    let first = merge_turn(service.database(), &window, Some(&key), 100_000).await.unwrap().unwrap();
     assert!(first.is_partial && (100_000..102_000).contains(&first.bytes), "{first:?}");
-    let (some, _) = service.database().merged_reporters(&window).await.unwrap();
+    let (some, _) = merged_reporters(service.database(), &window).await.unwrap();
     assert!((2_000..6_000).contains(&some), "{some} of some 6,000");
     appender.append(&[(window, later)]).await.unwrap();
     // It has a connection of its own, of which there are few.
@@ -352,7 +354,7 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
     assert!((257..512).contains(&packs), "{packs}");
     assert_eq!(put_away(&service).await, [""; 0], "what each turn replaced is dropped");
     let all = (INSTALLATIONS as i64, PODS as i64 + 1);
-    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), all);
+    assert_eq!(merged_reporters(service.database(), &window).await.unwrap(), all);
     assert!(rows(&service, &window, "subject").await.is_sorted(), "and told in the order of the parts");
 
     let table = format!("intake.w{}_merged", window.id);
@@ -365,10 +367,10 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
          END $$"
     );
     service.query(&shuffle).await.unwrap();
-    assert!(service.database().merged_reporters(&window).await.is_err(), "they lie in another order");
+    assert!(merged_reporters(service.database(), &window).await.is_err(), "they lie in another order");
     service.report(&ten_pods(5)).await;
     service.merge().await;
-    assert_eq!(service.database().merged_reporters(&window).await.unwrap(), (all.0 + 50, all.1 + 9));
+    assert_eq!(merged_reporters(service.database(), &window).await.unwrap(), (all.0 + 50, all.1 + 9));
     service.query(&shuffle).await.unwrap();
     service.set_clock("2026-11-23T08:00:00Z");
     service.app.run_jobs().await.unwrap();

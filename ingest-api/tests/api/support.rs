@@ -11,13 +11,13 @@ use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::{Embedded, find_binaries};
 use ingest_api::jobs::close_windows::CloseWindows;
-use ingest_api::jobs::merge::{Which, merge_open_windows};
+use ingest_api::jobs::merge::{Which, merge_open_windows, merged_reporters};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
 use ingest_api::release::Family;
+use ingest_api::release::ReleasedBlock;
 use ingest_api::store::Database;
 use ingest_api::store::open_windows::StoredWindow;
-use ingest_api::store::releases::ReleasedBlock;
 use ingest_api::window::{Window, WindowKind};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -123,7 +123,7 @@ impl Service {
     /// How many installations and Pods have reported to a window.
     pub(crate) async fn counted(&self, window: &StoredWindow) -> (i64, i64) {
         self.merge().await;
-        self.database().merged_reporters(window).await.unwrap()
+        merged_reporters(self.database(), window).await.unwrap()
     }
 
     pub(crate) fn key_files(&self) -> Vec<String> {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::intake::ValidReport;
-use ingest_api::intake::record::{Records, Reporter};
-use ingest_api::intake::rekey::Subject;
-use ingest_api::intake::sealed::seal;
-use ingest_api::jobs::merge::merge_window;
-use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::intake::rekey::rekey;
+use ingest_api::jobs::merge::{merge_window, merged_reporters};
+use ingest_api::keys::KeyDirectory;
 use ingest_api::release::Family;
 use ingest_api::store::StoreError;
-use ingest_api::window::{Window, WindowKind};
+use ingest_api::window::record::Reporter;
+use ingest_api::window::seal::seal;
+use ingest_api::window::{Subject, Window, WindowKey, WindowKind};
 use shared::clock::FixedClock;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -168,7 +168,7 @@ async fn windows_of_the_schemas_before_go_on_with_those_who_were_counted() {
         let counted = async || {
             let stored = database.open_window(month).await.unwrap().unwrap();
             merge_window(database, &stored, keys.read(month).unwrap().as_ref()).await.unwrap();
-            database.merged_reporters(&stored).await.unwrap()
+            merged_reporters(database, &stored).await.unwrap()
         };
         assert_eq!(counted().await, (60, 10));
         // The same again, and an installation more in each Pod.
@@ -204,7 +204,7 @@ enum Before {
 
 /// Seals some reports, and writes them as versions did that sealed.
 async fn append(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
-    let pieces = seal(key, &Records::new(key, reports));
+    let pieces = seal(key, &rekey(key, reports));
     let append = sqlx::query("SELECT intake.append($1, $2)").bind(vec![id; pieces.len()]).bind(pieces);
     append.execute(owner).await.unwrap();
 }
@@ -212,7 +212,7 @@ async fn append(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[V
 /// Writes the pack of some reports as a merge did when the table of a window had its packs in itself.
 async fn insert_pack(owner: &mut PgConnection, id: i32, key: &WindowKey, reports: &[ValidReport]) {
     let mut pack = Vec::new();
-    Records::new(key, reports).iter().for_each(|record| record.write(&mut pack));
+    rekey(key, reports).iter().for_each(|record| record.write(&mut pack));
     pack.resize(8_100, 0);
     let insert = format!("INSERT INTO intake.w{id}_merged VALUES ($1)");
     sqlx::query(AssertSqlSafe(insert)).bind(pack).execute(&mut *owner).await.unwrap();
@@ -239,7 +239,7 @@ async fn insert(schema: Before, owner: &mut PgConnection, id: i32, key: &WindowK
     };
     for report in reports {
         let pod = subject(report.pod().as_bytes());
-        for record in Records::new(key, [report]).iter() {
+        for record in rekey(key, [report]).iter() {
             let (version, other) = (record.version, record.language_or_size);
             let sql = match (record.reporter, report.installation()) {
                 (Reporter::Pod, _) => format!("INSERT INTO {tables}pod VALUES ({pod}, {version}, {other})"),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use e2e::load::{Crowd, Load, Measured};
-use ingest_api::jobs::merge::{Which, merge};
+use ingest_api::jobs::merge::{Which, merge, merged_reporters};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
 use ingest_api::store::Database;
@@ -196,7 +196,7 @@ async fn count(database: &Database, keys: &OpenWindows) -> anyhow::Result<Vec<(W
     for kind in WindowKind::ALL {
         if let Some(stored) = database.open_window(Window::containing(kind, now)).await? {
             merge(database, keys, &stored, Which::All).await?;
-            let (installations, _) = database.merged_reporters(&stored).await?;
+            let (installations, _) = merged_reporters(database, &stored).await?;
             counts.push((stored.window, installations));
         }
     }

@@ -4,8 +4,8 @@
 //! It is held off if none is found: without the key, which is gone, nobody can compute a subject. Without the defence,
 //! somebody copied the key directory while the windows were open.
 
-use ingest_api::intake::rekey::Subject;
-use ingest_api::keys::{KeyDirectory, WindowKey};
+use ingest_api::keys::KeyDirectory;
+use ingest_api::window::{Subject, WindowKey};
 use sha2::{Digest, Sha256};
 use shared::pseudonym::PodId;
 

@@ -9,8 +9,8 @@
 
 use std::sync::{Mutex, Once};
 
-use ingest_api::intake::rekey::Subject;
 use ingest_api::keys::KeyDirectory;
+use ingest_api::window::Subject;
 use shared::pseudonym::UserHash;
 
 use super::*;

@@ -4,13 +4,13 @@
 //! It is held off if no order of arrival is found in what has been merged, and nobody at all in what has not. Without the
 //! defence, somebody has a copy of the key, opens what waits, and reads it in the order in which it lies. What has been merged
 //! cannot be in that order: a merge runs through two lists in the order of subjects, and would find no reporter again in another
-//! (`intake::record::tests`).
+//! (`window::record::tests`).
 
 use std::collections::BTreeMap;
 
-use ingest_api::intake::rekey::Subject;
-use ingest_api::intake::sealed;
 use ingest_api::keys::KeyDirectory;
+use ingest_api::window::Subject;
+use ingest_api::window::seal;
 use shared::pseudonym::UserHash;
 use sqlx::{Connection, PgConnection};
 
@@ -58,7 +58,7 @@ async fn attack(keys: Defence) -> [Found; 2] {
                     .collect(),
                 Defence::Off => {
                     let mut records = Vec::new();
-                    sealed::open(&key, piece, &mut records).unwrap();
+                    seal::open(&key, piece, &mut records).unwrap();
                     records.iter().filter_map(|record| whose.get(&record.subject.as_i64()).copied()).collect()
                 }
             }

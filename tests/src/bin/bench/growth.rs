@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Server, Table, growth, median};
 use e2e::load::{Crowd, Load, Measured};
-use ingest_api::intake::record::{Read, Record, Reporter};
-use ingest_api::jobs::merge::{Which, merge};
+use ingest_api::jobs::merge::{Which, merge, merged_reporters};
 use ingest_api::open_windows::WindowError;
 use ingest_api::store::StoreError;
 use ingest_api::store::open_windows::StoredWindow;
+use ingest_api::window::record::{Read, Record, Reporter};
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
@@ -93,7 +93,7 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     )))
     .fetch_one(&mut connection)
     .await?;
-    let (installations, pods) = service.database.merged_reporters(&stored).await?;
+    let (installations, pods) = merged_reporters(&service.database, &stored).await?;
     ensure!(u64::try_from(installations)? == size, "{installations} installations are counted");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     table.row(

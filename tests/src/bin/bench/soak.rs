@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use e2e::bench::{Goal, Table};
 use e2e::load::Load;
-use ingest_api::jobs::merge::{Which, merge};
+use ingest_api::jobs::merge::{Which, merge, merged_reporters};
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
 
@@ -53,7 +53,7 @@ pub(crate) async fn measure(binary: &Path, events: u64) -> anyhow::Result<Table>
     let window = Window::containing(WindowKind::Day, SystemClock.now());
     let stored = service.database.open_window(window).await?.context("the day is open")?;
     merge(&service.database, &service.keys()?, &stored, Which::All).await?;
-    let (installations, _) = service.database.merged_reporters(&stored).await?;
+    let (installations, _) = merged_reporters(&service.database, &stored).await?;
     ensure!(u64::try_from(installations)? == INSTALLATIONS.min(events), "{installations} are counted");
 
     let mut table = Table::default();

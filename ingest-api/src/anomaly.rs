@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
 use crate::release::{Family, OTHER, Population};
-use crate::store::releases::{Release, ReleasedBlock};
+use crate::release::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How many windows before the newest make its history; of days, only the same day of other weeks.
@@ -25,7 +25,7 @@ const OVERDUE: Duration = Duration::from_secs(3_600);
 
 /// Something that somebody should look at.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Oddity {
+pub enum Anomaly {
     /// The newest release is older than it should be.
     Overdue(Window),
     /// A window is over for which something has been reported, and none of its kind has ever been released.
@@ -49,7 +49,7 @@ pub enum Oddity {
     },
 }
 
-impl Oddity {
+impl Anomaly {
     /// The name of every kind.
     pub const KINDS: [&'static str; 3] = ["overdue", "unclosed", "jump"];
 
@@ -71,7 +71,7 @@ impl Oddity {
     }
 }
 
-impl fmt::Display for Oddity {
+impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Overdue(window) => {
@@ -111,9 +111,9 @@ pub fn history_since(newest: Window) -> Date {
 }
 
 /// Whether the window after the newest released one is over, and should have been released by `now`.
-pub fn overdue(newest: Window, now: Timestamp) -> Option<Oddity> {
+pub fn overdue(newest: Window, now: Timestamp) -> Option<Anomaly> {
     let next = Window::of_day(newest.kind(), newest.end());
-    is_late(next, now).then_some(Oddity::Overdue(newest))
+    is_late(next, now).then_some(Anomaly::Overdue(newest))
 }
 
 /// Whether a kind of window of which none has been released should have been by `now`: the first for which something has
@@ -123,17 +123,17 @@ pub fn unreleased(
     kind: WindowKind,
     known: impl IntoIterator<Item = Window>,
     now: Timestamp,
-) -> Option<Oddity> {
+) -> Option<Anomaly> {
     // The last day of a window, as it is not known on which of its days something came.
     let first =
         known.into_iter().map(|window| window.end().saturating_sub(jiff::Span::new().days(1))).min()?;
     let window = Window::of_day(kind, first);
-    is_late(window, now).then_some(Oddity::Unreleased(window))
+    is_late(window, now).then_some(Anomaly::Unreleased(window))
 }
 
 /// Whether an open window should have been released by `now`.
-pub fn unclosed(open: Window, now: Timestamp) -> Option<Oddity> {
-    is_late(open, now).then_some(Oddity::Unclosed(open))
+pub fn unclosed(open: Window, now: Timestamp) -> Option<Anomaly> {
+    is_late(open, now).then_some(Anomaly::Unclosed(open))
 }
 
 fn is_late(window: Window, now: Timestamp) -> bool {
@@ -147,7 +147,7 @@ fn is_late(window: Window, now: Timestamp) -> bool {
 /// it, and than a fifth of it. The number of a value has jumped if it is farther from the median of those before it than ten
 /// times their median distance, than eight times the square root of it (by which independent reporters vary), and
 /// than a quarter of it. In a quiet year of a large fleet, that is not expected to happen once.
-pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
+pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
     let Some((newest, before)) = releases.split_last() else { return Vec::new() };
     // Fewer apps are started on a Sunday: a day is compared with the same day of other weeks.
     let day = |release: &Release| {
@@ -158,10 +158,10 @@ pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
     if before.len() < LEAST_HISTORY {
         return Vec::new();
     }
-    let mut oddities = Vec::new();
+    let mut anomalies = Vec::new();
     for population in Population::ALL {
         for family in Family::of(population) {
-            let jump = |value, published, usual| Oddity::Jump {
+            let jump = |value, published, usual| Anomaly::Jump {
                 window: newest.window,
                 population,
                 family,
@@ -176,18 +176,18 @@ pub fn jumps(releases: &[Release]) -> Vec<Oddity> {
                 let (usual, spread) = usual(history);
                 let total = total(newest, population, family);
                 if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) {
-                    oddities.push(jump(None, total, usual));
+                    anomalies.push(jump(None, total, usual));
                 }
                 continue;
             }
             let newest = newest.blocks_of(population, family);
             let before: Vec<_> = before.iter().map(|release| release.blocks_of(population, family)).collect();
             for (value, published, usual) in jumps_of_values(newest, &before) {
-                oddities.push(jump(Some(value), published, usual));
+                anomalies.push(jump(Some(value), published, usual));
             }
         }
     }
-    oddities
+    anomalies
 }
 
 /// The values of a family whose numbers jumped: value, what is published now, and what was usual.
@@ -280,7 +280,7 @@ mod tests {
                 label: "all".to_owned(),
                 published: *published,
             };
-            Release::new(Window::of_day(WindowKind::Day, day), vec![block])
+            Release::restored(Window::of_day(WindowKind::Day, day), vec![block])
         };
         totals.iter().enumerate().map(release).collect()
     }
@@ -317,9 +317,12 @@ mod tests {
     fn a_release_is_overdue_an_hour_after_the_next_window_is_over() {
         let newest = Window::of_day(WindowKind::Day, "2026-11-20".parse().unwrap());
         assert_eq!(overdue(newest, "2026-11-22T00:59:00Z".parse().unwrap()), None);
-        assert_eq!(overdue(newest, "2026-11-22T01:01:00Z".parse().unwrap()), Some(Oddity::Overdue(newest)));
+        assert_eq!(overdue(newest, "2026-11-22T01:01:00Z".parse().unwrap()), Some(Anomaly::Overdue(newest)));
         assert_eq!(unclosed(newest, "2026-11-21T00:59:00Z".parse().unwrap()), None);
-        assert_eq!(unclosed(newest, "2026-11-21T01:01:00Z".parse().unwrap()), Some(Oddity::Unclosed(newest)));
+        assert_eq!(
+            unclosed(newest, "2026-11-21T01:01:00Z".parse().unwrap()),
+            Some(Anomaly::Unclosed(newest))
+        );
     }
 
     #[test]
@@ -398,7 +401,7 @@ mod tests {
                 label: label.to_owned(),
                 published: round(number),
             });
-            Release::new(Window::of_day(WindowKind::Day, day), blocks.collect())
+            Release::restored(Window::of_day(WindowKind::Day, day), blocks.collect())
         }
     }
 
@@ -446,7 +449,7 @@ mod tests {
                 });
                 year.push(changed);
                 let found = jumps(&year).into_iter().any(
-                    |oddity| matches!(oddity, Oddity::Jump { value: Some(value), .. } if value == label),
+                    |anomaly| matches!(anomaly, Anomaly::Jump { value: Some(value), .. } if value == label),
                 );
                 assert!(found, "fleet {seed}: {label} {what}");
                 year.pop();
@@ -463,7 +466,7 @@ mod tests {
                 label: (*label).to_owned(),
                 published: *published,
             });
-            Release::new(Window::of_day(WindowKind::Week, day(7 * week)), blocks.collect())
+            Release::restored(Window::of_day(WindowKind::Week, day(7 * week)), blocks.collect())
         };
         let with_last = |last: &[(&str, u64)]| {
             let mut weeks: Vec<_> =

@@ -7,8 +7,8 @@
 
 use rand::Rng;
 
+use super::key::WindowKey;
 use super::record::{MAX_LEN, Read, Record, Records};
-use crate::keys::WindowKey;
 
 /// How long a piece may be, in bytes: with the heads of its row and its page, four lie in a page of Postgres, and none is moved
 /// out of its table (PostgreSQL manual, "TOAST").
@@ -67,13 +67,40 @@ pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<
     Ok(())
 }
 
+/// What the pieces of one window held.
+#[derive(Debug)]
+pub struct Opened<'k> {
+    key: Option<&'k WindowKey>,
+    /// Their records.
+    pub records: Vec<Record>,
+    /// How many bytes the pieces had.
+    pub bytes: i64,
+    /// How many pieces could not be opened: there is no key, or it did not seal them.
+    pub unopened: u64,
+}
+
+impl<'k> Opened<'k> {
+    /// None yet. Without a key, no piece is opened.
+    pub fn with(key: Option<&'k WindowKey>) -> Self {
+        Self { key, records: Vec::new(), bytes: 0, unopened: 0 }
+    }
+
+    /// Opens a piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as i64;
+        if self.key.is_none_or(|key| open(key, piece, &mut self.records).is_err()) {
+            self.unopened += 1;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::record::Reporter;
     use super::super::record::tests::some_records;
-    use super::super::rekey::Subject;
+    use super::super::subject::Subject;
     use super::*;
 
     fn key(byte: u8) -> WindowKey {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::release::Family;
-use crate::store::releases::{Release, ReleasedWindows};
+use crate::release::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
@@ -16,12 +16,12 @@ const MAX_KEPT: usize = 150_000;
 
 /// The releases, for readers.
 #[derive(Clone, Debug)]
-pub(crate) struct Archive {
+pub(crate) struct ReleaseCache {
     database: Database,
     kept: Arc<Mutex<HashMap<Window, Release>>>,
 }
 
-impl Archive {
+impl ReleaseCache {
     pub(crate) fn new(database: Database) -> Self {
         Self { database, kept: Arc::default() }
     }

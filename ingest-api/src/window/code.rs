@@ -11,7 +11,14 @@ use shared::platform::{Architecture, Family, Platform};
 use shared::size::SizeBin;
 use shared::version::{Stage, Version};
 
-use crate::release::AppVersion;
+/// An app and its version: one value, so that a merge takes both from one report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppVersion {
+    /// The app; `None` if it was not reported.
+    pub app: Option<Observed<AppName>>,
+    /// Its version; `None` if it was not reported.
+    pub version: Option<Observed<Version>>,
+}
 
 /// Code of an optional observed value whose own code is `rank`.
 fn code<T>(value: Option<Observed<T>>, rank: impl FnOnce(T) -> i64) -> i64 {

@@ -1,6 +1,6 @@
 //! What an open window holds of a reporter, and the bytes of it. Pure.
 
-use super::rekey::Subject;
+use super::subject::Subject;
 
 /// How long a record is at most, in bytes.
 pub const MAX_LEN: usize = 31;
@@ -18,6 +18,33 @@ pub enum Reporter {
     ProxiedInstallation = 2,
     /// A Pod.
     Pod = 3,
+}
+
+/// Two populations that are never added into one cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Population {
+    /// Reports that came through a Pod.
+    Pod,
+    /// Reports of apps that use a plain XMPP server.
+    Direct,
+}
+
+impl Population {
+    /// Both: the place of one is its number.
+    pub const ALL: [Self; 2] = [Self::Pod, Self::Direct];
+
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// The population of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|population| population.as_str() == name)
+    }
 }
 
 /// What one reporter has said in one window, in [codes](super::code) of which the greater one wins.
@@ -43,7 +70,7 @@ impl Record {
     }
 
     /// Takes the greater one of each value that another record of the same reporter has.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.pod = self.pod.max(other.pod);
         self.version = self.version.max(other.version);
         self.language_or_size = self.language_or_size.max(other.language_or_size);

@@ -1,0 +1,19 @@
+//! The open window: its calendar, its key, and the records that it holds, as they are sealed and packed. Pure.
+//!
+//! ```text
+//! Subject, values → Record → sealed pieces (until a merge) → packs (until the close)
+//! ```
+
+mod calendar;
+pub mod code;
+mod key;
+pub mod pack;
+pub mod record;
+pub mod seal;
+mod subject;
+
+pub use calendar::{Window, WindowKind};
+pub use code::AppVersion;
+pub use key::WindowKey;
+pub use record::Population;
+pub use subject::Subject;
