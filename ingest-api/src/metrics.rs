@@ -201,12 +201,10 @@ impl Metrics {
     }
 
     /// The newest release of a kind of window is known, and perhaps when it was written.
-    pub fn newest_release(&self, window: Window, written: Option<Timestamp>) {
+    pub fn newest_release(&self, window: Window, written: Timestamp) {
         let end = window.end().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |end| end.timestamp().as_second());
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
-        if let Some(written) = written {
-            self.newest_release_written.with_label_values(&[window.kind().as_str()]).set(written.as_second());
-        }
+        self.newest_release_written.with_label_values(&[window.kind().as_str()]).set(written.as_second());
     }
 
     /// These are all anomalies.

@@ -36,7 +36,7 @@ pub enum WindowError {
 /// If it is not in the directory, or is not the one that the window was opened with.
 pub fn key_of(keys: &KeyDirectory, stored: &StoredWindow) -> Result<WindowKey, WindowError> {
     let key = keys.read(stored.window)?.ok_or(WindowError::KeyMissing(stored.window))?;
-    key.of_window(stored.key_check).ok_or(WindowError::OtherKey(stored.window))
+    if key.check() == stored.key_check { Ok(key) } else { Err(WindowError::OtherKey(stored.window)) }
 }
 
 /// What was found out last: for each kind the window, and how to write to it unless it has been released before its end.

@@ -55,13 +55,13 @@ impl Status {
             };
             let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
             let name = format!("releases of a {}", kind.as_str());
-            let written = releases.newest_at.map(|at| at.strftime("%F %H:%M UTC").to_string());
+            let written = releases.newest_at.strftime("%F %H:%M UTC").to_string();
             held.add_row([
                 name,
                 releases.windows.to_string(),
                 oldest.to_string(),
                 newest.to_string(),
-                written.unwrap_or_default(),
+                written,
             ]);
             let release = database.releases(&[releases.newest], &Family::ALL).await?;
             let Some(release) = release.last() else { continue };

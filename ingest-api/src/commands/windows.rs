@@ -147,7 +147,7 @@ async fn list(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {
     ]);
     for stored in windows {
         let key = match keys.read(stored.window) {
-            Ok(Some(key)) if key.of_window(stored.key_check).is_some() => "here",
+            Ok(Some(key)) if key.check() == stored.key_check => "here",
             Ok(Some(_)) => "another one",
             Ok(None) => "missing",
             Err(_) => "damaged",

@@ -25,17 +25,17 @@ use self::login::{Login, Role, admit, connect};
 pub use self::turn::Turn;
 use crate::window::record::NotRecords;
 
-/// Migrations only add: a program goes on, and starts again, on a schema to which a newer version has added something. One
-/// that takes away or changes what an older program uses is called so in the name of its file, `0009_breaking_ROOM.sql`, by
-/// which older programs know it.
+/// A migration only adds, so that an older program keeps running, and can restart, on a newer schema. A migration that takes
+/// away or changes what an older program uses says so in the name of its file, `0002_breaking_ROOM.sql`: older programs
+/// then refuse the schema.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = sqlx::migrate!("./migrations");
-    // That is, what a newer version has added.
+    // Those that a newer version has applied.
     migrations.set_ignore_missing(true);
     migrations
 });
 
-/// How the description of a migration begins that older programs do not work with.
+/// How the description of a breaking migration begins.
 const BREAKING: &str = "breaking ";
 
 /// What can go wrong with the database.

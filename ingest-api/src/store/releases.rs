@@ -23,8 +23,8 @@ pub struct HeldReleases {
     pub oldest: Window,
     /// The newest of them.
     pub newest: Window,
-    /// When that was written; not known if a version of the service has written it that did not note this.
-    pub newest_at: Option<Timestamp>,
+    /// When the newest was written.
+    pub newest_at: Timestamp,
 }
 
 impl Database {
@@ -65,8 +65,7 @@ impl Database {
             (row.try_get("oldest")?, row.try_get("newest")?);
         let (Some(oldest), Some(newest)) = (oldest, newest) else { return Ok(None) };
         let windows: i64 = row.try_get("windows")?;
-        let newest_at: Option<jiff_sqlx::Timestamp> = row.try_get("newest_at")?;
-        let newest_at = newest_at.map(jiff_sqlx::Timestamp::to_jiff);
+        let newest_at = row.try_get::<jiff_sqlx::Timestamp, _>("newest_at")?.to_jiff();
         let window = |day: jiff_sqlx::Date| Window::of_day(kind, day.to_jiff());
         Ok(Some(HeldReleases { windows, oldest: window(oldest), newest: window(newest), newest_at }))
     }

@@ -12,28 +12,16 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The key of one window. Overwritten in memory when its last clone is dropped, by the feature `zeroize` of what it is made of.
 #[derive(Clone)]
-pub struct WindowKey {
-    parts: Arc<Parts>,
-    subjects: Subjects,
-}
+pub struct WindowKey(Arc<Parts>);
 
 /// What is made of the key: the two ciphers of keys of their own, which follow from it.
 struct Parts {
-    /// For subjects.
+    /// For subjects: AES-256, as a pseudorandom function of one block.
     block_cipher: Aes256Enc,
     /// For what waits to be merged.
     cipher: XChaCha20Poly1305,
-    /// For check values, and for subjects of windows that were opened before AES made them.
+    /// For check values.
     hmac: Hmac<Sha256>,
-}
-
-/// What makes subjects of identifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subjects {
-    /// AES-256, as a pseudorandom function of one block.
-    Aes,
-    /// HMAC-SHA-256, in windows that versions before this one have opened.
-    Hmac,
 }
 
 impl std::fmt::Debug for WindowKey {
@@ -67,18 +55,7 @@ impl WindowKey {
         let (cipher, block_cipher) = (XChaCha20Poly1305::new(&sealing), Aes256Enc::new(&re_keying));
         sealing.zeroize();
         re_keying.zeroize();
-        Self { parts: Arc::new(Parts { block_cipher, cipher, hmac }), subjects: Subjects::Aes }
-    }
-
-    /// This key as a window uses it that versions before AES have opened.
-    #[must_use]
-    pub fn as_before(&self) -> Self {
-        Self { parts: Arc::clone(&self.parts), subjects: Subjects::Hmac }
-    }
-
-    /// This key as the window with that check value uses it; `None` if that is the check value of another key.
-    pub fn of_window(&self, check: i64) -> Option<Self> {
-        [self.clone(), self.as_before()].into_iter().find(|key| key.check() == check)
+        Self(Arc::new(Parts { block_cipher, cipher, hmac }))
     }
 
     /// 64 bits that only this key gives for an identifier, and that tell nothing about either.
@@ -90,32 +67,20 @@ impl WindowKey {
     /// The [tags](Self::tag) of some identifiers, in their order: before the first block, AES spreads the key over the registers,
     /// which takes as long as a dozen blocks.
     pub fn tags(&self, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<i64> {
-        match self.subjects {
-            Subjects::Aes => {
-                let block = |id: [u8; 8]| {
-                    let mut block = [0; 16];
-                    block[..8].copy_from_slice(&id);
-                    block.into()
-                };
-                let mut blocks: Vec<_> = ids.into_iter().map(block).collect();
-                self.parts.block_cipher.encrypt_blocks(&mut blocks);
-                blocks.iter().map(|block| first_8(block)).collect()
-            }
-            Subjects::Hmac => ids.into_iter().map(|id| self.mac(&id)).collect(),
-        }
+        let block = |id: [u8; 8]| {
+            let mut block = [0; 16];
+            block[..8].copy_from_slice(&id);
+            block.into()
+        };
+        let mut blocks: Vec<_> = ids.into_iter().map(block).collect();
+        self.0.block_cipher.encrypt_blocks(&mut blocks);
+        blocks.iter().map(|block| first_8(block)).collect()
     }
 
     /// A number that only this key gives, and that says nothing about the key.
     pub fn check(&self) -> i64 {
-        match self.subjects {
-            Subjects::Aes => self.mac(b"key check of the window, subjects by AES"),
-            Subjects::Hmac => self.mac(b"key check of the window"),
-        }
-    }
-
-    /// The first 8 bytes of HMAC-SHA-256(key, `message`).
-    fn mac(&self, message: &[u8]) -> i64 {
-        first_8(&self.parts.hmac.clone().chain_update(message).finalize().into_bytes())
+        let message = b"key check of the window, subjects by AES";
+        first_8(&self.0.hmac.clone().chain_update(message).finalize().into_bytes())
     }
 
     /// Encrypts what follows the nonce that some bytes begin with, so that it can neither be read nor changed without this key,
@@ -125,13 +90,13 @@ impl WindowKey {
     /// Never, if there is a nonce: a message is far shorter than 256 GiB.
     pub(crate) fn encrypt(&self, bytes: &mut Vec<u8>) {
         let (nonce, message) = bytes.split_first_chunk_mut::<{ Self::NONCE_LEN }>().expect("a nonce");
-        let tag = self.parts.cipher.encrypt_inout_detached((&*nonce).into(), &[], message.into());
+        let tag = self.0.cipher.encrypt_inout_detached((&*nonce).into(), &[], message.into());
         bytes.extend_from_slice(&tag.expect("a message is far shorter than 256 GiB"));
     }
 
     /// The message, if it was encrypted with this key and this nonce.
     pub(crate) fn decrypt(&self, nonce: &[u8; Self::NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.parts.cipher.decrypt(nonce.into(), sealed).ok()
+        self.0.cipher.decrypt(nonce.into(), sealed).ok()
     }
 }
 
@@ -147,26 +112,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_known_by_its_window_also_if_a_version_before_has_opened_it() {
-        let key = WindowKey::new(&[7; WindowKey::LEN]);
-        let (now, before) = (key.check(), key.as_before().check());
-        assert_ne!(now, before);
-        let id = [1, 2, 3, 4, 5, 6, 7, 8];
-        let tag = |check| key.of_window(check).map(|key| key.tag(&id));
-        assert_eq!((tag(now), tag(before)), (Some(key.tag(&id)), Some(key.as_before().tag(&id))));
-        assert_ne!(tag(now), tag(before));
-        assert_eq!(tag(now ^ before), None);
-        assert!(WindowKey::new(&[8; WindowKey::LEN]).of_window(now).is_none());
-    }
-
-    #[test]
     fn the_tags_of_many_are_those_of_each() {
         let ids = (0..100_u64).map(u64::to_be_bytes);
-        for key in [WindowKey::new(&[7; WindowKey::LEN]), WindowKey::new(&[7; WindowKey::LEN]).as_before()] {
-            for many in [0, 1, 7, 64, 100] {
-                let one_by_one: Vec<_> = ids.clone().take(many).map(|id| key.tag(&id)).collect();
-                assert_eq!(key.tags(ids.clone().take(many)), one_by_one);
-            }
+        let key = WindowKey::new(&[7; WindowKey::LEN]);
+        for many in [0, 1, 7, 64, 100] {
+            let one_by_one: Vec<_> = ids.clone().take(many).map(|id| key.tag(&id)).collect();
+            assert_eq!(key.tags(ids.clone().take(many)), one_by_one);
         }
     }
 
@@ -175,8 +126,8 @@ mod tests {
     fn what_a_key_gives_is_what_it_gave_before() {
         let key = WindowKey::new(&[7; WindowKey::LEN]);
         let id = [1, 2, 3, 4, 5, 6, 7, 8];
-        let given = [key.tag(&id), key.check(), key.as_before().tag(&id), key.as_before().check()];
-        let known = ["76c8b52b45da2c5a", "af01fe35ef545674", "6d510a8d01692efe", "2e62dbe507c0f364"];
+        let given = [key.tag(&id), key.check()];
+        let known = ["76c8b52b45da2c5a", "af01fe35ef545674"];
         assert_eq!(given.map(|number| format!("{number:016x}")), known);
     }
 }

@@ -4,7 +4,7 @@ use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::embedded::Embedded;
 use ingest_api::store::login::Role;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::*;
 
@@ -111,7 +111,7 @@ async fn instances_agree_on_passwords_that_nobody_configured_and_follow_the_owne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_for_one_database_and_an_instance_that_takes_its_role_goes_on_beside_it() {
+async fn a_login_is_for_one_database() {
     let server = Server::start().await;
     server.create_database("one", "p").await;
     server.create_database("other", "p").await;
@@ -125,13 +125,6 @@ async fn a_login_is_for_one_database_and_an_instance_that_takes_its_role_goes_on
     // One that nobody has closed to the public is open to it, as to everybody; there is nothing of ours.
     let public = one.database().database.options_of(Role::Reader).clone().database("postgres");
     PgConnection::connect_with(&public).await.unwrap().close().await.unwrap();
-
-    // The version before connects as the owner and takes the role.
-    let before: sqlx::postgres::PgConnectOptions = server.url("one", "one:p").parse().unwrap();
-    let before = before.options([("role", "prose_reader")]);
-    let mut before = PgConnection::connect_with(&before).await.unwrap();
-    before.execute("SELECT FROM release.block").await.unwrap();
-    before.close().await.unwrap();
     one.shutdown().await;
     other.shutdown().await;
     server.stop().await;

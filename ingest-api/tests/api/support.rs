@@ -237,7 +237,7 @@ pub(crate) fn postgres_tool(program: &str, url: &str, arguments: &[&str]) {
 }
 
 /// One HTTP/1.1 request over a connection of its own.
-async fn send_to(
+pub(crate) async fn send_to(
     address: SocketAddr,
     method: &str,
     path: &str,

@@ -64,7 +64,7 @@ const TESTS: &[Test] = &tests![
     watch::prometheus_sees_every_target_and_an_alert_fires_when_one_is_gone,
     outage::each_service_is_gone_within_ten_seconds_and_what_it_acknowledged_is_kept,
     watch::no_canary_is_in_the_log_of_any_container,
-    vendor::a_database_of_the_version_before_is_upgraded_and_its_windows_go_on,
+    vendor::a_database_of_the_first_version_is_upgraded_and_its_windows_go_on,
     vendor::the_services_of_the_vendor_are_confined_and_watched_and_publish_two_ports,
     vendor::instances_are_replaced_one_at_a_time_and_no_event_is_lost,
     vendor::an_instance_starts_again_on_a_newer_schema_unless_that_is_breaking,

@@ -1,4 +1,4 @@
-//! `deploy/vendor/compose.yaml`: two instances behind a load balancer, over a database of the version before; and how
+//! `deploy/vendor/compose.yaml`: two instances behind a load balancer, over a database of the first version; and how
 //! instances are replaced. What else an operator does with them is in `day_two.rs`.
 
 use std::collections::BTreeSet;
@@ -44,14 +44,14 @@ pub(crate) fn remove() -> Vec<(String, f64)> {
 }
 
 impl Vendor {
-    /// Over a database of the version before, upgraded as the guide says.
+    /// Over a database of the first version, upgraded as the guide says.
     fn start() -> anyhow::Result<Self> {
         let folder = folder()?;
         let mut project = Project::new("vendor", FILE, &images::tag()?);
         add_haste(&mut project, folder.path())?;
         project.up(&["postgres"])?;
         plant_database_of_schema_1(&project)?;
-        // What was added since breaks with it; then the other way, by which one instance after the other is replaced.
+        // As if a migration since then were `breaking`; then by the way that replaces one instance after the other.
         let breaking = Block::after("### If the schema breaks", FILE)?;
         breaking.run(&project, folder.path())?;
         let upgrade = Block::after("## Upgrading", FILE)?.without("git pull")?;
@@ -84,7 +84,7 @@ fn plant_database_of_schema_1(project: &Project) -> anyhow::Result<()> {
     let month = today().first_of_month();
     let psql = ["psql", "-h", "/run/postgresql", "-U", "prose_ingest", "-d", "prose_ingest", "-q"];
     let variables = [format!("checksum={checksum}"), format!("month={month}")];
-    for sql in [migration, repository().join("tests/tests/compose/schema-0001.sql")] {
+    for sql in [migration, repository().join("ingest-api/tests/api/schema-0001.sql")] {
         let mut psql = project.command(&[&["exec", "-T", "postgres"], &psql[..]].concat());
         psql.args(["-v", "ON_ERROR_STOP=1", "-v", &variables[0], "-v", &variables[1]]);
         let said = psql.stdin(fs::File::open(&sql)?).output()?;
@@ -139,11 +139,11 @@ pub(crate) fn insight(base: &str, token: &str, query: &str) -> anyhow::Result<Ve
     Ok(found)
 }
 
-pub(crate) fn a_database_of_the_version_before_is_upgraded_and_its_windows_go_on() -> anyhow::Result<()> {
+pub(crate) fn a_database_of_the_first_version_is_upgraded_and_its_windows_go_on() -> anyhow::Result<()> {
     with(|Vendor { project, .. }| {
         let migrations = fs::read_dir(repository().join("ingest-api/migrations"))?.count();
         let applied = project.sql("SELECT count(*) FROM _sqlx_migrations WHERE success")?;
-        ensure!(applied == migrations.to_string() && migrations > 1, "{applied} of {migrations} are applied");
+        ensure!(applied == migrations.to_string(), "{applied} of {migrations} are applied");
 
         // What was released is answered, to whoever had a token.
         let base = base(project)?;
