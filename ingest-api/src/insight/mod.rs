@@ -14,6 +14,8 @@ pub use domains::{AnsweredDomain, DomainsAnswer, domains_answer};
 pub use period::{MAX_DAYS, PeriodError, period};
 pub use place::is_known;
 
+use shared::data_point::{CountedPoint, DataPoint, Reporter, Shape, Unit};
+
 use crate::release::Family;
 
 /// A question that is answered.
@@ -21,44 +23,54 @@ use crate::release::Family;
 pub enum Insight {
     /// How many Pods there are at least.
     Pods,
-    /// Which versions Pods run.
-    PodVersions,
-    /// How large the companies are.
-    PodSizes,
-    /// Which apps in which versions.
-    AppVersions,
-    /// On which platforms.
-    Platforms,
-    /// Which languages.
-    Languages,
+    /// What reporters say in a data point: its family.
+    Point(PointFamily),
     /// How many use Prose without a Pod.
     Reach,
     /// Which companies told us their name.
     Domains,
 }
 
+/// A family that is about a data point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PointFamily(Family);
+
+impl PointFamily {
+    /// The data point.
+    pub fn point(self) -> &'static CountedPoint {
+        self.0.point().expect("made of a family with a data point only")
+    }
+}
+
 impl Insight {
     /// Every insight.
-    pub const ALL: [Self; 8] = [
-        Self::Pods,
-        Self::PodVersions,
-        Self::PodSizes,
-        Self::AppVersions,
-        Self::Platforms,
-        Self::Languages,
-        Self::Reach,
-        Self::Domains,
-    ];
+    pub const ALL: [Self; Family::ALL.len() + 1] = {
+        let mut all = [Self::Domains; Family::ALL.len() + 1];
+        let (mut next, mut family) = (0, 0);
+        while family < Family::ALL.len() {
+            // How many installations there are is the last one, beside the domains.
+            if family != Family::INSTALLATIONS.place() {
+                let of = Family::ALL[family];
+                all[next] =
+                    if family == Family::PODS.place() { Self::Pods } else { Self::Point(PointFamily(of)) };
+                next += 1;
+            }
+            family += 1;
+        }
+        all[next] = Self::Reach;
+        all
+    };
+
+    /// The insight of a data point.
+    pub fn of<P: DataPoint<In: Reporter>>() -> Option<Self> {
+        Family::of::<P>().map(|family| Self::Point(PointFamily(family)))
+    }
 
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pods => "pods",
-            Self::PodVersions => "pod_versions",
-            Self::PodSizes => "pod_sizes",
-            Self::AppVersions => "app_versions",
-            Self::Platforms => "platforms",
-            Self::Languages => "languages",
+            Self::Point(family) => family.point().family.name,
             Self::Reach => "reach",
             Self::Domains => "domains",
         }
@@ -69,15 +81,21 @@ impl Insight {
         Self::ALL.into_iter().find(|insight| insight.as_str() == name)
     }
 
+    /// The title of its page.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Pods => "Pods",
+            Self::Point(family) => family.point().family.title,
+            Self::Reach => "Without a Pod",
+            Self::Domains => "Domains",
+        }
+    }
+
     /// The question that it answers.
     pub fn question(self) -> &'static str {
         match self {
             Self::Pods => "How many Pods are there at least?",
-            Self::PodVersions => "What versions of Pods run in the wild?",
-            Self::PodSizes => "What size are the companies?",
-            Self::AppVersions => "What versions of the apps run in the wild?",
-            Self::Platforms => "What platforms is Prose used on?",
-            Self::Languages => "What languages do users prefer?",
+            Self::Point(family) => family.point().declaration.question,
             Self::Reach => "How many use Prose without a Pod?",
             Self::Domains => "Which companies told us their name?",
         }
@@ -85,24 +103,34 @@ impl Insight {
 
     /// What is counted.
     pub fn unit(self) -> &'static str {
-        match self {
-            Self::Pods | Self::PodVersions | Self::PodSizes => "Pod",
-            Self::AppVersions | Self::Platforms | Self::Languages | Self::Reach => "installation",
-            Self::Domains => "domain",
-        }
+        self.family().map_or(Unit::Domain, Family::unit).as_str()
     }
 
     /// The family whose releases answer it; none for the domains, which are not counted.
     pub fn family(self) -> Option<Family> {
         match self {
-            Self::Pods => Some(Family::Pods),
-            Self::PodVersions => Some(Family::PodVersions),
-            Self::PodSizes => Some(Family::PodSizes),
-            Self::AppVersions => Some(Family::AppVersions),
-            Self::Platforms => Some(Family::Platforms),
-            Self::Languages => Some(Family::Languages),
-            Self::Reach => Some(Family::Installations),
+            Self::Pods => Some(Family::PODS),
+            Self::Point(PointFamily(family)) => Some(family),
+            Self::Reach => Some(Family::INSTALLATIONS),
             Self::Domains => None,
         }
+    }
+
+    /// What its page is like, if it is about a data point.
+    pub fn shape(self) -> Option<Shape> {
+        match self {
+            Self::Point(family) => Some(family.point().family.shape),
+            Self::Pods | Self::Reach | Self::Domains => None,
+        }
+    }
+
+    /// Whether it is about versions, so that one may ask what is below one.
+    pub fn has_versions(self) -> bool {
+        matches!(self.shape(), Some(Shape::Versions { .. }))
+    }
+
+    /// Whether each app has versions of its own in it.
+    pub fn has_versions_of_each_app(self) -> bool {
+        self.shape() == Some(Shape::Versions { of_each_app: true })
     }
 }

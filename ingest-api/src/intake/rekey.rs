@@ -1,8 +1,8 @@
 //! [`ValidReport`] + the key of a window → the records of that window. Pure.
 
 use super::validate::ValidReport;
-use crate::window::record::{Record, Records, Reporter};
-use crate::window::{Population, Subject, WindowKey, code};
+use crate::window::record::{Installation, Pod, Record, Records};
+use crate::window::{Population, Subject, WindowKey};
 
 /// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
 pub fn rekey<'r>(
@@ -17,45 +17,32 @@ pub fn rekey<'r>(
     });
     let subjects = Subject::of_all(key, ids);
     let (subjects, _) = subjects.as_chunks();
-    let (mut records, mut pods) = (Vec::new(), Vec::<Record>::new());
+    let (mut records, mut pods) = (Vec::new(), Vec::<Pod>::new());
     for (report, [pod, user]) in reports.zip(subjects.iter().copied()) {
-        let proxied = report.population() == Population::Pod;
-        if proxied {
-            let said = Record {
-                subject: pod,
-                reporter: Reporter::Pod,
-                pod,
-                version: code::of_version(report.pod_version()),
-                language_or_size: code::of_size(report.pod_size()),
-                platform: 0,
-            };
+        let population = report.population();
+        if population == Population::Pod {
+            let said = Pod { subject: pod, codes: *report.pod_codes() };
             // In a batch, the reports of one Pod follow each other.
             match pods.last_mut().filter(|last| last.subject == pod) {
                 Some(last) => last.merge(&said),
                 None => pods.push(said),
             }
         }
-        if let Some(installation) = report.installation() {
-            records.push(Record {
-                subject: user,
-                reporter: match proxied {
-                    true => Reporter::ProxiedInstallation,
-                    false => Reporter::DirectInstallation,
-                },
-                pod,
-                version: code::of_app_version(installation.app_version),
-                language_or_size: code::of_language(installation.language),
-                platform: code::of_platform(installation.platform),
-            });
+        if let Some(said) = report.installation() {
+            let installation = Installation { subject: user, population, pod, codes: said.codes };
+            records.push(Record::Installation(installation));
         }
     }
-    records.append(&mut pods);
+    records.extend(pods.into_iter().map(Record::Pod));
     records.into()
 }
 #[cfg(test)]
 mod tests {
+    use shared::data_point::{MetaUserCount, PodVersion, decode};
+
     use super::*;
     use crate::keys::KeyDirectory;
+    use crate::window::codes::unpack;
     use crate::window::{Window, WindowKind};
 
     fn report(user: &str, version: &str) -> ValidReport {
@@ -76,8 +63,8 @@ mod tests {
         let (today, tomorrow) = (key("2026-11-22"), key("2026-11-23"));
         let subjects = |key: &WindowKey| {
             let records = rekey(key, &[report("19a124bd2f89edfe", "1.0.0")]);
-            let of = |reporter| records.iter().find(|record| record.reporter == reporter).unwrap().subject;
-            [of(Reporter::ProxiedInstallation), of(Reporter::Pod)]
+            let of = |is_pod| records.iter().find(|record| matches!(record, Record::Pod(_)) == is_pod);
+            [false, true].map(|is_pod| of(is_pod).unwrap().subject())
         };
         let (subjects_today, subjects_tomorrow) = (subjects(&today), subjects(&tomorrow));
         assert_eq!(subjects(&today), subjects_today);
@@ -108,15 +95,24 @@ mod tests {
         let found = rekey(&key, &reports);
         assert_eq!(found, Records::from(alone));
         let first = Subject::new(&key, &1_u64.to_be_bytes());
-        let pod = found.iter().find(|record| record.subject == first && record.reporter == Reporter::Pod);
-        let (version, size) = (reports[0].pod_version(), reports[1].pod_size());
-        let codes = pod.map(|pod| (pod.version, pod.language_or_size));
-        assert_eq!(codes, Some((code::of_version(version), code::of_size(size))), "all that its reports say");
+        let pod = found.iter().find_map(|record| match record {
+            Record::Pod(pod) if pod.subject == first => Some(unpack::<shared::event::Pod>(&pod.codes)),
+            _ => None,
+        });
+        let version = pod.and_then(|codes| decode::<PodVersion>(&codes)).flatten().unwrap();
+        assert_eq!(version.to_string(), "0.4.0");
+        let size = pod.and_then(|codes| decode::<MetaUserCount>(&codes)).flatten();
+        assert_eq!(size, reports[1].pod_size(), "all that its reports say");
         for (user, pod) in [(1_u64, 1_u64), (2, 2), (3, 3), (4, 1)] {
             let subject = Subject::new(&key, &user.to_be_bytes());
-            let of_user = |found: &&Record| found.subject == subject && found.reporter != Reporter::Pod;
-            let found: Vec<_> = found.iter().filter(of_user).collect();
-            assert_eq!((found.len(), found[0].pod), (1, Subject::new(&key, &pod.to_be_bytes())), "{user}");
+            let of_user = |found: &Record| match found {
+                Record::Installation(installation) if installation.subject == subject => {
+                    Some(installation.pod)
+                }
+                _ => None,
+            };
+            let found: Vec<_> = found.iter().filter_map(of_user).collect();
+            assert_eq!(found, [Subject::new(&key, &pod.to_be_bytes())], "{user}");
         }
     }
 

@@ -1,24 +1,22 @@
 //! [`Event`] → [`ValidReport`]: what is counted, or the reason why nothing is. Pure.
 
+use shared::data_point::{MetaUserCount, Reporter, Unfit, decode};
 use shared::domain::Domain;
-use shared::event::{Event, Observed};
-use shared::locale::Locale;
-use shared::platform::{Platform, PlatformName};
+use shared::event::{App, Event, Pod};
 use shared::problem::{Problem, ProblemType};
 use shared::pseudonym::{PodId, UserHash};
 use shared::size::SizeBin;
-use shared::version::Version;
 
-use crate::window::{AppVersion, Population};
+use crate::window::Population;
+use crate::window::codes::{InstallationCodes, PodCodes, pack, unpack};
 
 /// A report that can be counted. Made by [`ValidReport::from_json`] and [`ValidReport::check`] only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidReport {
     pod: PodId,
-    installation: Option<Installation>,
     population: Population,
-    pod_version: Option<Observed<Version>>,
-    pod_size: Option<SizeBin>,
+    installation: Option<Installation>,
+    pod_codes: PodCodes,
     domain: Option<Domain>,
 }
 
@@ -27,12 +25,8 @@ pub struct ValidReport {
 pub struct Installation {
     /// Who it is.
     pub id: UserHash,
-    /// App and version.
-    pub app_version: AppVersion,
-    /// The platform.
-    pub platform: Option<Observed<Platform>>,
-    /// The first choice of locale; the others are not counted.
-    pub language: Option<Observed<Locale>>,
+    /// The values of its data points.
+    pub codes: InstallationCodes,
 }
 
 /// Why a report is not counted. The sender's affair.
@@ -51,9 +45,9 @@ pub enum Rejection {
         "`origin.pod.user_hash` is missing: the first 16 hexadecimal digits of the SHA-256 hash of the full JID"
     )]
     NoUserHash,
-    /// The size is none of the bins.
-    #[error("`origin.pod.user_count_min` and `user_count_max` must be the bounds of a size bin")]
-    NotABin,
+    /// A data point has fields that hold no value of it.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The domain is not the one that is hashed.
     #[error("`origin.pod.identifiable.domain` must be the domain that `domain_hash` was made from")]
     OtherDomain,
@@ -66,7 +60,7 @@ impl Rejection {
             Self::NotAnEvent(rejection) => rejection.label(),
             Self::NoDomainHash => "no_domain_hash",
             Self::NoUserHash => "no_user_hash",
-            Self::NotABin => "not_a_bin",
+            Self::Unfit(unfit) => unfit.label,
             Self::OtherDomain => "other_domain",
         }
     }
@@ -96,34 +90,24 @@ impl ValidReport {
     /// # Errors
     /// The reason why it is not counted.
     pub fn check(event: Event) -> Result<Self, Rejection> {
-        let pod = event.origin.pod;
-        let pod_id = pod.domain_hash.ok_or(Rejection::NoDomainHash)?;
+        let said = event.origin.pod;
+        let pod = said.domain_hash.ok_or(Rejection::NoDomainHash)?;
         let app = event.origin.app.unwrap_or_default();
-        let installation = pod.user_hash.map(|id| Installation {
-            id,
-            app_version: AppVersion { app: app.name, version: app.version },
-            platform: app.platform.as_ref().map(PlatformName::observed),
-            language: app.user_preferred_locales.and_then(|locales| locales.first()),
-        });
+        let installation = match said.user_hash {
+            Some(id) => Some(Installation { id, codes: pack::<App, _>(&app.codes()?) }),
+            None if event.proxied => None,
+            None => return Err(Rejection::NoUserHash),
+        };
         if !event.proxied {
-            let installation = Some(installation.ok_or(Rejection::NoUserHash)?);
-            let population = Population::Direct;
-            return Ok(Self {
-                pod: pod_id,
-                installation,
-                population,
-                pod_version: None,
-                pod_size: None,
-                domain: None,
-            });
+            let (population, pod_codes) = (Population::Direct, PodCodes::default());
+            return Ok(Self { pod, population, installation, pod_codes, domain: None });
         }
-        let pod_size = pod.size().map_err(|_| Rejection::NotABin)?;
-        let domain = pod.identifiable.and_then(|identifiable| identifiable.domain);
-        if domain.as_ref().is_some_and(|domain| PodId::of_domain(domain.as_str()) != pod_id) {
+        let pod_codes = pack::<Pod, _>(&said.codes()?);
+        let domain = said.identifiable.and_then(|identifiable| identifiable.domain);
+        if domain.as_ref().is_some_and(|domain| PodId::of_domain(domain.as_str()) != pod) {
             return Err(Rejection::OtherDomain);
         }
-        let population = Population::Pod;
-        Ok(Self { pod: pod_id, installation, population, pod_version: pod.version, pod_size, domain })
+        Ok(Self { pod, population: Population::Pod, installation, pod_codes, domain })
     }
 
     /// The Pod, or the XMPP server of a direct client.
@@ -141,14 +125,14 @@ impl ValidReport {
         self.population
     }
 
-    /// The Pod's version.
-    pub fn pod_version(&self) -> Option<Observed<Version>> {
-        self.pod_version
+    /// The values of the Pod's data points; of a direct report, none is reported.
+    pub fn pod_codes(&self) -> &PodCodes {
+        &self.pod_codes
     }
 
     /// The Pod's size.
     pub fn pod_size(&self) -> Option<SizeBin> {
-        self.pod_size
+        decode::<MetaUserCount>(&unpack::<Pod>(&self.pod_codes))?
     }
 
     /// The Pod's domain, if its operator opted in.
@@ -160,6 +144,7 @@ impl ValidReport {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use shared::data_point::{UserAppVersion, UserLang};
 
     use super::*;
 
@@ -180,9 +165,9 @@ mod tests {
             }
         }))
         .unwrap();
-        let installation = report.installation().unwrap();
-        assert_eq!(installation.language.unwrap().to_string(), "de-CH");
-        assert_eq!(installation.app_version.version.unwrap().to_string(), "1.0.1");
+        let codes = unpack::<App>(&report.installation().unwrap().codes);
+        assert_eq!(decode::<UserLang>(&codes).flatten().unwrap().to_string(), "de-CH");
+        assert_eq!(decode::<UserAppVersion>(&codes).unwrap().version.unwrap().to_string(), "1.0.1");
         assert_eq!(report.population(), Population::Pod);
         assert_eq!(report.pod_size().map(SizeBin::least), Some(20));
         assert_eq!(report.domain().map(Domain::as_str), Some("example.org"));
@@ -197,7 +182,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(report.population(), Population::Direct);
-        assert_eq!((report.pod_version(), report.pod_size(), report.domain()), (None, None, None));
+        assert_eq!((report.pod_codes(), report.domain()), (&PodCodes::default(), None));
     }
 
     #[track_caller]

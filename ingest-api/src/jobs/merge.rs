@@ -6,7 +6,7 @@ use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError, Turn};
 use crate::window::WindowKey;
 use crate::window::pack::Packer;
-use crate::window::record::{Merge, Read, Record, Records, Reporter};
+use crate::window::record::{Merge, Read, Record, Records};
 use crate::window::seal::Opened;
 
 /// A merge writes all of a window again, so it waits until this has come, in bytes …
@@ -174,9 +174,9 @@ pub async fn merge_turn(
 pub async fn merged_reporters(database: &Database, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
     let (mut installations, mut pods) = (0, 0);
     let mut merge = Merge::new(Records::default());
-    let mut count = |record: Record| match record.reporter {
-        Reporter::Pod => pods += 1,
-        Reporter::DirectInstallation | Reporter::ProxiedInstallation => installations += 1,
+    let mut count = |record: Record| match record {
+        Record::Pod(_) => pods += 1,
+        Record::Installation(_) => installations += 1,
     };
     database.read_packs(window, |pack| merge.with(Read(pack), &mut count)).await?;
     Ok((installations, pods))

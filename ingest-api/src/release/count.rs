@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use shared::data_point::{MetaUserCount, decode};
+use shared::event;
 
 use super::allowance::{UNDECLARED, allowance};
 use super::{Said, Tally};
-use crate::window::record::{Record, Reporter};
-use crate::window::{Population, Subject, code};
+use crate::window::codes::{InstallationCodes, unpack};
+use crate::window::record::{Installation, Pod, Record};
+use crate::window::{Population, Subject};
 
 /// The reporters of a window, counted.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl Default for Count {
         let [of_pods, direct] = [Population::Pod, Population::Direct].map(Installations::of);
         let waiting = Vec::with_capacity(AT_A_TIME);
         Self {
-            pods: Tally::of_pods(),
+            pods: Tally::of::<event::Pod>(),
             allowances: HashMap::default(),
             installations: [of_pods, direct],
             waiting,
@@ -57,17 +60,24 @@ impl Count {
     }
 
     fn count_waiting(&mut self) {
-        let records = &self.waiting;
-        let of = |reporter| records.iter().filter(move |record| record.reporter == reporter);
-        for pod in of(Reporter::Pod) {
-            let (version, size) = (code::to_version(pod.version), code::to_size(pod.language_or_size));
-            let said = self.pods.said_by_pod(version, size);
-            self.pods.add(pod.subject.as_i64(), said);
-            self.allowances.insert(pod.subject, allowance(size));
-        }
+        let of = |population| {
+            self.waiting.iter().filter_map(move |record| match record {
+                Record::Installation(installation) if installation.population == population => {
+                    Some(installation)
+                }
+                Record::Installation(_) | Record::Pod(_) => None,
+            })
+        };
         let [of_pods, direct] = &mut self.installations;
-        of_pods.add(of(Reporter::ProxiedInstallation));
-        direct.add(of(Reporter::DirectInstallation));
+        of_pods.add(of(Population::Pod));
+        direct.add(of(Population::Direct));
+        for record in &self.waiting {
+            let Record::Pod(Pod { subject, codes }) = record else { continue };
+            let codes = unpack::<event::Pod>(codes);
+            let said = self.pods.said(&codes);
+            self.pods.add(subject.as_i64(), said);
+            self.allowances.insert(*subject, allowance(decode::<MetaUserCount>(&codes).flatten()));
+        }
         self.waiting.clear();
     }
 
@@ -96,7 +106,7 @@ struct Installations {
     population: Population,
     tally: Tally,
     /// What was said, by its codes.
-    said: HashMap<(i64, i32, i16), Said, RandomState>,
+    said: HashMap<InstallationCodes, Said, RandomState>,
     /// The place of each Pod in the list of them …
     places: HashMap<Subject, u32, RandomState>,
     pods: Vec<Subject>,
@@ -107,27 +117,24 @@ struct Installations {
 impl Installations {
     fn of(population: Population) -> Self {
         let (said, places, pods, all) = Default::default();
-        Self { population, tally: Tally::of_installations(), said, places, pods, all }
+        Self { population, tally: Tally::of::<event::App>(), said, places, pods, all }
     }
 
-    fn add<'a>(&mut self, records: impl Iterator<Item = &'a Record> + Clone) {
+    fn add<'a>(&mut self, records: impl Iterator<Item = &'a Installation> + Clone) {
         // There are too many Pods for the caches of a processor; it waits for several of them at once if there is nothing else
         // to do between them.
         let known: Vec<Option<u32>> =
             records.clone().map(|record| self.places.get(&record.pod).copied()).collect();
         for (record, place) in records.zip(known) {
-            let Record { pod, version, language_or_size: language, platform, .. } = *record;
+            let Installation { pod, codes, .. } = *record;
             let place = place.unwrap_or_else(|| {
                 *self.places.entry(pod).or_insert_with(|| {
                     self.pods.push(pod);
                     self.pods.len() as u32 - 1
                 })
             });
-            let said = *self.said.entry((version, language, platform)).or_insert_with(|| {
-                let values =
-                    (code::to_app_version(version), code::to_platform(platform), code::to_language(language));
-                self.tally.said_by_installation(values)
-            });
+            let said =
+                *self.said.entry(codes).or_insert_with(|| self.tally.said(&unpack::<event::App>(&codes)));
             self.all.push((place, said));
         }
     }

@@ -26,11 +26,13 @@ mod threshold;
 
 pub use allowance::{PER_ACCOUNT, UNDECLARED, allowance};
 pub use count::{Count, Counted};
-pub use family::{Family, NOT_REPORTED};
+pub use family::Family;
 pub use fold::{Block, OTHER};
 pub use published::{Published, Release, ReleasedBlock, ReleasedWindows, publish};
 pub use round::{bounds, round};
-pub use tally::{Said, SaidByInstallation, Tally};
+pub use tally::{Said, Tally};
 pub use threshold::{Rule, Threshold, UnderFloor};
 
-pub use crate::window::{AppVersion, Population};
+pub use shared::data_point::NOT_REPORTED;
+
+pub use crate::window::Population;

@@ -74,7 +74,7 @@ impl Release {
 
 /// The place of a population's family among all, in the order of blocks.
 fn place(population: Population, family: Family) -> usize {
-    population as usize * Family::ALL.len() + family as usize
+    population as usize * Family::ALL.len() + family.place()
 }
 
 /// What is to be published about a window. Only [`publish`] makes it.

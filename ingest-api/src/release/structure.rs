@@ -1,10 +1,10 @@
 //! Two values of two families → what everybody knows of how they go together. Pure.
 
+use shared::app::AppName;
+use shared::code::Coded;
+use shared::data_point::{AppVersion, Counted, CountedPoint, DataPoint, UserAppVersion, UserPlatform};
 use shared::event::Observed;
-use shared::platform::Platform;
-
-use super::family::Cell;
-use crate::window::AppVersion;
+use shared::platform;
 
 /// How two values go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,49 +17,63 @@ pub(super) enum Relation {
     Kin,
 }
 
-/// All of a value that a [`relation`] is about, so that thousands of values are a few: an app without its version, a
-/// family of platforms.
-pub(super) fn essence(cell: Cell) -> Cell {
-    match cell {
-        Cell::AppVersion(app) => Cell::AppVersion(AppVersion { version: None, ..app }),
-        Cell::Platform(Some(Observed::Recognised(platform))) => {
-            Cell::Platform(Some(Observed::Recognised(Platform { architecture: None, ..platform })))
-        }
-        Cell::Platform(_) => Cell::Platform(None),
-        _ => Cell::Present,
+/// All of a value that a [`relation`] is about, so that thousands of values are a few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Essence {
+    /// An app, in any version.
+    App(AppName),
+    /// A family of platforms, with any architecture.
+    Platform(platform::Family),
+    /// Anything else. It goes with everything.
+    Any,
+}
+
+/// The essence of the value with that code.
+pub(super) fn essence(point: &CountedPoint, code: u64) -> Essence {
+    let is = |key| point.declaration.key == key;
+    if is(UserAppVersion::DECLARATION.key)
+        && let Some(AppVersion { app: Some(Observed::Recognised(app)), .. }) = AppVersion::from_code(code)
+    {
+        return Essence::App(app);
     }
+    if is(UserPlatform::DECLARATION.key)
+        && let Some(Some(Observed::Recognised(platform))) = <UserPlatform as Counted>::Value::from_code(code)
+    {
+        return Essence::Platform(platform.family);
+    }
+    Essence::Any
 }
 
 /// What is known about reporters with both values, whatever is published. The only thing known is which app runs
 /// where; a value that was not reported or not recognised may be any.
-pub(super) fn relation(a: Cell, b: Cell) -> Relation {
-    let (app, platform) = match (a, b) {
-        (Cell::AppVersion(app), Cell::Platform(platform))
-        | (Cell::Platform(platform), Cell::AppVersion(app)) => (app.app, platform),
-        _ => return Relation::Open,
-    };
-    let (Some(Observed::Recognised(app)), Some(Observed::Recognised(platform))) = (app, platform) else {
+pub(super) fn relation(a: Essence, b: Essence) -> Relation {
+    let ((Essence::App(app), Essence::Platform(family)) | (Essence::Platform(family), Essence::App(app))) =
+        (a, b)
+    else {
         return Relation::Open;
     };
     match app.platforms() {
         None => Relation::Open,
-        Some(families) if families.contains(&platform.family) => Relation::Kin,
+        Some(families) if families.contains(&family) => Relation::Kin,
         Some(_) => Relation::Apart,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::app::AppName;
+    use shared::data_point::Reporter;
+    use shared::event::App;
+    use shared::platform::Platform;
 
     use super::*;
 
     #[track_caller]
     fn check(app: Option<AppName>, platform: Option<&str>, expected: Relation) {
-        let app = Cell::AppVersion(AppVersion { app: app.map(Observed::Recognised), version: None });
-        let platform = Cell::Platform(platform.map(|text| Platform::parse(text).into()));
+        let [app_version, of_platform, _] = App::COUNTED else { panic!("three data points") };
+        let app = AppVersion { app: app.map(Observed::Recognised), version: None };
+        let platform = platform.map(|text| Observed::from(Platform::parse(text)));
+        let (app, platform) = (essence(app_version, app.to_code()), essence(of_platform, platform.to_code()));
         assert_eq!((relation(app, platform), relation(platform, app)), (expected, expected));
-        assert_eq!(relation(essence(app), essence(platform)), expected);
     }
 
     #[test]
@@ -71,6 +85,6 @@ mod tests {
         check(Some(AppName::Ios), Some("plan9"), Relation::Open);
         check(Some(AppName::Ios), None, Relation::Open);
         check(None, Some("ios"), Relation::Open);
-        assert_eq!(relation(Cell::Language(None), Cell::Platform(None)), Relation::Open);
+        assert_eq!(relation(Essence::Any, Essence::App(AppName::Ios)), Relation::Open);
     }
 }

@@ -4,19 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::RandomState;
-use shared::event::Observed;
-use shared::locale::Locale;
-use shared::platform::Platform;
-use shared::size::SizeBin;
-use shared::version::Version;
+use shared::data_point::{CountedPoint, Path, Reporter, Unit};
 
 use super::audit::{Budget, Exhausted, Pinned, Table};
 use super::cohort::Cohort;
-use super::family::{Cell, Family, path, tree};
+use super::family::{Family, tree};
 use super::fold::{Block, Coarseness, OTHER, Tree, fold, fold_coarsely};
-use super::structure::{Relation, essence, relation};
+use super::structure::{Essence, Relation, essence, relation};
 use super::threshold::{Rule, Threshold};
-use crate::window::AppVersion;
 
 /// How many blocks a family has at most. Whoever invents Pods and installations makes as many that are safe as they
 /// like, and what is audited grows with the fourth power of it.
@@ -34,7 +29,7 @@ pub struct Tally {
     rule: Rule,
     /// The family that only says how many there are.
     everybody: Family,
-    asked: Vec<Asked>,
+    values: Vec<Values>,
     /// Each combination of values: which value of each family, by its number there.
     said: Vec<Vec<u32>>,
     said_numbers: HashMap<Vec<u32>, u32, RandomState>,
@@ -56,53 +51,36 @@ struct Count {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Said(u32);
 
-/// What an installation said: app and version, platform, first choice of language.
-pub type SaidByInstallation = (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>);
-
 /// The values of one family that occur.
 #[derive(Clone, Debug)]
-struct Asked {
+struct Values {
     family: Family,
-    cells: Vec<Cell>,
-    /// Where each stands in the tree.
-    paths: Vec<Vec<String>>,
-    numbers: BTreeMap<Cell, u32>,
+    point: &'static CountedPoint,
+    codes: Vec<u64>,
+    /// The labels of each in the tree, the leaf last.
+    labels: Vec<Vec<String>>,
+    numbers: HashMap<u64, u32, RandomState>,
 }
 
 impl Tally {
-    /// Of installations, none yet.
-    pub fn of_installations() -> Self {
-        Self::new(
-            Rule::Installations,
-            Family::Installations,
-            &[Family::AppVersions, Family::Platforms, Family::Languages],
-        )
+    /// Of installations ([`App`](shared::event::App)) or Pods ([`Pod`](shared::event::Pod)), none yet.
+    pub fn of<R: Reporter>() -> Self {
+        let families = || Family::ALL.into_iter().filter(|family| family.unit() == R::UNIT);
+        let everybody = if R::UNIT == Unit::Pod { Family::PODS } else { Family::INSTALLATIONS };
+        let values = families().filter_map(|family| Some(Values::of(family, family.point()?)));
+        Self::new(everybody, values.collect())
     }
 
-    /// Of Pods, none yet.
-    pub fn of_pods() -> Self {
-        Self::new(Rule::Pods, Family::Pods, &[Family::PodVersions, Family::PodSizes])
-    }
-
-    fn new(rule: Rule, everybody: Family, families: &[Family]) -> Self {
-        let asked = families.iter().map(|family| Asked::new(*family)).collect();
+    fn new(everybody: Family, values: Vec<Values>) -> Self {
         let (said, said_numbers, pod_numbers) = Default::default();
-        Self { rule, everybody, asked, said, said_numbers, pod_numbers, last_pod: None, counts: Vec::new() }
+        let rule = everybody.rule();
+        Self { rule, everybody, values, said, said_numbers, pod_numbers, last_pod: None, counts: Vec::new() }
     }
 
-    /// The number of what an installation said.
-    pub fn said_by_installation(&mut self, (app_version, platform, language): SaidByInstallation) -> Said {
-        self.said(&[Cell::AppVersion(app_version), Cell::Platform(platform), Cell::Language(language)])
-    }
-
-    /// The number of what a Pod said.
-    pub fn said_by_pod(&mut self, version: Option<Observed<Version>>, size: Option<SizeBin>) -> Said {
-        self.said(&[Cell::PodVersion(version), Cell::PodSize(size)])
-    }
-
-    fn said(&mut self, cells: &[Cell]) -> Said {
-        let numbers: Vec<u32> =
-            self.asked.iter_mut().zip(cells).map(|(asked, cell)| asked.number(*cell)).collect();
+    /// The number of what a reporter said, by the codes of its data points in the order of the registry.
+    pub fn said(&mut self, codes: impl AsRef<[u64]>) -> Said {
+        let values = self.values.iter_mut().zip(codes.as_ref());
+        let numbers: Vec<u32> = values.map(|(values, code)| values.number(*code)).collect();
         let next = self.said.len() as u32;
         let number = *self.said_numbers.entry(numbers).or_insert_with_key(|numbers| {
             self.said.push(numbers.clone());
@@ -164,7 +142,7 @@ impl Tally {
         untried: &mut BTreeSet<Family>,
     ) -> Vec<(Family, Vec<Block>)> {
         let (mut coarseness, mut folded) = (Vec::new(), Vec::new());
-        for n in 0..self.asked.len() {
+        for n in 0..self.values.len() {
             let (coarse_enough, blocks) =
                 Coarseness::for_blocks(MOST_BLOCKS, || self.tree(n), self.rule, threshold);
             folded.push(blocks);
@@ -186,7 +164,7 @@ impl Tally {
                 Err(Exhausted) => {
                     let family = if folded[a].len() >= folded[b].len() { a } else { b };
                     coarseness[family] = Coarseness::one_block();
-                    untried.insert(self.asked[family].family);
+                    untried.insert(self.values[family].family);
                     family
                 }
             };
@@ -195,16 +173,17 @@ impl Tally {
                 *unchecked |= pair.contains(&family);
             }
         }
-        let present = self.cohorts(1, |_| Some(0)).into_iter().map(|everyone| (Cell::Present, everyone));
+        let present = self.cohorts(1, |_| Some(0)).into_iter().map(|everyone| (Path::of(["all"]), everyone));
         let everybody = (self.everybody, fold(tree(present), self.rule, threshold));
-        let families = self.asked.iter().map(|asked| asked.family).zip(folded);
+        let families = self.values.iter().map(|values| values.family).zip(folded);
         std::iter::once(everybody).chain(families).collect()
     }
 
     fn tree(&self, n: usize) -> Tree {
-        let cells = &self.asked[n].cells;
-        let cohorts = self.cohorts(cells.len(), |said| Some(said[n] as usize));
-        tree(cells.iter().copied().zip(cohorts).filter(|(_, cohort)| !cohort.is_empty()))
+        let Values { point, codes, .. } = &self.values[n];
+        let cohorts = self.cohorts(codes.len(), |said| Some(said[n] as usize));
+        let cells = codes.iter().zip(cohorts).filter(|(_, cohort)| !cohort.is_empty());
+        tree(cells.map(|(code, cohort)| ((point.path)(*code), cohort)))
     }
 
     /// Everybody, sorted into so many cohorts by what they said; who is put into none is left out.
@@ -225,7 +204,7 @@ impl Tally {
 
     /// Each two families.
     fn pairs(&self) -> Vec<[usize; 2]> {
-        (1..self.asked.len()).flat_map(|b| (0..b).map(move |a| [a, b])).collect()
+        (1..self.values.len()).flat_map(|b| (0..b).map(move |a| [a, b])).collect()
     }
 
     /// The block that is to be withheld, as the number of its family and its label, if the two families together tell
@@ -249,9 +228,9 @@ impl Tally {
     }
 
     fn table(&self, pair: [usize; 2], blocks: [&Vec<Block>; 2]) -> Table {
-        let asked = pair.map(|family| &self.asked[family]);
+        let values = pair.map(|family| &self.values[family]);
         // In which block each value is.
-        let [rows, columns] = [0, 1].map(|n| asked[n].blocks(blocks[n]));
+        let [rows, columns] = [0, 1].map(|n| values[n].blocks(blocks[n]));
         let [height, width] = blocks.map(Vec::len);
         let field = |said: &[u32]| {
             let [row, column] = [rows[said[pair[0]] as usize], columns[said[pair[1]] as usize]];
@@ -261,7 +240,7 @@ impl Tally {
         let joint = (0..height).map(|_| fields.by_ref().take(width).collect()).collect();
         let mut open = vec![vec![false; width]; height];
         let mut kin = vec![vec![true; width]; height];
-        let [of_rows, of_columns] = [asked[0].essences(&rows), asked[1].essences(&columns)];
+        let [of_rows, of_columns] = [values[0].essences(&rows), values[1].essences(&columns)];
         for (a, row) in of_rows {
             for (b, column) in &of_columns {
                 let relation = relation(a, *b);
@@ -269,7 +248,7 @@ impl Tally {
                 kin[row][*column] &= relation == Relation::Kin;
             }
         }
-        let mut sets = [asked[0].branches(&rows), asked[1].branches(&columns)];
+        let mut sets = [values[0].branches(&rows), values[1].branches(&columns)];
         for known in [&open, &kin] {
             sets[1].extend(known.iter().map(|row| (0..width).filter(|c| row[*c]).collect()));
             sets[0].extend((0..width).map(|c| (0..height).filter(|r| known[*r][c]).collect()));
@@ -279,16 +258,17 @@ impl Tally {
     }
 }
 
-impl Asked {
-    fn new(family: Family) -> Self {
-        Self { family, cells: Vec::new(), paths: Vec::new(), numbers: BTreeMap::new() }
+impl Values {
+    fn of(family: Family, point: &'static CountedPoint) -> Self {
+        let (codes, labels, numbers) = Default::default();
+        Self { family, point, codes, labels, numbers }
     }
 
-    fn number(&mut self, cell: Cell) -> u32 {
-        *self.numbers.entry(cell).or_insert_with(|| {
-            self.cells.push(cell);
-            self.paths.push(path(cell));
-            self.cells.len() as u32 - 1
+    fn number(&mut self, code: u64) -> u32 {
+        *self.numbers.entry(code).or_insert_with(|| {
+            self.codes.push(code);
+            self.labels.push((self.point.path)(code).labels());
+            self.codes.len() as u32 - 1
         })
     }
 
@@ -298,23 +278,20 @@ impl Asked {
         for (n, block) in blocks.iter().enumerate() {
             by_leaf.extend(block.leaves().iter().map(|leaf| (leaf.as_str(), n)));
         }
-        self.paths.iter().map(|path| by_leaf.get(path.last()?.as_str()).copied()).collect()
+        self.labels.iter().map(|path| by_leaf.get(path.last()?.as_str()).copied()).collect()
     }
 
     /// What is known of the values in each block.
-    fn essences(&self, in_block: &[Option<usize>]) -> BTreeSet<(Cell, usize)> {
-        self.cells
-            .iter()
-            .zip(in_block)
-            .filter_map(|(cell, block)| Some((essence(*cell), (*block)?)))
-            .collect()
+    fn essences(&self, in_block: &[Option<usize>]) -> BTreeSet<(Essence, usize)> {
+        let values = self.codes.iter().zip(in_block);
+        values.filter_map(|(code, block)| Some((essence(self.point, *code), (*block)?))).collect()
     }
 
     /// Each block, and the blocks of each branch that starts at the root.
     fn branches(&self, in_block: &[Option<usize>]) -> BTreeSet<BTreeSet<usize>> {
         let mut branches: BTreeMap<Option<&String>, BTreeSet<usize>> = BTreeMap::new();
         let mut sets = BTreeSet::new();
-        for (path, block) in self.paths.iter().zip(in_block) {
+        for (path, block) in self.labels.iter().zip(in_block) {
             let Some(block) = *block else { continue };
             sets.insert(BTreeSet::from([block]));
             branches.entry(path.first()).or_default().insert(block);

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Postgres, Row};
 use super::open_windows::StoredWindow;
 use super::turn::Turn;
 use super::{Database, StoreError, sqlstate};
+use crate::window::record::NotRecords;
 
 /// What became of rows that were to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +95,12 @@ impl Turn<'_> {
     pub(super) async fn take(
         &mut self,
         most: Option<i64>,
-        mut piece: impl FnMut(&[u8]),
+        mut piece: impl FnMut(&[u8]) -> Result<(), NotRecords>,
     ) -> Result<(), StoreError> {
         let take = sqlx::query("SELECT intake.take($1, $2)").bind(self.window.id).bind(most);
         let mut pieces = take.fetch(&mut *self.transaction);
         while let Some(row) = pieces.try_next().await? {
-            piece(row.try_get(0)?);
+            piece(row.try_get(0)?)?;
         }
         Ok(())
     }

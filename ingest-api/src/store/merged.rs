@@ -129,7 +129,11 @@ impl<'c> Turn<'c> {
 
 impl Merging<'_> {
     /// Takes the pieces that wait for the window, little more than `most` bytes.
-    pub async fn take(&mut self, most: i64, piece: impl FnMut(&[u8])) -> Result<(), StoreError> {
+    pub async fn take(
+        &mut self,
+        most: i64,
+        piece: impl FnMut(&[u8]) -> Result<(), NotRecords>,
+    ) -> Result<(), StoreError> {
         self.turn.take(Some(most), piece).await
     }
 

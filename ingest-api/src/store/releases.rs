@@ -152,7 +152,10 @@ impl<'c> Turn<'c> {
 
 impl Releasing<'_> {
     /// Takes all pieces that wait for the window.
-    pub async fn take(&mut self, piece: impl FnMut(&[u8])) -> Result<(), StoreError> {
+    pub async fn take(
+        &mut self,
+        piece: impl FnMut(&[u8]) -> Result<(), NotRecords>,
+    ) -> Result<(), StoreError> {
         self.0.take(None, piece).await
     }
 

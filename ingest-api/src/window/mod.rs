@@ -5,7 +5,7 @@
 //! ```
 
 mod calendar;
-pub mod code;
+pub mod codes;
 mod key;
 pub mod pack;
 pub mod record;
@@ -13,7 +13,6 @@ pub mod seal;
 mod subject;
 
 pub use calendar::{Window, WindowKind};
-pub use code::AppVersion;
 pub use key::WindowKey;
 pub use record::Population;
 pub use subject::Subject;

@@ -1,22 +1,26 @@
 //! What an open window holds of a reporter, and the bytes of it. Pure.
 
+use shared::event;
+
+use super::codes::{self, InstallationCodes, PodCodes};
 use super::subject::Subject;
 
 /// How long a record is at most, in bytes.
-pub const MAX_LEN: usize = 31;
+pub const MAX_LEN: usize = 1 + 2 * 8 + size_of::<InstallationCodes>();
+/// The head of a record says how many bytes of codes follow, in six bits.
+const _: () =
+    assert!(size_of::<InstallationCodes>() <= LENGTH as usize && size_of::<PodCodes>() <= LENGTH as usize);
 
 /// What follows is none: all zeros.
 const END: u8 = 0;
+/// The bits of a head that are the length of the codes. Above them is the [`Kind`].
+const LENGTH: u8 = 0x3f;
 
-/// Which reporters there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Reporter {
-    /// An installation that talks to the vendor itself.
+/// Which kinds of reporters there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
     DirectInstallation = 1,
-    /// An installation that reports through a Pod.
     ProxiedInstallation = 2,
-    /// A Pod.
     Pod = 3,
 }
 
@@ -47,49 +51,91 @@ impl Population {
     }
 }
 
-/// What one reporter has said in one window, in [codes](super::code) of which the greater one wins.
+/// What one reporter has said in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub enum Record {
+    /// An installation's.
+    Installation(Installation),
+    /// A Pod's.
+    Pod(Pod),
+}
+
+/// What an installation has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installation {
     /// Who it is, in this window only.
     pub subject: Subject,
-    /// What it is. A subject is in one population only, as a rule: a proxied hash is salted, a direct one is not.
-    pub reporter: Reporter,
-    /// Of an installation, its Pod, or its XMPP server; of a Pod, itself.
+    /// Which population it is in. A subject is in one, as a rule: a proxied hash is salted, a direct one is not.
+    pub population: Population,
+    /// Its Pod, or its XMPP server.
     pub pod: Subject,
-    /// Of an installation, app and version; of a Pod, its version.
-    pub version: i64,
-    /// Of an installation, the locale; of a Pod, its size bin.
-    pub language_or_size: i32,
-    /// Of an installation, the platform; of a Pod, 0.
-    pub platform: i16,
+    /// The values of its data points.
+    pub codes: InstallationCodes,
+}
+
+/// What a Pod has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Which one it is, in this window only.
+    pub subject: Subject,
+    /// The values of its data points.
+    pub codes: PodCodes,
+}
+
+impl Pod {
+    /// Takes the greater one of each value that another record of the same Pod has.
+    pub fn merge(&mut self, other: &Self) {
+        codes::merge::<event::Pod>(&mut self.codes, &other.codes);
+    }
 }
 
 impl Record {
-    fn key(&self) -> (Subject, Reporter) {
-        (self.subject, self.reporter)
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Installation(Installation { population: Population::Direct, .. }) => {
+                Kind::DirectInstallation
+            }
+            Self::Installation(Installation { population: Population::Pod, .. }) => Kind::ProxiedInstallation,
+            Self::Pod(_) => Kind::Pod,
+        }
+    }
+
+    /// Who it is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Installation(installation) => installation.subject,
+            Self::Pod(pod) => pod.subject,
+        }
+    }
+
+    fn key(&self) -> (Subject, Kind) {
+        (self.subject(), self.kind())
     }
 
     /// Takes the greater one of each value that another record of the same reporter has.
-    pub fn merge(&mut self, other: &Self) {
-        self.pod = self.pod.max(other.pod);
-        self.version = self.version.max(other.version);
-        self.language_or_size = self.language_or_size.max(other.language_or_size);
-        self.platform = self.platform.max(other.platform);
+    fn merge(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Installation(ours), Self::Installation(theirs)) => {
+                ours.pod = ours.pod.max(theirs.pod);
+                codes::merge::<event::App>(&mut ours.codes, &theirs.codes);
+            }
+            (Self::Pod(ours), Self::Pod(theirs)) => ours.merge(theirs),
+            (Self::Installation(_), Self::Pod(_)) | (Self::Pod(_), Self::Installation(_)) => {}
+        }
     }
 
-    /// Appends its bytes: what it is, then its numbers in the order of their declaration, big-endian, without those that a Pod
-    /// has not.
+    /// Appends its bytes: a head with its kind and the length of its codes, its subject, an installation's Pod, its codes.
     pub fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.push(self.reporter as u8);
-        bytes.extend_from_slice(&self.subject.as_i64().to_be_bytes());
-        if self.reporter != Reporter::Pod {
-            bytes.extend_from_slice(&self.pod.as_i64().to_be_bytes());
+        let codes = match self {
+            Self::Installation(installation) => installation.codes.as_slice(),
+            Self::Pod(pod) => pod.codes.as_slice(),
+        };
+        bytes.push((self.kind() as u8) << LENGTH.count_ones() | codes.len() as u8);
+        bytes.extend_from_slice(&self.subject().as_i64().to_be_bytes());
+        if let Self::Installation(installation) = self {
+            bytes.extend_from_slice(&installation.pod.as_i64().to_be_bytes());
         }
-        bytes.extend_from_slice(&self.version.to_be_bytes());
-        bytes.extend_from_slice(&self.language_or_size.to_be_bytes());
-        if self.reporter != Reporter::Pod {
-            bytes.extend_from_slice(&self.platform.to_be_bytes());
-        }
+        bytes.extend_from_slice(codes);
     }
 }
 
@@ -99,7 +145,7 @@ pub struct Read<'b>(pub &'b [u8]);
 
 /// Some bytes are no records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("some bytes are not the records of an open window")]
+#[error("some bytes are not the records of an open window, or a newer version has written them")]
 pub struct NotRecords;
 
 impl Read<'_> {
@@ -113,24 +159,32 @@ impl Read<'_> {
         self.take().map(|bytes| Subject::from_i64(i64::from_be_bytes(bytes)))
     }
 
+    /// Codes as an earlier version may have written them, which knew fewer data points: "not reported" stands for the others.
+    fn codes<const N: usize>(&mut self, length: u8) -> Result<[u8; N], NotRecords> {
+        let (written, rest) = self.0.split_at_checked(length.into()).ok_or(NotRecords)?;
+        self.0 = rest;
+        let mut codes = [0; N];
+        codes.get_mut(..written.len()).ok_or(NotRecords)?.copy_from_slice(written);
+        Ok(codes)
+    }
+
     fn record(&mut self) -> Result<Option<Record>, NotRecords> {
-        let reporter = match self.take()? {
-            [END] => return Ok(None),
-            [1] => Reporter::DirectInstallation,
-            [2] => Reporter::ProxiedInstallation,
-            [3] => Reporter::Pod,
-            [_] => return Err(NotRecords),
+        let [head] = self.take()?;
+        if head == END {
+            return Ok(None);
+        }
+        let kinds = [Kind::DirectInstallation, Kind::ProxiedInstallation, Kind::Pod];
+        let kind =
+            kinds.into_iter().find(|kind| *kind as u8 == head >> LENGTH.count_ones()).ok_or(NotRecords)?;
+        let (subject, length) = (self.subject()?, head & LENGTH);
+        let population = match kind {
+            Kind::DirectInstallation => Population::Direct,
+            Kind::ProxiedInstallation => Population::Pod,
+            Kind::Pod => return Ok(Some(Record::Pod(Pod { subject, codes: self.codes(length)? }))),
         };
-        let is_pod = reporter == Reporter::Pod;
-        let subject = self.subject()?;
-        Ok(Some(Record {
-            subject,
-            reporter,
-            pod: if is_pod { subject } else { self.subject()? },
-            version: i64::from_be_bytes(self.take()?),
-            language_or_size: i32::from_be_bytes(self.take()?),
-            platform: if is_pod { 0 } else { i16::from_be_bytes(self.take()?) },
-        }))
+        let pod = self.subject()?;
+        let codes = self.codes(length)?;
+        Ok(Some(Record::Installation(Installation { subject, population, pod, codes })))
     }
 }
 
@@ -180,7 +234,7 @@ impl Records {
 pub struct Merge {
     ours: std::iter::Peekable<std::vec::IntoIter<Record>>,
     /// The last of theirs.
-    last: Option<(Subject, Reporter)>,
+    last: Option<(Subject, Kind)>,
 }
 
 impl Merge {
@@ -226,18 +280,18 @@ pub(super) mod tests {
     prop_compose! {
         fn some_record()(
             subject in 0..300_i64,
-            which in 0..3_usize,
+            kind in 0..3,
             pod in any::<i64>(),
-            version in any::<i64>(),
-            language_or_size in any::<i32>(),
-            platform in any::<i16>(),
+            of_installation in any::<InstallationCodes>(),
+            of_pod in any::<PodCodes>(),
         ) -> Record {
-            let reporter =
-                [Reporter::DirectInstallation, Reporter::ProxiedInstallation, Reporter::Pod][which];
             let (subject, pod) = (Subject::from_i64(subject), Subject::from_i64(pod));
-            match reporter {
-                Reporter::Pod => Record { subject, reporter, pod: subject, version, language_or_size, platform: 0 },
-                _ => Record { subject, reporter, pod, version, language_or_size, platform },
+            let installation =
+                |population| Record::Installation(Installation { subject, population, pod, codes: of_installation });
+            match kind {
+                0 => installation(Population::Direct),
+                1 => installation(Population::Pod),
+                _ => Record::Pod(Pod { subject, codes: of_pod }),
             }
         }
     }
@@ -275,7 +329,7 @@ pub(super) mod tests {
             bytes.truncate(bytes.len() - cut);
             let read: Vec<_> = Read(&bytes).collect();
             prop_assert!(read.len() <= whole && read.iter().filter(|record| record.is_ok()).count() < whole);
-            bytes[0] = 4;
+            bytes[0] = 1;
             prop_assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords)]);
         }
 
@@ -314,17 +368,40 @@ pub(super) mod tests {
 
     #[test]
     fn records_out_of_order_are_refused() {
-        let record = |subject| Record {
-            subject: Subject::from_i64(subject),
-            reporter: Reporter::Pod,
-            pod: Subject::from_i64(subject),
-            version: 0,
-            language_or_size: 0,
-            platform: 0,
-        };
+        let record =
+            |subject| Record::Pod(Pod { subject: Subject::from_i64(subject), codes: PodCodes::default() });
         for (first, then, expected) in [(1, 2, Ok(())), (2, 1, Err(NotRecords)), (1, 1, Err(NotRecords))] {
             let bytes = bytes(&Records(vec![record(first), record(then)]));
             assert_eq!(Merge::new(Records::default()).with(Read(&bytes), drop), expected);
         }
+    }
+
+    /// The bytes of a record whose last codes are missing, as a version wrote it that did not know their data point.
+    #[test]
+    fn a_record_of_a_version_before_says_nothing_about_later_data_points() {
+        let subject = Subject::from_i64(7);
+        let codes = [1; size_of::<InstallationCodes>()];
+        let now =
+            Record::Installation(Installation { subject, population: Population::Pod, pod: subject, codes });
+        let mut bytes = Vec::new();
+        now.write(&mut bytes);
+        let length = bytes.len();
+        bytes.truncate(length - 4);
+        bytes[0] -= 4;
+        let before: Vec<_> = Read(&bytes).collect();
+        let mut expected = codes;
+        expected[codes.len() - 4..].fill(0);
+        let [Ok(Record::Installation(read))] = before[..] else { panic!("{before:?}") };
+        assert_eq!(read.codes, expected);
+        assert_eq!(Records::from(vec![Record::Installation(read), now]), Records::from(vec![now]));
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_refused() {
+        let mut bytes = Vec::new();
+        Record::Pod(Pod { subject: Subject::from_i64(7), codes: PodCodes::default() }).write(&mut bytes);
+        bytes[0] += 1;
+        bytes.push(1);
+        assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords)]);
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! A piece is a nonce of 24 bytes, then records, encrypted and authenticated together by XChaCha20-Poly1305 under a key that
 //! follows from the window's. Zeros follow the records up to a multiple of 256 bytes. So without the key, a piece tells that
-//! it holds some records more or less, and not what they are: one that is alone might be eight. Programs that know no other
-//! records give up what they do not know: a new one is in a migration that breaks with them.
+//! it holds some records more or less, and not what they are: one that is alone might be eight.
 
 use rand::Rng;
 
 use super::key::WindowKey;
-use super::record::{MAX_LEN, Read, Record, Records};
+use super::record::{MAX_LEN, NotRecords, Read, Record, Records};
 
 /// How long a piece may be, in bytes: with the heads of its row and its page, four lie in a page of Postgres, and none is moved
 /// out of its table (PostgreSQL manual, "TOAST").
@@ -19,10 +18,16 @@ const ROOM: usize = MAX_PIECE - WindowKey::NONCE_LEN - WindowKey::TAG_LEN;
 /// … and they are filled up to a multiple of this, unless there is no room.
 const STEP: usize = 256;
 
-/// What was to be opened is not a piece that this key has sealed.
+/// Why a piece was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a piece was not sealed with the key of its window")]
-pub struct NotOurs;
+pub enum OpenError {
+    /// Another key has sealed it, or somebody has changed it. Nobody can open it.
+    #[error("a piece was not sealed with the key of its window")]
+    NotOurs,
+    /// Its key has sealed records of a newer version. That version can open it.
+    #[error(transparent)]
+    NotRecords(#[from] NotRecords),
+}
 
 /// Seals records in few pieces.
 pub fn seal(key: &WindowKey, records: &Records) -> Vec<Vec<u8>> {
@@ -50,19 +55,13 @@ pub fn seal(key: &WindowKey, records: &Records) -> Vec<Vec<u8>> {
 /// Adds what a piece holds to records of the same window.
 ///
 /// # Errors
-/// [`NotOurs`], if another key has sealed it, or somebody has changed it; then it adds none.
-pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<(), NotOurs> {
-    let (nonce, sealed) = piece.split_first_chunk().ok_or(NotOurs)?;
-    let opened = key.decrypt(nonce, sealed).ok_or(NotOurs)?;
+/// [`OpenError`]; then it adds none.
+pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<(), OpenError> {
+    let (nonce, sealed) = piece.split_first_chunk().ok_or(OpenError::NotOurs)?;
+    let opened = key.decrypt(nonce, sealed).ok_or(OpenError::NotOurs)?;
     let before = records.len();
     for record in Read(&opened) {
-        match record {
-            Ok(record) => records.push(record),
-            Err(_) => {
-                records.truncate(before);
-                return Err(NotOurs);
-            }
-        }
+        records.push(record.inspect_err(|_| records.truncate(before))?);
     }
     Ok(())
 }
@@ -86,11 +85,17 @@ impl<'k> Opened<'k> {
     }
 
     /// Opens a piece.
-    pub fn add(&mut self, piece: &[u8]) {
+    ///
+    /// # Errors
+    /// If a newer version has sealed it; it must stay for that version.
+    pub fn add(&mut self, piece: &[u8]) -> Result<(), NotRecords> {
         self.bytes += piece.len() as i64;
-        if self.key.is_none_or(|key| open(key, piece, &mut self.records).is_err()) {
-            self.unopened += 1;
+        match self.key.map(|key| open(key, piece, &mut self.records)) {
+            Some(Ok(())) => {}
+            None | Some(Err(OpenError::NotOurs)) => self.unopened += 1,
+            Some(Err(OpenError::NotRecords(newer))) => return Err(newer),
         }
+        Ok(())
     }
 }
 
@@ -98,8 +103,9 @@ impl<'k> Opened<'k> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::record::Reporter;
+    use super::super::Population;
     use super::super::record::tests::some_records;
+    use super::super::record::{Installation, Pod};
     use super::super::subject::Subject;
     use super::*;
 
@@ -107,13 +113,17 @@ mod tests {
         WindowKey::new(&[byte; WindowKey::LEN])
     }
 
-    fn record(reporter: Reporter, subject: i64) -> Record {
+    fn pod(subject: i64) -> Record {
+        Record::Pod(Pod { subject: Subject::from_i64(subject), codes: [1; _] })
+    }
+
+    fn installation(population: Population, subject: i64) -> Record {
         let subject = Subject::from_i64(subject);
-        Record { subject, reporter, pod: subject, version: 1, language_or_size: 1, platform: 0 }
+        Record::Installation(Installation { subject, population, pod: subject, codes: [1; _] })
     }
 
     fn one() -> Records {
-        vec![record(Reporter::Pod, 7)].into()
+        vec![pod(7)].into()
     }
 
     proptest! {
@@ -140,18 +150,18 @@ mod tests {
             wrong.push(changed);
         }
         let mut opened = Vec::new();
-        assert_eq!(open(&key(2), &piece, &mut opened), Err(NotOurs));
+        assert_eq!(open(&key(2), &piece, &mut opened), Err(OpenError::NotOurs));
         for wrong in wrong {
-            assert_eq!(open(&key(1), &wrong, &mut opened), Err(NotOurs), "{wrong:?}");
+            assert_eq!(open(&key(1), &wrong, &mut opened), Err(OpenError::NotOurs), "{wrong:?}");
         }
         assert_eq!(opened, []);
     }
 
     #[test]
     fn how_long_a_piece_is_does_not_tell_what_is_in_it() {
-        let pod = record(Reporter::Pod, 1);
+        let pod = pod(1);
         let [direct, proxied] =
-            [Reporter::DirectInstallation, Reporter::ProxiedInstallation].map(|reporter| record(reporter, 2));
+            [Population::Direct, Population::Pod].map(|population| installation(population, 2));
         let lengths = [vec![pod], vec![direct], vec![proxied, pod]].map(|records| {
             let pieces = seal(&key(1), &records.into());
             (pieces.len(), pieces[0].len())
@@ -166,5 +176,19 @@ mod tests {
         assert_eq!(pieces.len(), 100);
         let needle = 7i64.to_be_bytes();
         assert!(pieces.iter().all(|piece| !piece.windows(8).any(|bytes| bytes == needle)));
+    }
+
+    #[test]
+    fn a_piece_of_a_newer_version_is_kept_for_it() {
+        let mut piece = vec![0; WindowKey::NONCE_LEN];
+        one().iter().for_each(|record| record.write(&mut piece));
+        piece[WindowKey::NONCE_LEN] += 1;
+        piece.push(1);
+        piece.resize(WindowKey::NONCE_LEN + STEP, 0);
+        key(1).encrypt(&mut piece);
+        let (mut with, key) = (Vec::new(), key(1));
+        assert_eq!(open(&key, &piece, &mut with), Err(OpenError::NotRecords(NotRecords)));
+        assert_eq!(Opened::with(Some(&key)).add(&piece), Err(NotRecords));
+        assert_eq!(with, []);
     }
 }
