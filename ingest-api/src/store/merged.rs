@@ -112,7 +112,7 @@ impl<'c> Turn<'c> {
     /// # Errors
     /// If the database fails; likewise below.
     pub async fn begin_merging(mut self) -> Result<Option<Merging<'c>>, StoreError> {
-        let begin = sqlx::query_scalar("SELECT intake.begin_merging($1)").bind(self.window.id);
+        let begin = sqlx::query_scalar::<_, bool>("SELECT intake.begin_merging($1)").bind(self.window.id);
         if !begin.fetch_one(&mut *self.transaction).await? {
             return Ok(None);
         }

@@ -135,7 +135,7 @@ impl<'c> Turn<'c> {
     /// # Errors
     /// If the database fails; likewise below.
     pub async fn begin_releasing(mut self) -> Result<Option<Releasing<'c>>, StoreError> {
-        let begin = sqlx::query_scalar("SELECT intake.begin_releasing($1)").bind(self.window.id);
+        let begin = sqlx::query_scalar::<_, bool>("SELECT intake.begin_releasing($1)").bind(self.window.id);
         if !begin.fetch_one(&mut *self.transaction).await? {
             return Ok(None);
         }

@@ -1,0 +1,393 @@
+//! The imports of both services, held against the tables of rooms in ARCHITECTURE.md.
+//!
+//! A table is of the form `| Room | May import | What it holds |`, and belongs to the crate that was named last before
+//! it. The row of a room is also that of what is in it, unless that has a row of its own (`intake/writer`). Code for
+//! tests may import anything.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+const CRATES: [&str; 2] = ["pod-proxy", "ingest-api"];
+
+/// Names what may be imported by what it is not.
+const ALL_BUT: &str = "everything";
+
+/// `release/fold`, as its names.
+type Module = Vec<String>;
+
+/// A row of a table.
+#[derive(Debug)]
+struct Room {
+    name: Module,
+    /// Whether it may import all but those that are named.
+    all_but: bool,
+    named: BTreeSet<Module>,
+}
+
+fn module(path: &str) -> Module {
+    path.trim_end_matches('/').trim_end_matches(".rs").split('/').map(str::to_owned).collect()
+}
+
+/// The rows of a crate's table.
+fn rooms(architecture: &str, of: &str) -> Vec<Room> {
+    let mut rooms = Vec::new();
+    let (mut crate_name, mut in_table) = ("", false);
+    for line in architecture.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, room, may_import, _, _] = cells[..] else {
+            crate_name = CRATES.into_iter().find(|name| line.contains(name)).unwrap_or(crate_name);
+            in_table = false;
+            continue;
+        };
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(module).collect::<Vec<_>>();
+        if [room, may_import] == ["Room", "May import"] {
+            in_table = true;
+        } else if in_table && crate_name == of {
+            let (all_but, named) = (may_import.contains(ALL_BUT), BTreeSet::from_iter(quoted(may_import)));
+            rooms.extend(quoted(room).into_iter().map(|name| Room { name, all_but, named: named.clone() }));
+        }
+    }
+    rooms
+}
+
+/// A file of a crate, by its place in `src`.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn module(&self) -> Module {
+        let mut module = module(&self.path);
+        module.pop_if(|last| last == "mod");
+        module
+    }
+}
+
+/// What the code of a file names.
+#[derive(Default)]
+struct Code {
+    /// Modules and what is in them, each with its line.
+    imports: Vec<(usize, Module)>,
+    /// Modules in files of their own that are compiled for tests only.
+    for_tests: Vec<Module>,
+}
+
+impl Code {
+    /// Reads what stands in a module of the crate of that name.
+    fn read(&mut self, crate_name: &str, module: &[String], code: TokenStream) {
+        let tokens: Vec<TokenTree> = code.into_iter().collect();
+        let mut rest = tokens.as_slice();
+        while let [first, after @ ..] = rest {
+            rest = match (first, after) {
+                _ if is_for_tests(rest) => self.skip_item(module, &rest[2..]),
+                (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Group(inner), others @ ..])
+                    if word == "mod" =>
+                {
+                    self.read(crate_name, &[module, &[name.to_string()]].concat(), inner.stream());
+                    others
+                }
+                (TokenTree::Ident(word), _) if path_separator(after).is_some() => {
+                    let start = match word.to_string() {
+                        word if word == "super" => module.split_last().map_or(&[][..], |(_, above)| above),
+                        word if word == "crate" || word == crate_name => &[],
+                        _ => {
+                            rest = after;
+                            continue;
+                        }
+                    };
+                    self.read_path(start.to_vec(), word.span().start().line, after)
+                }
+                (TokenTree::Group(inner), _) => {
+                    self.read(crate_name, module, inner.stream());
+                    after
+                }
+                _ => after,
+            };
+        }
+    }
+
+    /// Reads on in a path or the tree of a `use`, from where a `::` may be. Returns what follows.
+    fn read_path<'t>(
+        &mut self,
+        mut path: Module,
+        mut line: usize,
+        mut rest: &'t [TokenTree],
+    ) -> &'t [TokenTree] {
+        while let Some(after) = path_separator(rest) {
+            match after {
+                [TokenTree::Ident(name), others @ ..] => {
+                    line = name.span().start().line;
+                    match name.to_string().as_str() {
+                        "super" => drop(path.pop()),
+                        name => path.push(name.to_owned()),
+                    }
+                    rest = others;
+                }
+                [TokenTree::Group(tree), others @ ..] if tree.delimiter() == Delimiter::Brace => {
+                    let tokens: Vec<TokenTree> = tree.stream().into_iter().collect();
+                    let is_comma =
+                        |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ',');
+                    for branch in tokens.split(is_comma) {
+                        let Some(TokenTree::Ident(name)) = branch.first() else { continue };
+                        let path = [path.as_slice(), &[name.to_string()]].concat();
+                        self.read_path(path, name.span().start().line, &branch[1..]);
+                    }
+                    return others;
+                }
+                others => {
+                    rest = others;
+                    break;
+                }
+            }
+        }
+        self.imports.push((line, path));
+        rest
+    }
+
+    /// Skips an item that is compiled for tests only, behind the attribute that says so.
+    fn skip_item<'t>(&mut self, module: &[String], mut rest: &'t [TokenTree]) -> &'t [TokenTree] {
+        let mut is_use = false;
+        while let [first, after @ ..] = rest {
+            match (first, after) {
+                (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Punct(_), ..])
+                    if word == "mod" =>
+                {
+                    self.for_tests.push([module, &[name.to_string()]].concat());
+                }
+                (TokenTree::Ident(word), _) if word == "use" => is_use = true,
+                (TokenTree::Punct(punct), _) if punct.as_char() == ';' => return after,
+                (TokenTree::Group(group), _) if group.delimiter() == Delimiter::Brace && !is_use => {
+                    return after;
+                }
+                _ => {}
+            }
+            rest = after;
+        }
+        rest
+    }
+}
+
+/// Whether some code begins with `#[cfg(test)]`.
+fn is_for_tests(code: &[TokenTree]) -> bool {
+    let [TokenTree::Punct(punct), TokenTree::Group(attribute), ..] = code else { return false };
+    punct.as_char() == '#' && attribute.stream().to_string().replace(' ', "") == "cfg(test)"
+}
+
+/// What follows a `::`, if some code begins with one.
+fn path_separator(code: &[TokenTree]) -> Option<&[TokenTree]> {
+    match code {
+        [TokenTree::Punct(a), TokenTree::Punct(b), rest @ ..] if (a.as_char(), b.as_char()) == (':', ':') => {
+            Some(rest)
+        }
+        _ => None,
+    }
+}
+
+/// What is wrong with the imports of a crate, or with its table.
+fn mistakes(crate_name: &str, rooms: &[Room], files: &[File]) -> Vec<String> {
+    let extern_name = crate_name.replace('-', "_");
+    let (mut mistakes, mut code) = (Vec::new(), Vec::new());
+    let mut for_tests = Vec::new();
+    for file in files {
+        let mut of_file = Code::default();
+        let module = file.module();
+        // What the library's own file names are its rooms.
+        if module != ["lib"] {
+            let tokens = file.text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.path));
+            of_file.read(&extern_name, &module, tokens);
+        }
+        for_tests.append(&mut of_file.for_tests);
+        code.push((file, module, of_file.imports));
+    }
+    code.retain(|(_, module, _)| {
+        module.last().is_some_and(|name| name != "tests")
+            && !for_tests.iter().any(|test| module.starts_with(test))
+    });
+    let is_there = |name: &Module| code.iter().any(|(_, module, _)| module.starts_with(name));
+    for room in rooms {
+        let named = room.named.iter().filter(|name| **name != ["shared"]);
+        for name in std::iter::once(&room.name).chain(named).filter(|name| !is_there(name)) {
+            mistakes.push(format!("{crate_name}: the table names `{}`, which is no room", name.join("/")));
+        }
+    }
+    for (file, module, imports) in &code {
+        if module == &["lib"] {
+            continue;
+        }
+        let own =
+            rooms.iter().filter(|room| module.starts_with(&room.name)).max_by_key(|room| room.name.len());
+        let Some(own) = own else {
+            mistakes.push(format!("{crate_name}/src/{}: `{}` has no row in the table", file.path, module[0]));
+            continue;
+        };
+        for (line, import) in imports {
+            let is_own = import.is_empty() || import[0] == module[0];
+            let is_named = own.named.iter().any(|name| import.starts_with(name));
+            if !is_own && is_named == own.all_but {
+                mistakes.push(format!(
+                    "{crate_name}/src/{}:{line}: `{}` may not import `{}` (crate::{})",
+                    file.path,
+                    own.name.join("/"),
+                    import[0],
+                    import.join("::"),
+                ));
+            }
+        }
+    }
+    mistakes
+}
+
+/// The files of Rust below a folder.
+fn files(folder: &Path, below: &str, found: &mut Vec<File>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files(&entry.path(), &format!("{below}{name}/"), found);
+        } else if name.ends_with(".rs") {
+            found.push(File {
+                path: format!("{below}{name}"),
+                text: fs::read_to_string(entry.path()).unwrap(),
+            });
+        }
+    }
+}
+
+#[test]
+fn rooms_import_only_what_the_architecture_allows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut wrong = Vec::new();
+    for name in CRATES {
+        let mut found = Vec::new();
+        files(&root.join(name).join("src"), "", &mut found);
+        wrong.extend(mistakes(name, &rooms(&architecture, name), &found));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[cfg(test)]
+mod checker {
+    use super::*;
+
+    const TABLES: &str = "
+## Rooms of `pod-proxy`
+
+| Room | May import | What it holds |
+| --- | --- | --- |
+| `spool/` | `shared` | entries |
+
+## Rooms of `ingest-api`
+
+| Room | May import | What it holds |
+| --- | --- | --- |
+| `window/` | nothing | pure |
+| `store/` | `window` | SQL |
+| `intake/` | `window` | reports |
+| `intake/writer` | `window`, `store` | the writer |
+| `jobs/` | everything but `http` | what is done on a schedule |
+| `http/`, `main` | `intake/limits`, `window` | routes |
+";
+
+    /// A crate with a file for each room, and some code in one of them.
+    #[track_caller]
+    fn check(path: &str, code: &str, expected: &[&str]) {
+        let mut paths = BTreeSet::from([
+            "window/mod.rs",
+            "store/mod.rs",
+            "intake/mod.rs",
+            "intake/writer.rs",
+            "intake/limits.rs",
+            "jobs.rs",
+            "http/mod.rs",
+            "main.rs",
+            "lib.rs",
+        ]);
+        paths.insert(path);
+        let file = |of: &str| {
+            let text = if of == path { code } else { "" };
+            File { path: of.to_owned(), text: text.to_owned() }
+        };
+        let files: Vec<_> = paths.into_iter().map(file).collect();
+        let found = mistakes("ingest-api", &rooms(TABLES, "ingest-api"), &files);
+        assert_eq!(found, expected, "{code}");
+    }
+
+    #[test]
+    fn what_the_table_allows_passes() {
+        check("store/mod.rs", "use crate::window::Window;\nuse super::store::Database;", &[]);
+        check("intake/writer.rs", "use crate::store::Database;\nuse super::limits::Limit;", &[]);
+        check("jobs.rs", "use crate::{store, window::Window};", &[]);
+        check("http/mod.rs", "use crate::intake::limits::Limit;", &[]);
+        check("lib.rs", "pub use http::login_path;", &[]);
+        check("main.rs", "fn main() { ingest_api::window::now() }", &[]);
+    }
+
+    #[test]
+    fn a_forbidden_import_is_found_in_whatever_form() {
+        let found =
+            "ingest-api/src/window/mod.rs:2: `window` may not import `store` (crate::store::Database)";
+        for code in [
+            "\nuse crate::store::Database;",
+            "\nuse crate::{store::{Database}};",
+            "use crate::{\nstore::Database as Other, window::Window};",
+            "\nuse super::store::Database;",
+            "\nfn f(_: &crate::store::Database) {}",
+            "mod inner {\nuse super::super::store::Database; }",
+            "mod inner { fn f() { g!(1, \ncrate::store::Database::<u8>) } }",
+            "#[cfg(test)] use crate::http::{A, B};\nuse crate::store::Database;",
+            "#[cfg(test)] fn f() {}\nuse crate::store::Database;",
+        ] {
+            check("window/mod.rs", code, &[found]);
+        }
+        let found = "ingest-api/src/intake/mod.rs:1: `intake` may not import `store` (crate::store)";
+        check("intake/mod.rs", "use crate::store::*;", &[found]);
+        let found = "ingest-api/src/http/mod.rs:1: `http` may not import `intake` (crate::intake::Writer)";
+        check("http/mod.rs", "use crate::intake::Writer;", &[found]);
+        let found = "ingest-api/src/jobs.rs:1: `jobs` may not import `http` (crate::http)";
+        check("jobs.rs", "use crate::http;", &[found]);
+        let found = "ingest-api/src/main.rs:1: `main` may not import `store` (crate::store::ping)";
+        check("main.rs", "fn main() { ingest_api::store::ping() }", &[found]);
+    }
+
+    #[test]
+    fn tests_comments_and_text_are_no_imports() {
+        check("window/mod.rs", "#[cfg(test)]\nmod tests { use crate::store::Database; }", &[]);
+        check("window/mod.rs", "// use crate::store::Database;\n/// [`crate::store`]\nfn f() {}", &[]);
+        check("window/mod.rs", "const A: &str = \"use crate::store::Database;\";\npub(crate) fn f() {}", &[]);
+        check("window/tests.rs", "use crate::store::Database;", &[]);
+    }
+
+    #[test]
+    fn a_file_that_is_compiled_for_tests_only_may_import_anything() {
+        let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
+        let files = |declared: &str| {
+            [
+                file("window/mod.rs", declared),
+                file("window/random.rs", "use crate::store::A;"),
+                file("store.rs", ""),
+            ]
+        };
+        let table = "ingest-api\n| Room | May import | |\n| `window` | | |\n| `store` | | |";
+        let found = |declared| mistakes("ingest-api", &rooms(table, "ingest-api"), &files(declared)).len();
+        assert_eq!((found("#[cfg(test)]\nmod random;"), found("mod random;")), (0, 1));
+    }
+
+    #[test]
+    fn each_room_has_a_row_and_each_row_a_room() {
+        check("new.rs", "", &["ingest-api/src/new.rs: `new` has no row in the table"]);
+        let rows = rooms(&TABLES.replace("`window/`", "`window/`, `gone/`"), "ingest-api");
+        let files = ["window", "store", "intake/limits", "intake/writer", "jobs", "http", "main"];
+        let files = files.map(|name| File { path: format!("{name}.rs"), text: String::new() });
+        assert_eq!(
+            mistakes("ingest-api", &rows, &files),
+            ["ingest-api: the table names `gone`, which is no room"]
+        );
+        let without = mistakes("ingest-api", &[], &files);
+        assert_eq!(without.len(), files.len(), "without a table, no room has a row");
+    }
+}
