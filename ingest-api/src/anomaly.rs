@@ -160,7 +160,7 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
     }
     let mut anomalies = Vec::new();
     for population in Population::ALL {
-        for family in Family::of(population) {
+        for family in Family::of_population(population) {
             let jump = |value, published, usual| Anomaly::Jump {
                 window: newest.window,
                 population,
@@ -170,7 +170,7 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
                 usual,
             };
             // All families of one unit have the same total.
-            if matches!(family, Family::Pods | Family::Installations) {
+            if family.point().is_none() {
                 let history: Vec<u64> =
                     before.iter().map(|release| total(release, population, family)).collect();
                 let (usual, spread) = usual(history);
@@ -276,7 +276,7 @@ mod tests {
             let day = start.saturating_add(jiff::Span::new().days(7 * n as i64));
             let block = ReleasedBlock {
                 population: Population::Direct,
-                family: Family::Installations,
+                family: Family::INSTALLATIONS,
                 label: "all".to_owned(),
                 published: *published,
             };
@@ -397,7 +397,7 @@ mod tests {
             }
             let blocks = blocks.into_iter().map(|(label, number)| ReleasedBlock {
                 population: Population::Pod,
-                family: Family::Platforms,
+                family: Family::of::<UserPlatform>(),
                 label: label.to_owned(),
                 published: round(number),
             });
@@ -462,7 +462,7 @@ mod tests {
         let release = |week: i64, numbers: &[(&str, u64)]| {
             let blocks = numbers.iter().map(|(label, published)| ReleasedBlock {
                 population: Population::Pod,
-                family: Family::Platforms,
+                family: Family::of::<UserPlatform>(),
                 label: (*label).to_owned(),
                 published: *published,
             });

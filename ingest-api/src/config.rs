@@ -357,7 +357,7 @@ mod tests {
         let config = Config::read(text, Vec::new()).unwrap();
         let url = config.public_url.unwrap();
         assert_eq!((url.as_str(), url.is_secure()), ("https://insights.example", true));
-        assert_eq!(config.public_insights, BTreeSet::from([Insight::Pods, Insight::PodVersions]));
+        assert_eq!(config.public_insights, BTreeSet::from([Insight::Pods, Insight::of::<PodVersion>()]));
         assert_eq!(config.trusted_proxies[0].to_string(), "127.0.0.1/32");
         assert_eq!(config.trusted_proxies.len(), 3);
     }

@@ -266,7 +266,7 @@ mod tests {
     fn a_family_that_was_not_tried_to_the_end_is_counted() {
         let metrics = Metrics::new();
         let day = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
-        let untried = [(day, Family::Platforms), (day, Family::Platforms)];
+        let untried = [(day, Family::of::<UserPlatform>()), (day, Family::of::<UserPlatform>())];
         metrics.close_finished(true, &[], &untried);
         let rendered = metrics.render();
         let line = "ingest_families_untried_total{family=\"platforms\"} 2\n";

@@ -82,12 +82,9 @@ fn rekey(criterion: &mut Criterion) {
 fn fold(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("count, fold and audit");
     for number in [1_000, 100_000] {
-        let mut tally = Tally::of_installations();
+        let mut tally = Tally::of::<App>();
         for report in reports(number) {
-            let installation = report.installation().unwrap();
-            let AppVersion { app, version } = installation.app_version;
-            let said = (AppVersion { app, version }, installation.platform, installation.language);
-            let said = tally.said_by_installation(said);
+            let said = tally.said(unpack::<App>(&report.installation().unwrap().codes));
             tally.add(i64::from_be_bytes(*report.pod().as_bytes()), said);
         }
         let threshold = Threshold::default();
@@ -104,7 +101,7 @@ fn fold(criterion: &mut Criterion) {
 fn render(criterion: &mut Criterion) {
     let releases = year::weeks(52);
     let mut group = criterion.benchmark_group("answer and render a page of a year");
-    for insight in [Insight::Platforms, Insight::AppVersions] {
+    for insight in [Insight::of::<UserPlatform>(), Insight::of::<UserAppVersion>()] {
         let render = || rendered_page(insight, &answer(insight, WindowKind::Week, &releases, None)).unwrap();
         assert!(render().contains("<svg"));
         group.bench_function(insight.as_str(), |bencher| bencher.iter(render));

@@ -114,7 +114,7 @@ impl Served {
                 (None, "proxied") => Population::Pod,
                 (None, _) => Population::Direct,
             };
-            if family == Family::Installations {
+            if family == Family::INSTALLATIONS {
                 "all".clone_into(&mut label);
             }
             self.releases.entry((window, population, family)).or_default().push((label, count));

@@ -6,15 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ingest_api::release::{AppVersion, Family, Population, Tally, Threshold};
+use ingest_api::release::{Family, Population, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::Date;
-use shared::event::Observed;
-use shared::locale::Locale;
+use shared::code::Coded;
+use shared::data_point::Reporter;
+use shared::event::{App, Observed, Pod};
 use shared::platform::Platform;
 use shared::size::SizeBin;
-use shared::version::Version;
 
 use crate::fleet::{Day, Fleet, Sent};
 
@@ -33,37 +33,17 @@ pub struct Truth {
 
 #[derive(Debug, Default)]
 struct Reporters {
-    installations: BTreeMap<(Population, usize, usize), Said>,
-    pods: BTreeMap<usize, PodSaid>,
+    installations: BTreeMap<(Population, usize, usize), Said<App>>,
+    pods: BTreeMap<usize, Said<Pod>>,
 }
 
-/// What an installation said in a window; the greater value of each.
-#[derive(Clone, Copy, Debug, Default)]
-struct Said {
-    app_version: AppVersion,
-    platform: Option<Observed<Platform>>,
-    language: Option<Observed<Locale>>,
-}
+/// The codes of what a reporter said in a window.
+type Said<R> = <R as Reporter>::Codes;
 
-/// What a Pod said in a window; the greater value of each.
-#[derive(Clone, Copy, Debug, Default)]
-struct PodSaid {
-    version: Option<Observed<Version>>,
-    size: Option<SizeBin>,
-}
-
-impl Said {
-    fn merge(&mut self, other: Self) {
-        self.app_version = self.app_version.max(other.app_version);
-        self.platform = self.platform.max(other.platform);
-        self.language = self.language.max(other.language);
-    }
-}
-
-impl PodSaid {
-    fn merge(&mut self, other: Self) {
-        self.version = self.version.max(other.version);
-        self.size = self.size.max(other.size);
+/// Keeps the greater code of each data point.
+fn merge(kept: &mut impl AsMut<[u64]>, other: &impl AsRef<[u64]>) {
+    for (kept, other) in kept.as_mut().iter_mut().zip(other.as_ref()) {
+        *kept = (*kept).max(*other);
     }
 }
 
@@ -79,35 +59,36 @@ impl Truth {
                 if !means.sends(today.accounts) {
                     continue;
                 }
-                let said = PodSaid {
-                    version: today.version.filter(|_| means.pod_version),
-                    size: today.accounts.filter(|_| means.pod_size).map(SizeBin::of),
-                };
-                reporters.pods.entry(today.pod).or_default().merge(said);
+                let said = [
+                    today.version.filter(|_| means.pod_version).to_code(),
+                    today.accounts.filter(|_| means.pod_size).map(SizeBin::of).to_code(),
+                ];
+                merge(reporters.pods.entry(today.pod).or_default(), &said);
                 for sent in &today.events {
                     let shared = |(written, platform): &(&str, Observed<Platform>)| {
                         (means.platform)(written, &platform.to_string())
                     };
-                    let said = Said {
-                        app_version: Some(sent.says.app_version)
-                            .filter(|_| means.app_version)
-                            .unwrap_or_default(),
-                        platform: sent.says.platform.filter(shared).map(|(_, platform)| platform),
-                        language: sent.says.language.filter(|_| means.language),
-                    };
-                    reporters.saw(Population::Pod, sent, said);
+                    let app_version = Some(sent.says.app_version).filter(|_| means.app_version);
+                    let platform = sent.says.platform.filter(shared).map(|(_, platform)| platform);
+                    let language = sent.says.language.filter(|_| means.language);
+                    let mut said = vec![
+                        app_version.unwrap_or_default().to_code(),
+                        platform.to_code(),
+                        language.to_code(),
+                    ];
+                    said.extend(sent.says.others.iter().map(|code| if means.others { *code } else { 0 }));
+                    reporters.saw(Population::Pod, sent, &said);
                 }
                 if means.domain && kind == WindowKind::Week {
                     self.domains.entry(window).or_default().insert(pod.domain().as_str().to_owned());
                 }
             }
             for sent in &day.direct {
-                let said = Said {
-                    app_version: sent.says.app_version,
-                    platform: sent.says.platform.map(|(_, platform)| platform),
-                    language: sent.says.language,
-                };
-                reporters.saw(Population::Direct, sent, said);
+                let platform = sent.says.platform.map(|(_, platform)| platform);
+                let mut said =
+                    vec![sent.says.app_version.to_code(), platform.to_code(), sent.says.language.to_code()];
+                said.extend(&sent.says.others);
+                reporters.saw(Population::Direct, sent, &said);
             }
         }
     }
@@ -160,21 +141,21 @@ impl Truth {
 }
 
 impl Reporters {
-    fn saw(&mut self, population: Population, sent: &Sent, said: Said) {
+    fn saw(&mut self, population: Population, sent: &Sent, said: &Vec<u64>) {
         let (owner, number) = sent.installation;
-        self.installations.entry((population, owner, number)).or_default().merge(said);
+        merge(self.installations.entry((population, owner, number)).or_default(), said);
     }
 
     /// Everybody in a population, by unit.
     fn tallies(&self, population: Population) -> Vec<Tally> {
-        let mut installations = Tally::of_installations();
+        let mut installations = Tally::of::<App>();
         for ((_, owner, _), said) in self.installations.iter().filter(|((of, ..), _)| *of == population) {
-            let said = installations.said_by_installation((said.app_version, said.platform, said.language));
+            let said = installations.said(said);
             installations.add(*owner as i64, said);
         }
-        let mut pods = Tally::of_pods();
+        let mut pods = Tally::of::<Pod>();
         for (pod, said) in &self.pods {
-            let said = pods.said_by_pod(said.version, said.size);
+            let said = pods.said(said);
             pods.add(*pod as i64, said);
         }
         match population {
@@ -233,7 +214,7 @@ mod tests {
     fn something_of_every_family_is_published_about_the_small_fleet() {
         let releases = truth(1).releases(|_| Some(Threshold::default()));
         for population in Population::ALL {
-            for family in Family::of(population) {
+            for family in Family::of_population(population) {
                 let published = releases.keys().any(|(_, p, f)| (*p, *f) == (population, family));
                 assert!(published, "{} {}", population.as_str(), family.as_str());
             }

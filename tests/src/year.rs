@@ -97,8 +97,7 @@ fn blocks(window: Window, first: Date) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut publish = |population, family: Family, total: f64, parts: &[(String, f64)]| {
         let sum: f64 = parts.iter().map(|(_, part)| part).sum();
-        let least =
-            if matches!(family, Family::Pods | Family::PodVersions | Family::PodSizes) { 5.0 } else { 20.0 };
+        let least = if family.rule() == Rule::Pods { 5.0 } else { 20.0 };
         let mut folded = 0.0;
         for (label, part) in parts {
             let count = total * part / sum;
@@ -113,24 +112,24 @@ fn blocks(window: Window, first: Date) -> Vec<Block> {
         }
     };
     let whole = [("all".to_owned(), 1.0)];
-    publish(Population::Pod, Family::Pods, pods, &whole);
-    publish(Population::Pod, Family::PodVersions, pods, &versions("", &POD_SERVER, t));
-    publish(Population::Pod, Family::PodSizes, pods, &named(&SIZES));
+    publish(Population::Pod, Family::PODS, pods, &whole);
+    publish(Population::Pod, Family::of::<PodVersion>(), pods, &versions("", &POD_SERVER, t));
+    publish(Population::Pod, Family::of::<MetaUserCount>(), pods, &named(&SIZES));
     for (population, total) in [(Population::Pod, through), (Population::Direct, direct)] {
-        publish(population, Family::Installations, total, &whole);
+        publish(population, Family::INSTALLATIONS, total, &whole);
         let mut apps: Vec<(String, f64)> = vec![("not_reported".to_owned(), 6.0)];
         for (app, part) in APPS {
             let of_app = versions(&format!("{app} "), &APP, t);
             let sum: f64 = of_app.iter().map(|(_, part)| part).sum();
             apps.extend(of_app.into_iter().map(|(label, n)| (label, n / sum * part)));
         }
-        publish(population, Family::AppVersions, total, &apps);
-        publish(population, Family::Platforms, total, &named(&PLATFORMS));
+        publish(population, Family::of::<UserAppVersion>(), total, &apps);
+        publish(population, Family::of::<UserPlatform>(), total, &named(&PLATFORMS));
         let mut languages = named(&LANGUAGES);
         if let Some((_, german)) = languages.first_mut() {
             *german += t / 60.0;
         }
-        publish(population, Family::Languages, total, &languages);
+        publish(population, Family::of::<UserLang>(), total, &languages);
     }
     blocks
 }

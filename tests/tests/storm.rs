@@ -49,17 +49,15 @@ fn batch(first: u64) -> String {
 
 /// What must be published: each installation once, with what it says, and its Pod, which says nothing.
 fn truth() -> Vec<(Family, String, u64)> {
-    let (mut installations, mut pods) = (Tally::of_installations(), Tally::of_pods());
+    let (mut installations, mut pods) = (Tally::of::<App>(), Tally::of::<Pod>());
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..INSTALLATIONS {
         let report = ValidReport::from_json(&event(number)).unwrap();
         let pod = i64::from_be_bytes(*report.pod().as_bytes());
-        let installation = report.installation().unwrap();
-        let said = (installation.app_version, installation.platform, installation.language);
-        let said = installations.said_by_installation(said);
+        let said = installations.said(unpack::<App>(&report.installation().unwrap().codes));
         installations.add(pod, said);
         if seen.insert(pod) {
-            let said = pods.said_by_pod(None, None);
+            let said = pods.said(<Pod as Reporter>::Codes::default());
             pods.add(pod, said);
         }
     }

@@ -56,7 +56,7 @@ pub struct Reached {
 /// The newest version that was published on its own in the newest release that has any: of the Pod Server, or of an app.
 /// One that was tried out before its release counts only where there is no other.
 pub fn newest_version(releases: &[Release], population: Population, app: Option<AppName>) -> Option<Version> {
-    let family = if app.is_some() { Family::AppVersions } else { Family::PodVersions };
+    let family = if app.is_some() { Family::of::<UserAppVersion>() } else { Family::of::<PodVersion>() };
     releases.iter().rev().find_map(|release| {
         let blocks = release.blocks_of(population, family).iter();
         let versions = blocks.filter_map(|block| match place(&block.label, app) {
@@ -205,7 +205,7 @@ mod tests {
     fn release(n: usize, blocks: &[(&str, u64)]) -> Release {
         let blocks = blocks.iter().map(|(label, published)| ReleasedBlock {
             population: Population::Pod,
-            family: Family::PodVersions,
+            family: Family::of::<PodVersion>(),
             label: (*label).to_owned(),
             published: *published,
         });
@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn versions(releases: &[Release]) -> Vec<Adoption> {
-        adoption(releases, Family::PodVersions, &[])
+        adoption(releases, Family::of::<PodVersion>(), &[])
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
             tally.add(pod as i64, said);
         }
         let published = tally.publish(&Threshold::default());
-        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::PodVersions).unwrap();
+        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::of::<PodVersion>()).unwrap();
         let blocks: Vec<_> = blocks.iter().map(|block| (block.label(), block.published())).collect();
         release(n, &blocks)
     }

@@ -106,9 +106,11 @@ pub fn answer(insight: Insight, kind: WindowKind, releases: &[Release], below: O
         Insight::Reach => releases.iter().map(reach).collect(),
         _ => releases.iter().flat_map(|release| by_population(insight, release, below)).collect(),
     };
-    let adoption = match insight {
-        Insight::PodVersions => Some(adoption(releases, Family::PodVersions, &[])),
-        Insight::AppVersions => Some(adoption(releases, Family::AppVersions, &AppName::ALL)),
+    let adoption = match (insight.shape(), insight.family()) {
+        (Some(Shape::Versions { of_each_app }), Some(family)) => {
+            let apps: &[AppName] = if of_each_app { &AppName::ALL } else { &[] };
+            Some(adoption(releases, family, apps))
+        }
         _ => None,
     };
     Answer {
@@ -127,13 +129,13 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
     let Some(family) = insight.family() else { return Vec::new() };
     Population::ALL
         .into_iter()
-        .filter(|population| Family::of(*population).any(|of| of == family))
+        .filter(|population| Family::of_population(*population).any(|of| of == family))
         .map(|population| {
             let blocks = release.blocks_of(population, family).iter();
             let published: Vec<(&str, u64)> =
                 blocks.map(|block| (block.label.as_str(), block.published)).collect();
             let mut window = window(release, &published);
-            if insight == Insight::PodSizes {
+            if insight.shape() == Some(Shape::Bins) {
                 window.blocks.sort_by_key(|block| least_of_bin(&block.label));
             }
             let below = below.filter(|_| !published.is_empty());
@@ -159,7 +161,7 @@ fn least_of_bin(label: &str) -> u32 {
 /// Pod and direct installations side by side, never added. Without one of the two, no share can be told.
 fn reach(release: &Release) -> AnsweredWindow {
     let named = |population: Population, label: &'static str| {
-        let block = release.blocks_of(population, Family::Installations).first();
+        let block = release.blocks_of(population, Family::INSTALLATIONS).first();
         block.map(|block| (label, block.published))
     };
     let published: Vec<_> = [named(Population::Pod, "proxied"), named(Population::Direct, "direct")]
@@ -217,9 +219,9 @@ mod tests {
 
     fn versions(blocks: &[(&str, u64)], below: &str) -> Below {
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, Family::PodVersions, *l, *n)).collect();
+            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<PodVersion>(), *l, *n)).collect();
         let answer = answer(
-            Insight::PodVersions,
+            Insight::of::<PodVersion>(),
             WindowKind::Week,
             &[release(&blocks)],
             Version::parse(below).map(Cut::from),
@@ -266,10 +268,11 @@ mod tests {
             ("not_reported", 40),
             ("other", 20),
         ]
-        .map(|(l, n)| (Population::Direct, Family::AppVersions, l, n))
+        .map(|(l, n)| (Population::Direct, Family::of::<UserAppVersion>(), l, n))
         .into();
         let cut = Cut { app: Some(AppName::Web), version: Version::parse("1.1.0").unwrap() };
-        let answer = answer(Insight::AppVersions, WindowKind::Week, &[release(&blocks)], Some(cut));
+        let answer =
+            answer(Insight::of::<UserAppVersion>(), WindowKind::Week, &[release(&blocks)], Some(cut));
         let windows: Vec<_> = answer.windows.iter().map(|w| w.below.as_ref().map(|b| b.count)).collect();
         assert_eq!(windows, [None, Some(Bounds { at_least: 98, at_most: 102 + 32 + 42 + 22 })]);
     }
@@ -280,22 +283,25 @@ mod tests {
         let untold = [("prose-app-web not_reported", 5), ("unrecognised", 15), ("not_reported", 40)];
         let blocks = [blocks, untold].concat();
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, Family::AppVersions, *l, *n)).collect();
-        let answer = answer(Insight::AppVersions, WindowKind::Week, &[release(&blocks)], None);
+            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<UserAppVersion>(), *l, *n)).collect();
+        let answer = answer(Insight::of::<UserAppVersion>(), WindowKind::Week, &[release(&blocks)], None);
         assert_eq!(answer.windows[0].unknown(), Unknown { folded: 30, untold: 60 });
     }
 
     #[test]
     fn there_are_at_least_as_many_pods_as_round_to_what_is_published() {
-        let pods = [release(&[(Population::Pod, Family::Pods, "all", 290)])];
+        let pods = [release(&[(Population::Pod, Family::PODS, "all", 290)])];
         assert_eq!(answer(Insight::Pods, WindowKind::Week, &pods, None).windows[0].at_least, Some(288));
     }
 
     #[test]
     fn sizes_are_in_their_order() {
         let sizes = [("not_reported", 15), ("100–399", 5), ("50–99", 30), ("0–4", 10)];
-        let blocks: Vec<_> = sizes.iter().map(|(l, n)| (Population::Pod, Family::PodSizes, *l, *n)).collect();
-        let window = answer(Insight::PodSizes, WindowKind::Week, &[release(&blocks)], None).windows.remove(0);
+        let blocks: Vec<_> =
+            sizes.iter().map(|(l, n)| (Population::Pod, Family::of::<MetaUserCount>(), *l, *n)).collect();
+        let window = answer(Insight::of::<MetaUserCount>(), WindowKind::Week, &[release(&blocks)], None)
+            .windows
+            .remove(0);
         let labels: Vec<_> = window.blocks.iter().map(|block| block.label.as_str()).collect();
         assert_eq!(labels, ["0–4", "50–99", "100–399", "not_reported"]);
     }
@@ -303,15 +309,15 @@ mod tests {
     #[test]
     fn reach_compares_the_two_populations_and_tells_no_share_without_both() {
         let both = release(&[
-            (Population::Pod, Family::Installations, "all", 900),
-            (Population::Direct, Family::Installations, "all", 100),
+            (Population::Pod, Family::INSTALLATIONS, "all", 900),
+            (Population::Direct, Family::INSTALLATIONS, "all", 100),
         ]);
         let window = answer(Insight::Reach, WindowKind::Week, &[both], None).windows.remove(0);
         let shares: Vec<_> = window.blocks.iter().map(|block| (block.label.as_str(), block.share)).collect();
         assert_eq!(shares, [("proxied", Some(0.9)), ("direct", Some(0.1))]);
         assert_eq!(window.total, None, "who reported in both ways is in both");
 
-        let one = release(&[(Population::Pod, Family::Installations, "all", 900)]);
+        let one = release(&[(Population::Pod, Family::INSTALLATIONS, "all", 900)]);
         let window = answer(Insight::Reach, WindowKind::Week, &[one], None).windows.remove(0);
         assert_eq!((window.total, window.blocks[0].share), (None, None));
     }

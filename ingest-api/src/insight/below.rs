@@ -146,11 +146,13 @@ impl Below {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::event::Observed;
+    use shared::code::Coded;
+    use shared::data_point::{AppVersion, UserAppVersion};
+    use shared::event::{App, Observed};
 
     use super::super::place::place;
     use super::*;
-    use crate::release::{AppVersion, Family, Tally, Threshold};
+    use crate::release::{Family, Tally, Threshold};
 
     const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.1.0"];
 
@@ -168,17 +170,18 @@ mod tests {
     }
 
     fn publish(population: &[Installation], app: AppName) -> Vec<Placed> {
-        let mut tally = Tally::of_installations();
+        let mut tally = Tally::of::<App>();
         for (n, (app, v, told)) in population.iter().enumerate() {
             let reported = AppVersion {
                 app: told.then_some(Observed::Recognised(*app)),
                 version: told.then_some(Observed::Recognised(version(*v))),
             };
-            let said = tally.said_by_installation((reported, None, None));
+            let said = tally.said([reported.to_code(), 0, 0]);
             tally.add(n as i64 % 13, said);
         }
         let published = tally.publish(&Threshold::default());
-        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::AppVersions).unwrap();
+        let (_, blocks) =
+            published.iter().find(|(family, _)| *family == Family::of::<UserAppVersion>()).unwrap();
         blocks.iter().map(|block| (place(block.label(), Some(app)), block.published())).collect()
     }
 

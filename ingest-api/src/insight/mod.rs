@@ -14,7 +14,7 @@ pub use domains::{AnsweredDomain, DomainsAnswer, domains_answer};
 pub use period::{MAX_DAYS, PeriodError, period};
 pub use place::is_known;
 
-use shared::data_point::{CountedPoint, DataPoint, Reporter, Shape, Unit};
+use shared::data_point::{Counted, CountedPoint, Shape, Unit};
 
 use crate::release::Family;
 
@@ -62,8 +62,11 @@ impl Insight {
     };
 
     /// The insight of a data point.
-    pub fn of<P: DataPoint<In: Reporter>>() -> Option<Self> {
-        Family::of::<P>().map(|family| Self::Point(PointFamily(family)))
+    ///
+    /// # Panics
+    /// If the registry does not name it.
+    pub fn of<P: Counted>() -> Self {
+        Self::Point(PointFamily(Family::of::<P>()))
     }
 
     /// The stable name.

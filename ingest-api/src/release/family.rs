@@ -1,6 +1,6 @@
 //! The families: one question over one population each, and the tree along which its cells are folded.
 
-use shared::data_point::{CountedPoint, DataPoint, Path, Reporter, Unit};
+use shared::data_point::{Counted, CountedPoint, Path, Reporter, Unit};
 use shared::event::{App, Pod};
 
 use super::cohort::Cohort;
@@ -33,10 +33,13 @@ impl Family {
     };
 
     /// The family of a data point.
-    pub fn of<P: DataPoint<In: Reporter>>() -> Option<Self> {
-        let of =
-            |family: &Self| family.point().is_some_and(|point| point.declaration.key == P::DECLARATION.key);
-        Self::ALL.into_iter().find(of)
+    ///
+    /// # Panics
+    /// If the registry does not name it.
+    pub fn of<P: Counted>() -> Self {
+        let key = P::DECLARATION.key;
+        let of = |family: &Self| family.point().is_some_and(|point| point.declaration.key == key);
+        Self::ALL.into_iter().find(of).expect("the registry names every data point")
     }
 
     /// The data point that it is about; `None` if it only says how many there are.
@@ -123,8 +126,8 @@ mod tests {
     fn each_family_is_known_by_its_name_and_its_data_point() {
         let known = |name: &str| Family::parse(name).unwrap();
         assert_eq!((known("pods"), known("installations")), (Family::PODS, Family::INSTALLATIONS));
-        assert_eq!(Family::of::<MetaUserCount>(), Some(known("pod_sizes")));
-        assert_eq!(Family::of::<UserLang>(), Some(known("languages")));
+        assert_eq!(Family::of::<MetaUserCount>(), known("pod_sizes"));
+        assert_eq!(Family::of::<UserLang>(), known("languages"));
         for family in Family::ALL {
             assert_eq!(known(family.as_str()), family);
             assert_eq!(family.point().is_none(), family == Family::PODS || family == Family::INSTALLATIONS);

@@ -114,7 +114,7 @@ impl Left {
         let day = Window::of_day(WindowKind::Day, self.yesterday);
         let releases = self.service.database().releases(&[day], &Family::ALL).await.unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");
-        let total = releases[0].blocks().iter().find(|block| block.family == Family::Installations).unwrap();
+        let total = releases[0].blocks().iter().find(|block| block.family == Family::INSTALLATIONS).unwrap();
         assert_eq!((releases[0].blocks().len(), total.published), (7, 40), "{step}: whole");
         let row =
             format!("SELECT FROM intake.open_window WHERE kind = 'day' AND starts_on = '{}'", self.yesterday);

@@ -242,7 +242,7 @@ async fn guesses_that_come_all_at_once_are_held_back_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_reads_without_a_token_does_not_read_without_end() {
     let service = Service::start_with(|config| {
-        config.public_insights = BTreeSet::from([Insight::PodVersions]);
+        config.public_insights = BTreeSet::from([Insight::of::<PodVersion>()]);
         let rates = ingest_api::intake::IntakeRates { requests: Rate::new(5, 60), ..Default::default() };
         config.limits = Some(rates);
     })
@@ -278,7 +278,7 @@ async fn a_session_has_the_rights_of_its_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn insights_that_are_public_need_no_token_and_the_others_do() {
     let service = Service::start_with(|config| {
-        config.public_insights = BTreeSet::from([Insight::PodVersions]);
+        config.public_insights = BTreeSet::from([Insight::of::<PodVersion>()]);
     })
     .await;
     assert_eq!(service.get("/v1/insights/pod_versions", None).await.status, 200);

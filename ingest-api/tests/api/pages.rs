@@ -87,7 +87,8 @@ async fn a_page_lets_no_script_run_and_is_kept_by_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_insight_has_a_page_for_everybody_and_the_menu_has_no_other() {
     let service =
-        Service::start_with(|config| config.public_insights = BTreeSet::from([Insight::PodVersions])).await;
+        Service::start_with(|config| config.public_insights = BTreeSet::from([Insight::of::<PodVersion>()]))
+            .await;
     let page = browse(&service, "/insights/pod_versions", None).await;
     assert_eq!(page.status, 200);
     for (path, is_there) in [

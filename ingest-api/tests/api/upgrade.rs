@@ -125,7 +125,7 @@ async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
     let day = |day: &str| Window::of_day(WindowKind::Day, day.parse().unwrap());
     assert_eq!(app.run_jobs().await.unwrap(), [day("2026-01-05")]);
     assert!(keys.read(day("2026-01-05")).unwrap().is_none(), "its key is destroyed");
-    let families = [Family::Platforms, Family::Languages, Family::AppVersions];
+    let families = [Family::of::<UserPlatform>(), Family::of::<UserLang>(), Family::of::<UserAppVersion>()];
     let released = database.releases(&[day("2026-01-02"), day("2026-01-05")], &families).await.unwrap();
     let blocks = released.iter().flat_map(|release| release.blocks());
     let mut blocks: Vec<_> = blocks.map(|block| (block.label.as_str(), block.published)).collect();

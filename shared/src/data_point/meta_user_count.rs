@@ -31,6 +31,7 @@ impl DataPoint for MetaUserCount {
             title: "Company sizes",
             value: "Accounts",
             shape: Shape::Bins,
+            examples: &["20–49"],
             reader_label: |_| None,
         }),
     };

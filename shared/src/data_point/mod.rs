@@ -91,6 +91,8 @@ pub struct Family {
     pub value: &'static str,
     /// What its page is like.
     pub shape: Shape,
+    /// Values as they may be on the wire, for fleets that do not exist.
+    pub examples: &'static [&'static str],
     /// A label as readers know it (`German` for `de`); `None` if the label says it.
     pub reader_label: fn(&str) -> Option<String>,
 }

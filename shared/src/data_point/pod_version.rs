@@ -26,6 +26,7 @@ impl DataPoint for PodVersion {
             title: "Pod versions",
             value: "Version",
             shape: Shape::Versions { of_each_app: false },
+            examples: &["0.5.0", "0.5.1"],
             reader_label: |_| None,
         }),
     };

@@ -52,6 +52,7 @@ impl DataPoint for UserAppVersion {
             title: "App versions",
             value: "Version",
             shape: Shape::Versions { of_each_app: true },
+            examples: &["1.0.1", "1.1.0"],
             reader_label: |_| None,
         }),
     };

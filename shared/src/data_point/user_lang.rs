@@ -38,6 +38,7 @@ impl DataPoint for UserLang {
             title: "Languages",
             value: "Language",
             shape: Shape::Distribution { guide: true },
+            examples: &["en", "de-CH", "pt-BR"],
             reader_label: Locale::reader_label,
         }),
     };

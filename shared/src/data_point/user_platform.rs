@@ -46,6 +46,7 @@ impl DataPoint for UserPlatform {
             title: "Platforms",
             value: "Platform",
             shape: Shape::Distribution { guide: false },
+            examples: &["web", "macos-aarch64", "android"],
             reader_label: Platform::reader_label,
         }),
     };

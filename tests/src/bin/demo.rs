@@ -152,7 +152,7 @@ async fn print_tables(database: &Database) -> anyhow::Result<()> {
             (None, _) => table::render_domains(&domains_answer(database.domains().await?)),
             (Some(family), Some(window)) => {
                 let releases = database.releases(&[window], &[family]).await?;
-                let below = Version::parse("0.5.0").filter(|_| insight == Insight::PodVersions);
+                let below = Version::parse("0.5.0").filter(|_| insight == Insight::of::<PodVersion>());
                 table::render(&answer(insight, kind, &releases, below.map(Into::into)))
             }
             (Some(_), None) => table::render(&answer(insight, kind, &[], None)),

@@ -1,10 +1,10 @@
 //! An installation: where it belongs, what it says of itself, when it is used.
 
-use ingest_api::release::AppVersion;
 use jiff::civil::{Date, Weekday};
 use rand::{Rng, RngExt};
 use serde_json::{Value, json};
-use shared::event::Observed;
+use shared::data_point::{AppVersion, CountedPoint, Reporter};
+use shared::event::{self, Event, Observed};
 use shared::locale::Locale;
 use shared::platform::Platform;
 use shared::pseudonym::{PodId, UserHash};
@@ -68,7 +68,12 @@ pub struct Says {
     pub platform: Option<(&'static str, Observed<Platform>)>,
     /// The locale of first choice.
     pub language: Option<Observed<Locale>>,
+    /// The codes of the data points that the catalogue does not know, in the order of the registry.
+    pub others: Vec<u64>,
 }
+
+/// How many data points of installations the catalogue knows: the first ones of the registry.
+const KNOWN: usize = 3;
 
 impl Installation {
     /// An installation of somebody with an account at `domain`, in a play of `days` days.
@@ -150,7 +155,33 @@ impl Installation {
                 .filter(|_| !silent)
                 .and_then(|locales| locales.first().copied())
                 .map(catalogue::locale),
+            others: if silent { vec![0; self.others().count()] } else { self.codes_of_others() },
         }
+    }
+
+    /// The data points that the catalogue does not know, each with one of its examples, which is always the same.
+    fn others(&self) -> impl Iterator<Item = (&'static CountedPoint, &'static str)> {
+        let lot = self.device.bytes().map(usize::from).sum::<usize>();
+        event::App::COUNTED.iter().skip(KNOWN).filter_map(move |point| {
+            let examples = point.family.examples;
+            Some((point, *examples.get(lot.checked_rem(examples.len())?)?))
+        })
+    }
+
+    /// The fields of these data points.
+    fn write_others(&self, app: &mut Value) {
+        for (point, example) in self.others() {
+            let field = point.declaration.fields.first().and_then(|field| field.strip_prefix("origin.app."));
+            app[field.unwrap_or_default()] = example.into();
+        }
+    }
+
+    fn codes_of_others(&self) -> Vec<u64> {
+        let mut event = json!({ "origin": { "app": {} } });
+        self.write_others(&mut event["origin"]["app"]);
+        let app = Event::from_json(event.to_string().as_bytes()).ok().and_then(|event| event.origin.app);
+        let codes = app.and_then(|app| app.codes().ok()).unwrap_or_default();
+        codes.into_iter().skip(KNOWN).collect()
     }
 
     /// The event that it sends on a day, as an app writes it.
@@ -169,6 +200,7 @@ impl Installation {
         if let Some(locales) = self.locales(day) {
             app["user_preferred_locales"] = locales.iter().map(|(locale, _)| *locale).collect::<Value>();
         }
+        self.write_others(&mut app);
         let mut event = json!({
             "name": choose(rng, names),
             "origin": {
@@ -180,7 +212,7 @@ impl Installation {
         }
         if self.habit == Habit::Talkative {
             event["data"] = json!({ "credential_type": "password", "room": any(rng, catalogue::TRADES) });
-            event["origin"]["app"]["theme"] = "dark".into();
+            event["origin"]["app"]["mood"] = "dark".into();
         }
         event.to_string()
     }

@@ -32,6 +32,8 @@ pub struct Meaning {
     pub language: bool,
     /// The domain.
     pub domain: bool,
+    /// Data points that the catalogue does not know: those that were added later.
+    pub others: bool,
 }
 
 const DEFAULT: Meaning = Meaning {
@@ -43,9 +45,10 @@ const DEFAULT: Meaning = Meaning {
     platform: |_, _| true,
     language: true,
     domain: false,
+    others: true,
 };
 
-const GDPR: Meaning = Meaning { min_cohort_size: Some(20), ..DEFAULT };
+const GDPR: Meaning = Meaning { min_cohort_size: Some(20), others: false, ..DEFAULT };
 
 /// The policies, and how many Pods in a thousand have each. The first ones are those of the Pods with a real proxy.
 pub const POLICIES: &[(u32, PodPolicy)] = &[
@@ -71,6 +74,7 @@ pub const POLICIES: &[(u32, PodPolicy)] = &[
                 app_version: false,
                 platform: |_, _| false,
                 language: false,
+                others: false,
                 ..DEFAULT
             },
         },

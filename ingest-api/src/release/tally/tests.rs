@@ -3,6 +3,13 @@
 use std::sync::LazyLock;
 
 use shared::app::AppName;
+use shared::code::Coded;
+use shared::data_point::AppVersion;
+use shared::event::{App, Observed, Pod};
+use shared::locale::Locale;
+use shared::platform::Platform;
+use shared::size::SizeBin;
+use shared::version::Version;
 
 use super::*;
 use crate::release::random::Random;
@@ -13,7 +20,7 @@ const PAGE: &str = include_str!("../../../PRIVACY.md");
 /// Who says what in a random population: apps where they are built for, now and then something that is not told.
 fn installations(seed: u64) -> Tally {
     let mut random = Random::new(seed);
-    let mut tally = Tally::of_installations();
+    let mut tally = Tally::of::<App>();
     for pod in 0..random.pods() as i64 {
         // What most of a Pod's installations say is alike.
         let groups = 1 + random.any(4) as u32;
@@ -22,7 +29,7 @@ fn installations(seed: u64) -> Tally {
             let n = size / groups + u32::from(group < size % groups);
             let said = said(&mut random);
             for _ in 0..n {
-                let said = tally.said_by_installation(said);
+                let said = tally.said(said);
                 tally.add(pod, said);
             }
         }
@@ -30,7 +37,16 @@ fn installations(seed: u64) -> Tally {
     tally
 }
 
-fn said(random: &mut Random) -> (AppVersion, Option<Observed<Platform>>, Option<Observed<Locale>>) {
+/// The codes of an installation, in the order of the registry.
+fn codes(
+    app: AppVersion,
+    platform: Option<Observed<Platform>>,
+    language: Option<Observed<Locale>>,
+) -> [u64; 3] {
+    [app.to_code(), platform.to_code(), language.to_code()]
+}
+
+fn said(random: &mut Random) -> [u64; 3] {
     const APPS: [AppName; 6] =
         [AppName::Web, AppName::MacOs, AppName::Ios, AppName::Android, AppName::Windows, AppName::Desktop];
     // Read once: there are a million answers, and reading is a fifth of the time that a test takes.
@@ -57,18 +73,18 @@ fn said(random: &mut Random) -> (AppVersion, Option<Observed<Platform>>, Option<
     let app = told(random).then_some(Observed::Recognised(app));
     let version = app.map(|_| Observed::Recognised(version));
     let platform = told(random).then_some(Observed::Recognised(platform));
-    (AppVersion { app, version }, platform, told(random).then_some(Observed::Recognised(language)))
+    codes(AppVersion { app, version }, platform, told(random).then_some(Observed::Recognised(language)))
 }
 
 fn pods(seed: u64) -> Tally {
     let mut random = Random::new(seed);
-    let mut tally = Tally::of_pods();
+    let mut tally = Tally::of::<Pod>();
     for pod in 0..random.pods() as i64 {
         let version = ["0.4.1", "0.4.0", "0.3.2", "0.5.0-rc.1"][random.value(4, 3)];
         let size = SizeBin::of(random.pod_size());
         let told = (!random.once_in(9), !random.once_in(9));
         let version = told.0.then(|| Observed::Recognised(Version::parse(version).unwrap()));
-        let said = tally.said_by_pod(version, told.1.then_some(size));
+        let said = tally.said([version.to_code(), told.1.then_some(size).to_code()]);
         tally.add(pod, said);
     }
     tally
@@ -80,7 +96,7 @@ fn tally(seed: u64) -> Tally {
 
 /// Each family folded as if there were no other.
 fn each_alone(tally: &Tally, threshold: &Threshold) -> Vec<Vec<Block>> {
-    (0..tally.asked.len()).map(|n| fold(tally.tree(n), tally.rule, threshold)).collect()
+    (0..tally.values.len()).map(|n| fold(tally.tree(n), tally.rule, threshold)).collect()
 }
 
 /// The adversary: takes blocks of one family and blocks of another. If those who say one of the first number more than
@@ -115,21 +131,21 @@ struct Crossing {
 
 impl Crossing {
     fn new(tally: &Tally, families: [usize; 2], blocks: [&Vec<Block>; 2]) -> Self {
-        let place = |n: usize, cell: Cell| {
-            let leaf = path(cell).pop().unwrap();
-            blocks[n].iter().position(|block| block.leaves().contains(&leaf)).unwrap()
+        let place = |n: usize, labels: &[String]| {
+            let leaf = labels.last().unwrap();
+            blocks[n].iter().position(|block| block.leaves().contains(leaf)).unwrap()
         };
         let mut by_pod = vec![vec![Vec::new(); blocks[1].len()]; blocks[0].len()];
-        let cell = |n: usize, number: u32| tally.asked[families[n]].cells[number as usize];
+        let labels = |n: usize, number: u32| &tally.values[families[n]].labels[number as usize];
         for Count { said, pod, reporters } in &tally.counts {
             let [a, b] = families.map(|family| tally.said[*said as usize][family]);
-            by_pod[place(0, cell(0, a))][place(1, cell(1, b))].push((*pod, *reporters));
+            by_pod[place(0, labels(0, a))][place(1, labels(1, b))].push((*pod, *reporters));
         }
         let joint: Vec<Vec<Cohort>> =
             by_pod.into_iter().map(|row| row.into_iter().map(Cohort::new).collect()).collect();
         let mut branches = BTreeMap::<String, u32>::new();
-        for a in &tally.asked[families[0]].cells {
-            *branches.entry(path(*a).swap_remove(0)).or_default() |= 1 << place(0, *a);
+        for labels in &tally.values[families[0]].labels {
+            *branches.entry(labels[0].clone()).or_default() |= 1 << place(0, labels);
         }
         let sums = blocks.map(|blocks| blocks.iter().map(|block| block.cohort().size()).collect());
         Self { joint, sums, branches: branches.into_values().collect() }
@@ -206,13 +222,13 @@ fn a_tally_counts_as_a_plain_count_does() {
     const VERSIONS: [&str; 3] = ["0.4.0", "0.4.1", "0.5.0"];
     for seed in 0..10_000 {
         let mut random = Random::new(seed);
-        let mut tally = Tally::of_pods();
+        let mut tally = Tally::of::<Pod>();
         let mut plain = BTreeMap::<(usize, Option<SizeBin>), BTreeMap<i64, u32>>::new();
         for _ in 0..random.any(40) {
             let (pod, n) = (random.any(6) as i64 - 3, random.any(VERSIONS.len()));
             let size = [None, Some(SizeBin::of(1)), Some(SizeBin::of(30))][random.any(3)];
-            let version = Observed::Recognised(Version::parse(VERSIONS[n]).unwrap());
-            let said = tally.said_by_pod(Some(version), size);
+            let version = Some(Observed::Recognised(Version::parse(VERSIONS[n]).unwrap()));
+            let said = tally.said([version.to_code(), size.to_code()]);
             tally.add(pod, said);
             *plain.entry((n, size)).or_default().entry(pod).or_default() += 1;
         }
@@ -220,8 +236,9 @@ fn a_tally_counts_as_a_plain_count_does() {
         let pods: BTreeMap<u32, i64> =
             tally.pod_numbers.iter().map(|(pod, number)| (*number, *pod)).collect();
         for (said, cohort) in tally.said.iter().zip(cohorts) {
-            let Cell::PodVersion(version) = tally.asked[0].cells[said[0] as usize] else { panic!() };
-            let Cell::PodSize(size) = tally.asked[1].cells[said[1] as usize] else { panic!() };
+            let code = |n: usize| tally.values[n].codes[said[n] as usize];
+            let version = <Option<Observed<Version>>>::from_code(code(0)).unwrap();
+            let size = <Option<SizeBin>>::from_code(code(1)).unwrap();
             let n = VERSIONS
                 .iter()
                 .position(|text| version == Some(Observed::Recognised(Version::parse(text).unwrap())))
@@ -238,16 +255,16 @@ fn publishing_again_and_in_another_order_gives_the_same() {
     for seed in 0..100 {
         let tally = tally(seed);
         let mut turned = match tally.rule {
-            Rule::Pods => Tally::of_pods(),
-            Rule::Installations => Tally::of_installations(),
+            Rule::Pods => Tally::of::<Pod>(),
+            Rule::Installations => Tally::of::<App>(),
         };
         for Count { said, pod, reporters } in tally.counts.iter().rev() {
-            let cells: Vec<_> = tally.said[*said as usize]
+            let codes: Vec<_> = tally.said[*said as usize]
                 .iter()
-                .zip(&tally.asked)
-                .map(|(n, asked)| asked.cells[*n as usize])
+                .zip(&tally.values)
+                .map(|(n, values)| values.codes[*n as usize])
                 .collect();
-            let said = turned.said(&cells);
+            let said = turned.said(&codes);
             // The same Pods, by other numbers.
             (0..*reporters).for_each(|_| turned.add(i64::from(*pod), said));
         }
@@ -313,7 +330,7 @@ fn one_more_installation_changes_what_is_published_as_often_as_the_page_says() {
         let mut after = before.clone();
         let mut random = Random::new(u64::MAX - seed);
         let Count { pod, .. } = before.counts[random.any(before.counts.len())];
-        let said = after.said_by_installation(said(&mut random));
+        let said = after.said(said(&mut random));
         let number_of = |(pod, number): (&i64, &u32)| (*number, *pod);
         let pods: BTreeMap<u32, i64> = before.pod_numbers.iter().map(number_of).collect();
         after.add(pods[&pod], said);
@@ -355,7 +372,7 @@ fn invented(values: usize) -> Tally {
         .take(values)
         .collect();
     assert_eq!(languages.len(), values, "different languages");
-    let mut tally = Tally::of_installations();
+    let mut tally = Tally::of::<App>();
     for (pod, turn, value) in (0..5)
         .flat_map(|pod| (0..4).map(move |turn| (pod, turn)))
         .flat_map(|(pod, turn)| (0..values).map(move |value| (pod, turn, value)))
@@ -367,7 +384,7 @@ fn invented(values: usize) -> Tally {
         };
         let platform = Some(Observed::Recognised(Platform::parse("web").unwrap()));
         let language = languages[(value * 7 + turn * 97 + pod * 389) % values];
-        let said = tally.said_by_installation((app, platform, Some(Observed::Recognised(language))));
+        let said = tally.said(codes(app, platform, Some(Observed::Recognised(language))));
         tally.add(pod as i64, said);
     }
     tally
@@ -426,7 +443,7 @@ fn what_cannot_be_tried_is_folded_to_one_block() {
 #[test]
 fn a_release_with_many_blocks_is_cheap() {
     let mut random = Random::new(1);
-    let mut tally = Tally::of_installations();
+    let mut tally = Tally::of::<App>();
     let platforms: Vec<Platform> = ["windows", "macos", "linux", "ios", "android"]
         .iter()
         .flat_map(|family| {
@@ -445,8 +462,8 @@ fn a_release_with_many_blocks_is_cheap() {
         };
         let platform = platforms[random.value(platforms.len(), 2)];
         let language = languages[random.value(languages.len(), 2)];
-        let said = (app, Some(Observed::Recognised(platform)), Some(Observed::Recognised(language)));
-        let (said, pod) = (tally.said_by_installation(said), random.any(2_000) as i64);
+        let said = codes(app, Some(Observed::Recognised(platform)), Some(Observed::Recognised(language)));
+        let (said, pod) = (tally.said(said), random.any(2_000) as i64);
         (0..1 + random.any(3)).for_each(|_| tally.add(pod, said));
     }
     let start = std::time::Instant::now();
