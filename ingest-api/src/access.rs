@@ -1,27 +1,28 @@
-//! Who may read: tokens and sessions, each 32 random bytes of which only a digest is kept.
+//! Who may read: tokens and sessions. Each is 32 random bytes, and only its digest is stored.
 
 use std::marker::PhantomData;
 
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 
-/// 32 random bytes, as text behind a prefix by which a leaked one can be found.
+/// 32 random bytes as text, with a prefix by which scanners find a leaked one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<K> {
     text: String,
     kind: PhantomData<K>,
 }
 
-/// A secret as a reader holds it.
+/// The secret of a reader.
 pub type Token = Secret<OfReader>;
 
-/// What a browser holds, as a cookie, after its reader has logged in with a token.
+/// The secret in the cookie of a browser whose reader logged in with a token.
 pub type Session = Secret<OfBrowser>;
 
-/// What a secret is for: one is never taken for another.
-pub trait Kind {
-    /// What its text begins with.
+/// What a secret is for, so that a session is never used as a token.
+pub trait SecretKind {
+    /// The beginning of its text.
     const PREFIX: &str;
 }
 
@@ -33,34 +34,33 @@ pub struct OfReader;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfBrowser;
 
-impl Kind for OfReader {
+impl SecretKind for OfReader {
     const PREFIX: &str = "prose-reader-";
 }
 
-impl Kind for OfBrowser {
+impl SecretKind for OfBrowser {
     const PREFIX: &str = "prose-session-";
 }
 
-impl<K: Kind> Secret<K> {
+impl<K: SecretKind> Secret<K> {
     /// A new one.
     pub fn generate() -> Self {
         let mut bytes = [0u8; 32];
         rand::rng().fill_bytes(&mut bytes);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text: format!("{}{hex}", K::PREFIX), kind: PhantomData }
+        Self { text: format!("{}{}", K::PREFIX, HEXLOWER.encode(&bytes)), kind: PhantomData }
     }
 
-    /// The one that a request carries. Whether it is valid is for the database to say.
+    /// The secret in a request. Only the database knows whether it is valid.
     pub fn presented(text: &str) -> Self {
         Self { text: text.to_owned(), kind: PhantomData }
     }
 
-    /// The text, to be handed over once.
+    /// The text, to be shown once.
     pub fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// What is kept of it. It has 256 random bits, so that a plain hash cannot be searched.
+    /// What is stored. A plain hash is enough, because nobody can search 256 random bits.
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.text.as_bytes()).into()
     }
@@ -75,15 +75,15 @@ impl<K> std::fmt::Debug for Secret<K> {
 /// A reader whose token or session is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// What the token was called by whoever made it.
+    /// The name of the token.
     pub name: String,
-    /// The digest of the token or session, for what the database decides about.
+    /// The digest of the token or session, which the database checks.
     pub digest: [u8; 32],
     /// Whether it may read the opt-in domains.
     pub may_read_domains: bool,
 }
 
-/// When something that begins at `now` and lasts that long is over.
+/// The end of something that begins at `now` and lasts for `lifetime`.
 pub fn expiry(now: Timestamp, lifetime: std::time::Duration) -> Option<Timestamp> {
     now.checked_add(lifetime).ok()
 }

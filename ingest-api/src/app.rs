@@ -1,4 +1,4 @@
-//! The parts, wired: database, keys, writer, jobs and listeners. Tests start here too.
+//! Wires database, keys, writer, jobs and listeners. Tests start here, too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::access::Token;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 use crate::http::{
-    Entrance, MAX_BATCHES, MadePages, Making, Readiness, Services, metrics_router, router, serve,
+    LoginThrottle, MAX_BATCHES, PageCache, Readiness, RenderQueue, Services, metrics_router, router, serve,
 };
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
@@ -27,9 +27,9 @@ use crate::store::tokens::StoredToken;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
-/// How long requests that are in flight have to finish when the service stops.
+/// How long requests may take to finish when the service stops.
 const DRAIN: Duration = Duration::from_secs(6);
-/// How long connections to the database have to close after that.
+/// How long connections to the database may take to close after that.
 const CLOSE: Duration = Duration::from_secs(1);
 
 /// Whether jobs run by themselves.
@@ -37,11 +37,11 @@ const CLOSE: Duration = Duration::from_secs(1);
 pub enum Schedule {
     /// At their intervals.
     Timed,
-    /// Only when somebody calls them: for tests, and for simulations whose clock stands still.
+    /// Only when called: for tests, and for simulations whose clock stands still.
     OnCall,
 }
 
-/// The database of a configuration, with the private Postgres if it is that.
+/// The configured database, with its private Postgres if it has one.
 pub struct OpenDatabase {
     /// Connections.
     pub database: Database,
@@ -56,11 +56,11 @@ impl std::fmt::Debug for OpenDatabase {
 }
 
 impl OpenDatabase {
-    /// Opens the configured database. A private Postgres is started if it does not run; if this process is its
-    /// `owner`, it is stopped at the end even if it ran already.
+    /// Opens the configured database, and starts a private Postgres if it does not run. The `owner` stops it
+    /// at the end, even if it ran before.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the database cannot be opened.
     pub async fn open(config: &Config, owner: bool) -> anyhow::Result<Self> {
         match &config.database {
             DatabaseConfig::Url(url) => Self::of_url(url.clone()),
@@ -72,7 +72,7 @@ impl OpenDatabase {
             DatabaseConfig::Embedded => {
                 let embedded = Embedded::start(&config.data_dir, owner).await?;
                 let database = Database::new(embedded.options());
-                // Nobody else looks after a private database.
+                // Nobody else maintains a private database.
                 database.migrate().await?;
                 let url = embedded.url();
                 Ok(Self { database, embedded: Some(embedded), url })
@@ -86,10 +86,10 @@ impl OpenDatabase {
         Ok(Self { database: Database::new(options), embedded: None, url })
     }
 
-    /// Checks that commands can work with it. A private one is made ready; of any other, nothing is changed.
+    /// Checks that commands can use it. Prepares a private database, and changes nothing in any other.
     ///
     /// # Errors
-    /// If they cannot.
+    /// If they cannot use it.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         match self.embedded {
             Some(_) => self.database.prepare().await,
@@ -102,9 +102,9 @@ impl OpenDatabase {
         &self.url
     }
 
-    /// Closes the connections, and stops the private Postgres if it is ours.
+    /// Closes the connections, and stops the private Postgres if this process runs it.
     pub async fn close(self) {
-        // A connection that is stuck in the middle of something is not waited for.
+        // We do not wait for a connection that is stuck.
         if tokio::time::timeout(CLOSE, self.database.close()).await.is_err() {
             tracing::warn!("a connection to the database did not close in time");
         }
@@ -117,9 +117,14 @@ impl OpenDatabase {
 /// The running service.
 #[derive(Debug)]
 pub struct App {
+    database: OpenDatabase,
+    parts: Parts,
+}
+
+#[derive(Debug)]
+struct Parts {
     address: SocketAddr,
     metrics_address: SocketAddr,
-    database: OpenDatabase,
     jobs: Jobs,
     stop: watch::Sender<bool>,
     /// The listeners, the writer, and the jobs on their schedule.
@@ -130,14 +135,13 @@ impl App {
     /// Starts everything; requests are answered when this returns.
     ///
     /// # Errors
-    /// If the database, the key directory or a listener is not to be had, or an open window has lost its key.
+    /// If the database, the key directory or a listener cannot be opened, or the key of an open window is
+    /// missing.
     pub async fn start(config: Config, clock: Arc<dyn Clock>, schedule: Schedule) -> anyhow::Result<Self> {
         let listeners = [bind(config.listen).await?, bind(config.metrics_listen).await?];
         let database = OpenDatabase::open(&config, true).await?;
         match start_parts(&config, clock, schedule, &database.database, listeners).await {
-            Ok(Parts { address, metrics_address, jobs, stop, tasks }) => {
-                Ok(Self { address, metrics_address, database, jobs, stop, tasks })
-            }
+            Ok(parts) => Ok(Self { database, parts }),
             Err(error) => {
                 database.close().await;
                 Err(error)
@@ -147,12 +151,12 @@ impl App {
 
     /// Where reports are taken and insights served.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.parts.address
     }
 
     /// Where metrics are served.
     pub fn metrics_address(&self) -> SocketAddr {
-        self.metrics_address
+        self.parts.metrics_address
     }
 
     /// The database.
@@ -160,16 +164,17 @@ impl App {
         &self.database
     }
 
-    /// Merges open windows, releases what is over and deletes what is due, as the jobs do on their schedule.
+    /// Merges open windows, releases those that are over and purges old data, as the jobs do on their
+    /// schedule.
     ///
     /// # Errors
     /// If one of them fails.
     pub async fn run_jobs(&self) -> anyhow::Result<Vec<Window>> {
-        self.jobs.run().await
+        self.parts.jobs.run().await
     }
 
-    /// A token that works for a day, for whoever started the service; without the right to domains. Replaces the one
-    /// that an earlier start made.
+    /// A token for the person who started the service. It works for a day, cannot read domains, and replaces
+    /// the token of the start before.
     ///
     /// # Errors
     /// If the database fails.
@@ -177,7 +182,7 @@ impl App {
         const NAME: &str = "printed at start";
         let database = &self.database.database;
         let token = Token::generate();
-        let expires_at = crate::access::expiry(self.jobs.clock.now(), Duration::from_secs(86_400));
+        let expires_at = crate::access::expiry(self.parts.jobs.clock.now(), Duration::from_secs(86_400));
         let stored = StoredToken { name: NAME.to_owned(), may_read_domains: false, expires_at };
         database.delete_token(NAME).await?;
         database.insert_token(&stored, &token.digest()).await?;
@@ -187,31 +192,24 @@ impl App {
     /// Resolves if a part of the service ends, which none should before [`Self::shutdown`].
     pub async fn died(&mut self) {
         // A panic has been printed by its task.
-        let _ = self.tasks.join_next().await;
+        let _ = self.parts.tasks.join_next().await;
     }
 
-    /// Takes no more requests, answers those that are in flight, and stops everything. Takes ten seconds at most.
+    /// Finishes the requests in flight, takes no new ones, and stops everything within ten seconds.
     pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
+        self.parts.stop.send_replace(true);
         let drained = async {
-            // The writer ends when the last handle to it has gone with the listeners.
-            while self.tasks.join_next().await.is_some() {}
-            // Domains that are not written yet are dropped: written now, they would follow the last reports at once.
+            // The writer ends when the listeners have dropped its last handle.
+            while self.parts.tasks.join_next().await.is_some() {}
+            // Domains that are not written yet are dropped: now, they would be written right after the last
+            // reports.
         };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
-        self.tasks.abort_all();
+        self.parts.tasks.abort_all();
         self.database.close().await;
     }
-}
-
-struct Parts {
-    address: SocketAddr,
-    metrics_address: SocketAddr,
-    jobs: Jobs,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
 }
 
 async fn start_parts(
@@ -237,22 +235,25 @@ async fn start_parts(
         clock: clock.clone(),
         metrics: metrics.clone(),
     };
-    // A window that cannot be written to is found now, and not at the first report.
+    // Finds a window that cannot be written to before the first report does.
     windows.current(database, clock.now()).await?;
 
     let (writer, writer_task) =
         Writer::new(database.clone(), windows, domains, clock.clone(), metrics.clone());
-    let entrance = Arc::new(Entrance::new(config, &clock));
     let limits = config.limits.map(|rates| Arc::new(IntakeLimits::new(rates, &clock)));
     let services = Arc::new(Services {
         database: database.clone(),
-        archive: releases,
-        made: MadePages::default(),
-        making: Making::new(metrics.clone()),
+        releases,
+        page_cache: PageCache::default(),
+        render_queue: RenderQueue::new(metrics.clone()),
         keys,
         writer,
         places: Arc::new(Semaphore::new(MAX_BATCHES)),
-        entrance,
+        login_throttle: LoginThrottle::new(&clock),
+        public_insights: Arc::new(config.public_insights.clone()),
+        session_lifetime: config.session_lifetime,
+        trusted_proxies: config.trusted_proxies.clone(),
+        public_url: config.public_url.clone(),
         limits,
         metrics: metrics.clone(),
         readiness: Readiness::default(),

@@ -1,4 +1,4 @@
-//! File, environment and command line → [`Config`]; reports every mistake at once.
+//! File and environment → [`Config`], or every mistake in them.
 
 mod database;
 mod public_url;
@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use shared::config::{Known, Mistakes, Section, near_variables, overlay_environment, parse_toml};
+use shared::config::{
+    KnownSection, Mistake, Mistakes, Section, near_variables, overlay_environment, parse_toml,
+};
 use toml::Table;
 
 use crate::insight::Insight;
@@ -36,7 +38,7 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
-    /// The threshold of that kind of window.
+    /// The threshold of a kind of window.
     pub fn of(&self, kind: WindowKind) -> &Threshold {
         match kind {
             WindowKind::Day => &self.day,
@@ -53,36 +55,37 @@ impl From<Threshold> for Thresholds {
     }
 }
 
-/// Everything that can be configured. `ingest.sample.toml` has every key.
+/// The configuration. `ingest.sample.toml` has every key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where reports are taken and insights served. Default: 127.0.0.1:8280.
+    /// The address for reports and insights. Default: 127.0.0.1:8280.
     pub listen: SocketAddr,
-    /// Where metrics are served. Default: 127.0.0.1:8281.
+    /// The address for metrics. Default: 127.0.0.1:8281.
     pub metrics_listen: SocketAddr,
-    /// What stands before `/v1/analytics/event`. Default: `/_api/cloud`, where the apps of today send to.
+    /// The path before `/v1/analytics/event`. Default: `/_api/cloud`, which the apps of today use.
     pub base_path: String,
-    /// Where the private Postgres and, unless configured, the keys are. Default: `/var/lib/prose-ingest-api` for root,
-    /// `$XDG_DATA_HOME/prose-ingest-api` or `~/.local/share/prose-ingest-api` for others.
+    /// The directory of the private Postgres and, unless configured, of the keys. Default:
+    /// `/var/lib/prose-ingest-api` for root, `$XDG_DATA_HOME/prose-ingest-api` or
+    /// `~/.local/share/prose-ingest-api` for others.
     pub data_dir: PathBuf,
-    /// The key directory, shared by all instances. Default: `keys` in the data directory.
+    /// The key directory, which all instances share. Default: `keys` in the data directory.
     pub key_dir: PathBuf,
-    /// Where Postgres is. Default: a private one.
+    /// The database. Default: a private Postgres.
     pub database: DatabaseConfig,
-    /// Where readers reach the service. `https://…` makes the cookies of sessions `Secure`. Default: where it listens,
-    /// without TLS.
+    /// The URL for readers. `https://…` makes the cookies of sessions `Secure`. Default: the address on which
+    /// the service listens, without TLS.
     pub public_url: Option<PublicUrl>,
-    /// Insights that everybody may read, without a token. Never the domains. Default: none.
+    /// Insights that everybody may read without a token. Never the domains. Default: none.
     pub public_insights: BTreeSet<Insight>,
-    /// How long a browser stays logged in; not longer than its token works. Default: a day.
+    /// How long a browser stays logged in, but no longer than its token is valid. Default: a day.
     pub session_lifetime: Duration,
-    /// Reverse proxies whose `X-Forwarded-For` is believed. Default: none.
+    /// Reverse proxies whose `X-Forwarded-For` we believe. Default: none.
     pub trusted_proxies: Vec<IpNet>,
-    /// What one network may send; everything, if `None`. Default: see [`IntakeRates`].
+    /// What one network may send; `None` means everything. Default: see [`IntakeRates`].
     pub limits: Option<IntakeRates>,
     /// What is safe to publish.
     pub thresholds: Thresholds,
-    /// How often is looked for windows that are over. Default: one minute.
+    /// How often the close job runs. Default: one minute.
     pub close_interval: Duration,
     /// How long releases are kept after the end of their window. Default: for ever.
     pub retention: Option<Duration>,
@@ -119,14 +122,11 @@ impl Config {
             None => Table::new(),
             Some((file, Ok(text))) => parse_toml(&text).map_err(|mistakes| mistakes.in_file(file))?,
             Some((file, Err(error))) => {
-                let mistake = shared::config::Mistake::new(
-                    file.display().to_string(),
-                    format!("cannot be read: {error}"),
-                );
+                let mistake = Mistake::new(file.display().to_string(), format!("cannot be read: {error}"));
                 return Err(Mistakes(vec![mistake]));
             }
         };
-        // A name that is not UTF-8 is none of ours; a value is hardly right.
+        // A name that is not UTF-8 is not ours, and a value that is not is hardly right.
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.to_string_lossy().into_owned())));
         Self::of_document(document, variables.collect())
@@ -145,7 +145,7 @@ impl Config {
         let variable =
             |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let default_dir = default_data_dir(variable("XDG_DATA_HOME"), variable("HOME"));
-        // The usual variables first, so that ours are stronger; an empty one means that nothing is said.
+        // The usual variables first, so that ours override them. An empty variable counts as unset.
         let usual = ["DATABASE_URL", "DATABASE_URL_FILE"];
         let usual = usual.iter().filter_map(|name| Some((format!("{PREFIX}API__{name}"), variable(name)?)));
         for variables in [usual.collect::<Vec<_>>(), environment.clone()] {
@@ -164,10 +164,7 @@ impl Config {
         mut mistakes: Mistakes,
     ) -> Result<Self, Mistakes> {
         for key in document.keys().filter(|key| *key != SECTION) {
-            mistakes.0.push(shared::config::Mistake::new(
-                key,
-                format!("unknown section; everything is in `[{SECTION}]`"),
-            ));
+            mistakes.0.push(Mistake::new(key, format!("unknown section; every key is in `[{SECTION}]`")));
         }
         let mut section = Section::of(document, SECTION);
         let data_dir = section.path("data_dir").unwrap_or_else(|| default_dir.to_owned());
@@ -181,7 +178,7 @@ impl Config {
             base_path: section
                 .read(
                     "base_path",
-                    "a path such as \"/_api/cloud\", without a slash at its end, or \"\"",
+                    "a path such as \"/_api/cloud\" without a slash at its end, or \"\"",
                     |value| {
                         let path = value.as_str()?;
                         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.~".contains(&b);
@@ -229,14 +226,14 @@ impl Config {
         let thresholds_of = |kind| of_thresholds.map(|key| format!("thresholds.{kind}.{key}"));
         let keys =
             section.keys().map(str::to_owned).chain(kinds.into_iter().flat_map(thresholds_of)).collect();
-        mistakes.0.extend(near_variables(environment, PREFIX, &[Known { section: SECTION, keys }]));
+        mistakes.0.extend(near_variables(environment, PREFIX, &[KnownSection { section: SECTION, keys }]));
         thresholds.finish(&mut mistakes);
         section.finish(&mut mistakes);
         mistakes.or(config)
     }
 }
 
-/// The insights that everybody may read. The names of companies are never among them.
+/// The insights that everybody may read, never the names of companies.
 fn public_insights(section: &mut Section<'_>) -> BTreeSet<Insight> {
     let names: Vec<_> = Insight::ALL.iter().filter(|insight| **insight != Insight::Domains).collect();
     let shown: Vec<_> = names.iter().map(|insight| insight.as_str()).collect();
@@ -247,12 +244,12 @@ fn public_insights(section: &mut Section<'_>) -> BTreeSet<Insight> {
     });
     let mut listed = listed.unwrap_or_default();
     if listed.remove(&Insight::Domains) {
-        section.mistake("public_insights", "`domains` are names of companies, and never public");
+        section.mistake("public_insights", "`domains` are names of companies and never public");
     }
     listed
 }
 
-/// What one network may send; `None` if that is turned off.
+/// What one network may send; `None` if the limits are turned off.
 fn limits(mut section: Section<'_>, mistakes: &mut Mistakes) -> Option<IntakeRates> {
     let enabled = section.read("enabled", "true or false", toml::Value::as_bool).unwrap_or(true);
     let IntakeRates { requests, events, new_pods } = IntakeRates::default();
@@ -270,7 +267,7 @@ fn limits(mut section: Section<'_>, mistakes: &mut Mistakes) -> Option<IntakeRat
     };
     let rates = IntakeRates {
         requests: rate("requests", 1, requests),
-        // A batch that is larger than the burst would never be taken.
+        // A batch larger than the burst would never be accepted.
         events: rate("events", MAX_BATCH as u64, events),
         new_pods: rate("new_pods", 1, new_pods),
     };
@@ -278,7 +275,7 @@ fn limits(mut section: Section<'_>, mistakes: &mut Mistakes) -> Option<IntakeRat
     enabled.then_some(rates)
 }
 
-/// A network, or an address as the network of itself.
+/// A network, or an address as a network of one.
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
 }

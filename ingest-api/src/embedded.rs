@@ -1,17 +1,19 @@
-//! The private Postgres of a machine on which none is configured: made from the PostgreSQL that is installed.
+//! The private Postgres for a service without a configured database, from the PostgreSQL that is installed.
 //!
-//! It listens on a socket in the data directory and on no network. As root, it is run as another user, because
-//! Postgres refuses to be root. If it dies, it is started again.
+//! It listens on a socket in the data directory and on no network. Postgres refuses to run as root, so root
+//! runs it as another user. If it dies, it is started again.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -20,13 +22,13 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long it may take to start, which includes the recovery after a crash.
+/// How long a start may take, including the recovery after a crash.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a stop may take before it is made an immediate one.
+/// How long a fast shutdown may take before it becomes an immediate one.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// The number in the name of the socket; nothing listens on a network.
+/// The port in the name of the socket; nothing listens on a network.
 const PORT: u16 = 5432;
-/// The longest path of a Unix socket that works everywhere, less the name of Postgres' socket.
+/// The longest portable path of a Unix socket, minus the name of Postgres' socket.
 const MAX_SOCKET_DIR: usize = 85;
 
 /// Why there is no private Postgres.
@@ -37,7 +39,7 @@ pub enum EmbeddedError {
         "PostgreSQL is not installed here (looked for `initdb` and `postgres` beside pg_config, in /usr/lib/postgresql and in PATH); install it (Debian, Ubuntu: `apt-get install postgresql`), or point DATABASE_URL at a server"
     )]
     NotInstalled,
-    /// Running as root, and there is nobody to become.
+    /// Running as root, and there is no other user to run Postgres as.
     #[error(
         "Postgres does not run as root, and there is no user `postgres` or `nobody` to run it as; create one"
     )]
@@ -47,31 +49,31 @@ pub enum EmbeddedError {
         "the path of the data directory is too long for a Unix socket ({0} bytes); choose one of at most {MAX_SOCKET_DIR}"
     )]
     PathTooLong(usize),
-    /// Another process has it.
+    /// Another process uses the data directory.
     #[error(
         "another ingest-api runs on this data directory; stop it, or choose another directory with --data-dir"
     )]
     InUse,
-    /// The data directory was made by a version that is not installed.
+    /// The version that created the data directory is not installed.
     #[error(
-        "the data directory was made by PostgreSQL {0}, which is not installed here; install it, or move the data with pg_upgrade"
+        "PostgreSQL {0} created the data directory and is not installed here; install it, or move the data with pg_upgrade"
     )]
     OtherVersion(String),
-    /// A file or process could not be made.
+    /// A file or process could not be created.
     #[error("the private Postgres in {0}: {1}")]
     Io(PathBuf, io::Error),
     /// `initdb` failed.
     #[error("initdb failed in {0}: {1}")]
     Initdb(PathBuf, String),
-    /// It did not come up.
+    /// It did not start.
     #[error("the private Postgres did not start within {seconds} seconds; see {log}", seconds = START_TIMEOUT.as_secs())]
     NotReady {
-        /// What it says itself.
+        /// Its log.
         log: PathBuf,
     },
 }
 
-/// A private Postgres that runs. Stopped by [`Self::stop`] if this process has it.
+/// A private Postgres that runs. [`Self::stop`] stops it if this process supervises it.
 #[derive(Debug)]
 pub struct Embedded {
     directory: PathBuf,
@@ -83,23 +85,23 @@ pub struct Embedded {
 struct Installation {
     bin: PathBuf,
     directory: PathBuf,
-    /// User and group to become; `None` to stay who we are.
+    /// User and group to run as; `None` for our own.
     user: Option<(u32, u32)>,
-    /// Held as long as the server is ours.
+    /// Held as long as this process supervises the server.
     _lock: fs::File,
 }
 
 impl Embedded {
-    /// Whether a private Postgres was made in that data directory.
+    /// Whether a data directory holds a private Postgres.
     pub fn is_in(data_dir: &Path) -> bool {
         data_dir.join("postgres/PG_VERSION").exists()
     }
 
-    /// Starts the Postgres in `data_dir`, and makes it if there is none. Several processes may use one: the first has it,
-    /// and stops it at its end. A process that must have it, to keep it running, says so by `own`.
+    /// Starts the Postgres in `data_dir`, and creates it if there is none. Several processes may share one:
+    /// the first supervises it, and stops it in the end. With `own`, this process must be the one.
     ///
     /// # Errors
-    /// If it cannot be made or started, or another process has it and this one must.
+    /// If it cannot be created or started, or if another process supervises it despite `own`.
     pub async fn start(data_dir: &Path, own: bool) -> Result<Self, EmbeddedError> {
         let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
         fs::create_dir_all(data_dir).map_err(io)?;
@@ -142,19 +144,16 @@ impl Embedded {
 
     /// A URL for other tools on this machine, such as `psql` and `pg_dump`.
     pub fn url(&self) -> String {
-        let encoded = |b: u8| match b {
-            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
-            b => format!("%{b:02X}"),
-        };
-        let socket: String = self.directory.to_string_lossy().bytes().map(encoded).collect();
+        let plain = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        let socket = percent_encode(self.directory.as_os_str().as_bytes(), &plain).to_string();
         format!("postgres://prose@{socket}:{PORT}/postgres?sslmode=disable")
     }
 
-    /// Stops the server, if this process has it, and waits until it is gone.
+    /// Stops the server if this process supervises it, and waits until it is gone.
     pub async fn stop(self) {
         if let Some((stop, task)) = self.supervisor {
             stop.send_replace(true);
-            // A panic in there has been printed.
+            // A panic of the task has been printed.
             let _ = task.await;
         }
     }
@@ -163,7 +162,7 @@ impl Embedded {
         let attempt = async {
             loop {
                 if let Ok(connection) = PgConnection::connect_with(&self.options()).await {
-                    // It answered; how it takes the goodbye does not matter.
+                    // It answered, so an error now does not matter.
                     let _ = connection.close().await;
                     return;
                 }
@@ -175,9 +174,9 @@ impl Embedded {
     }
 }
 
-/// Takes the lock of a data directory; `None` if another process has it.
+/// Takes the lock of a data directory; `None` if another process holds it.
 fn lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
-    // Nobody else may open it, and so lock us out.
+    // If others could open it, they could lock us out.
     let file = private_file(&data_dir.join("postgres.lock"))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
@@ -186,14 +185,14 @@ fn lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
     }
 }
 
-/// Opens a file that only its owner can read, and makes it so.
+/// Opens a file and makes it readable for its owner only.
 fn private_file(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::options().create(true).append(true).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(file)
 }
 
-/// Waits a moment for the lock: a command that has it ends soon.
+/// Waits for the lock: a command that holds it ends soon.
 async fn wait_for_lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
     for _ in 0..50 {
         if let Some(lock) = lock(data_dir)? {
@@ -207,7 +206,7 @@ async fn wait_for_lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
 impl Installation {
     fn prepare(data_dir: &Path, directory: PathBuf, lock: fs::File) -> Result<Self, EmbeddedError> {
         let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
-        // A directory belongs to the version that made it.
+        // Only the version that created a directory can open it.
         let bin = match fs::read_to_string(directory.join("PG_VERSION")) {
             Ok(version) => {
                 let version = version.trim().to_owned();
@@ -225,7 +224,7 @@ impl Installation {
             false => None,
         };
         if user.is_some() {
-            // The other user must get through to its own directory, and sees nothing else of ours on the way.
+            // The other user must reach its own directory, and may see nothing else of ours.
             let mode = fs::metadata(data_dir).map_err(io)?.permissions().mode() & 0o7777;
             fs::set_permissions(data_dir, fs::Permissions::from_mode(mode | 0o011)).map_err(io)?;
         }
@@ -239,7 +238,7 @@ impl Installation {
         if self.directory.join("PG_VERSION").exists() {
             return Ok(());
         }
-        // Made aside, so that a directory of that name is always whole.
+        // Created under another name, so that a directory of this name is always complete.
         let draft = self.directory.with_extension("new");
         if draft.exists() {
             fs::remove_dir_all(&draft).map_err(io)?;
@@ -283,9 +282,9 @@ impl Installation {
             "listen_addresses=",
             "unix_socket_permissions=0700",
             "max_connections=60",
-            // What has been merged leaves room that is soon written to again.
+            // Merges free room that the next ones soon use.
             "autovacuum_naptime=10s",
-            // Nothing of a statement's content gets into the log.
+            // No content of a statement gets into the log.
             "log_statement=none",
             "log_min_error_statement=panic",
             "log_error_verbosity=terse",
@@ -294,22 +293,22 @@ impl Installation {
             command.arg("-c").arg(setting);
         }
         command.arg("-c").arg(key_value("unix_socket_directories", &self.directory));
-        // In a process group of its own, so that Ctrl-C reaches us and not it: we stop it when we are done.
+        // A process group of its own keeps Ctrl-C from it: we stop it when we are done.
         command.process_group(0).stdout(log.try_clone()?).stderr(log);
         tokio::process::Command::from(command).spawn()
     }
 
-    /// Keeps the server running until it is told to stop.
+    /// Keeps the server running until `stop`.
     async fn supervise(self, mut stop: watch::Receiver<bool>) {
         loop {
-            // One that an earlier process left behind is used until it ends.
+            // A server that an earlier process left behind is used until it ends.
             let mut server = match running(&self.directory) {
                 Some(pid) => Some(Server::Found(pid)),
                 None => self
                     .spawn()
                     .map(Server::Ours)
                     .map_err(|error| {
-                        tracing::error!(%error, "the private Postgres cannot be started");
+                        tracing::error!(%error, "cannot start the private Postgres");
                     })
                     .ok(),
             };
@@ -335,18 +334,18 @@ impl Installation {
     }
 }
 
-/// A server that runs.
+/// A running server.
 enum Server {
     /// Started by this process.
     Ours(tokio::process::Child),
-    /// Left behind by another one.
+    /// Left behind by an earlier process.
     Found(Pid),
 }
 
 impl Server {
     async fn ended(&mut self) {
         match self {
-            // An error means that there is nothing to wait for.
+            // An error means that the process is gone.
             Self::Ours(server) => drop(server.wait().await),
             Self::Found(pid) => {
                 while test_kill_process(*pid).is_ok() && !is_zombie(*pid) {
@@ -356,7 +355,7 @@ impl Server {
         }
     }
 
-    /// Postgres' fast shutdown and, if that takes too long, its immediate one: what is committed survives both.
+    /// Postgres' fast shutdown and, if that takes too long, its immediate one. Committed data survives both.
     async fn stop(mut self) {
         let pid = match &self {
             Self::Ours(server) => server.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
@@ -364,7 +363,7 @@ impl Server {
         };
         for (signal, patience) in [(Signal::INT, STOP_TIMEOUT), (Signal::QUIT, STOP_TIMEOUT / 4)] {
             if let Some(pid) = pid {
-                // It may have ended by itself.
+                // The process may have ended by itself.
                 let _ = kill_process(pid, signal);
             }
             if tokio::time::timeout(patience, self.ended()).await.is_ok() {
@@ -379,9 +378,9 @@ fn key_value(key: &str, value: &Path) -> std::ffi::OsString {
     [OsStr::new(key), OsStr::new("="), value.as_os_str()].iter().copied().collect()
 }
 
-/// The server of that data directory, if it runs. A pid file may be stale, and its number belong to somebody else by
-/// now, even to another Postgres: a server's working directory is its data directory. A stale file that names such a
-/// process is removed.
+/// The server of this data directory, if it runs. The pid in its file may be stale and belong to another
+/// process by now, even to another Postgres, so we compare its working directory, which is the data directory
+/// of a server. Removes a stale file that names another process.
 fn running(directory: &Path) -> Option<Pid> {
     let text = fs::read_to_string(directory.join("postmaster.pid")).ok()?;
     let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
@@ -389,25 +388,25 @@ fn running(directory: &Path) -> Option<Pid> {
     if its == directory {
         return (!is_zombie(pid)).then_some(pid);
     }
-    // Postgres would not start beside it: to it, any living process of its user could be its other self.
+    // Postgres would not start: it takes any living process of its user for another server.
     let _ = fs::remove_file(directory.join("postmaster.pid"));
     None
 }
 
-/// Whether a process has ended, and only waits for its parent to notice.
+/// Whether a process has ended, but its parent has not waited for it.
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
-/// Whether the programs in that directory are of a major version.
+/// Whether the programs in a directory have this major version.
 fn is_version(bin: &Path, major: &str) -> bool {
     let output = Command::new(bin.join("postgres")).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.split_whitespace().any(|word| word.split('.').next() == Some(major))
 }
 
-/// The directory that has `initdb` and `postgres`: the newest version that is installed.
+/// The directory with `initdb` and `postgres` of the newest installed version.
 pub fn find_binaries() -> Option<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
         let path = entry.ok()?.path();
@@ -423,7 +422,7 @@ pub fn find_binaries() -> Option<PathBuf> {
     candidates.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
 }
 
-/// User and group of that name.
+/// User and group of this name.
 fn user(name: &str) -> Option<(u32, u32)> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
     let fields: Vec<&str> = passwd

@@ -1,11 +1,11 @@
-//! Numbers about our own operation and the newest releases, for Prometheus. No number of an open window, and no label
-//! that a sender chose: values are of a normal form, and were published.
-
-use std::sync::{PoisonError, RwLock};
+//! Numbers about our own operation and the newest releases, for Prometheus. None is about an open window, and
+//! no sender chooses a label: values have a normal form, and were published.
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 use crate::anomaly::{Anomaly, unknown_shares};
@@ -14,7 +14,8 @@ use crate::intake::limits::Limit;
 use crate::release::{Family, Population, Release};
 use crate::window::Window;
 
-/// How many values of an insight are shown for each population, the largest first: Prometheus keeps each for long.
+/// How many values of an insight we export for each population, the largest first: Prometheus keeps each for
+/// long.
 const MAX_VALUES: usize = 50;
 
 /// The metrics of one running service.
@@ -37,98 +38,62 @@ pub struct Metrics {
     reporters: IntGaugeVec,
     folded: GaugeVec,
     untold: GaugeVec,
-    /// Held while the numbers of releases are replaced, so that nobody reads half of them.
+    /// Held while the numbers of releases are replaced, so that no scrape sees half of them.
     releases: RwLock<()>,
 }
 
 impl Metrics {
-    /// A registry of its own with everything at zero.
+    /// A new registry with everything at zero.
     ///
     /// # Panics
-    /// Never: the names are valid and registered once.
+    /// Never, because the names are valid and registered once.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help).expect("a valid name");
-            registry.register(Box::new(counter.clone())).expect("registered once");
-            counter
-        };
-        let counters = |name: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label]).expect("a valid name");
-            registry.register(Box::new(counters.clone())).expect("registered once");
-            counters
-        };
-        let gauges = |name: &str, help: &str| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &["window"]).expect("a valid name");
-            registry.register(Box::new(gauges.clone())).expect("registered once");
-            gauges
-        };
-        let close_healthy =
-            IntGauge::new("ingest_close_healthy", "Whether the last run of the close job went well.")
-                .expect("a valid name");
-        registry.register(Box::new(close_healthy.clone())).expect("registered once");
-        close_healthy.set(1);
-        let anomalies = IntGaugeVec::new(
-            Opts::new(
-                "ingest_oddities",
-                "What `ingest-api status` would say that somebody should look at, as of the last run of the close job.",
-            ),
-            &["kind"],
-        )
-        .expect("a valid name");
-        registry.register(Box::new(anomalies.clone())).expect("registered once");
-        for kind in Anomaly::KINDS {
-            anomalies.with_label_values(&[kind]);
+        fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<M>) -> M {
+            let metric = metric.expect("a valid name");
+            registry.register(Box::new(metric.clone())).expect("registered once");
+            metric
         }
-        let by_release = ["insight", "window", "population"];
-        let reporters = IntGaugeVec::new(
-            Opts::new(
+        let counter = |name: &str, help: &str| register(&registry, IntCounter::new(name, help));
+        let counters = |name: &str, help: &str, label: &str| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), &[label]))
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let share = |name: &str, help: &str| {
+            let labels = ["insight", "window", "population"];
+            register(&registry, GaugeVec::new(Opts::new(name, help), &labels))
+        };
+        let metrics = Self {
+            reporters: gauges(
                 "ingest_insight_reporters",
                 "Distinct reporters of a value in the newest release, rounded.",
+                &["insight", "window", "population", "value"],
             ),
-            &["insight", "window", "population", "value"],
-        )
-        .expect("a valid name");
-        registry.register(Box::new(reporters.clone())).expect("registered once");
-        let share = |name: &str, help: &str| {
-            let share = GaugeVec::new(Opts::new(name, help), &by_release).expect("a valid name");
-            registry.register(Box::new(share.clone())).expect("registered once");
-            share
-        };
-        let limited = counters(
-            "ingest_requests_limited_total",
-            "Requests that were too much for one network, by what there was too much of.",
-            "limit",
-        );
-        for limit in [Limit::Requests, Limit::Events, Limit::NewPods] {
-            limited.with_label_values(&[limit.label()]);
-        }
-        let untried = counters(
-            "ingest_families_untried_total",
-            "Insights that became one block, because what they may tell with others could not all be tried.",
-            "family",
-        );
-        Self {
-            reporters,
             folded: share(
                 "ingest_insight_folded_share",
-                "The part of the newest release that is in groups of several values, from 0 to 1.",
+                "The part of the newest release in groups of several values, from 0 to 1.",
             ),
             untold: share(
                 "ingest_insight_not_reported_share",
-                "The part of the newest release that told no value, or none that is recognised, from 0 to 1.",
+                "The part of the newest release without a reported or recognised value, from 0 to 1.",
             ),
             releases: RwLock::default(),
-            limited,
+            limited: counters(
+                "ingest_requests_limited_total",
+                "Requests that were too much for one network, by the limit that they exceeded.",
+                "limit",
+            ),
             accepted: counter("ingest_reports_accepted_total", "Reports that are committed."),
             rejected: counters(
                 "ingest_reports_rejected_total",
-                "Reports that are not counted, by reason; a request that is refused as a whole is one.",
+                "Reports that are not counted, by reason; a request that is rejected as a whole is one.",
                 "reason",
             ),
             refused: counters(
                 "ingest_reports_refused_total",
-                "Reports that the sender was told to send later; a batch that is not even read is one.",
+                "Reports that the sender has to send again later; a batch that is not even read is one.",
                 "reason",
             ),
             commits: counters("ingest_commits_total", "Groups of reports that were written.", "outcome"),
@@ -138,23 +103,44 @@ impl Metrics {
                 "window",
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
-            untried,
+            untried: counters(
+                "ingest_families_untried_total",
+                "Insights that became one block, because not everything that they may reveal with others could be tried.",
+                "family",
+            ),
             turned_away: counter(
                 "ingest_readers_turned_away_total",
-                "Readers who were told to come back, because too many were waiting for answers.",
+                "Readers who have to come back later, because too many were waiting for answers.",
             ),
             newest_release: gauges(
                 "ingest_newest_release_end_seconds",
                 "End of the newest released window, in Unix seconds.",
+                &["window"],
             ),
             newest_release_written: gauges(
                 "ingest_newest_release_written_seconds",
                 "When the newest released window was released, in Unix seconds.",
+                &["window"],
             ),
-            close_healthy,
-            anomalies,
+            close_healthy: register(
+                &registry,
+                IntGauge::new("ingest_close_healthy", "Whether the last run of the close job succeeded."),
+            ),
+            anomalies: gauges(
+                "ingest_oddities",
+                "How many problems `ingest-api status` reports, as of the last run of the close job.",
+                &["kind"],
+            ),
             registry,
+        };
+        metrics.close_healthy.set(1);
+        for kind in Anomaly::KINDS {
+            metrics.anomalies.with_label_values(&[kind]);
         }
+        for limit in [Limit::Requests, Limit::Events, Limit::NewPods] {
+            metrics.limited.with_label_values(&[limit.label()]);
+        }
+        metrics
     }
 
     /// Some reports have been committed.
@@ -167,17 +153,17 @@ impl Metrics {
         self.rejected.with_label_values(&[reason]).inc();
     }
 
-    /// Some reports could not be taken now.
+    /// Some reports have to be sent again later.
     pub fn reports_refused(&self, reason: &'static str, reports: usize) {
         self.refused.with_label_values(&[reason]).inc_by(reports as u64);
     }
 
-    /// A request was too much for one network; `limit` is one of a fixed set.
+    /// A request exceeded a limit of its network; `limit` is one of a fixed set.
     pub fn request_limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
     }
 
-    /// A reader was told to come back, because too many were waiting.
+    /// A reader has to come back later, because too many were waiting.
     pub fn reader_turned_away(&self) {
         self.turned_away.inc();
     }
@@ -199,14 +185,14 @@ impl Metrics {
         }
     }
 
-    /// The newest release of a kind of window is known, and perhaps when it was written.
+    /// Sets the newest release of a kind of window, and when it was written.
     pub fn newest_release(&self, window: Window, written: Timestamp) {
         let end = window.end().to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |end| end.timestamp().as_second());
         self.newest_release.with_label_values(&[window.kind().as_str()]).set(end);
         self.newest_release_written.with_label_values(&[window.kind().as_str()]).set(written.as_second());
     }
 
-    /// These are all anomalies.
+    /// Sets all anomalies.
     pub fn anomalies(&self, anomalies: &[Anomaly]) {
         for kind in Anomaly::KINDS {
             let of_kind = anomalies.iter().filter(|anomaly| anomaly.kind() == kind).count();
@@ -214,9 +200,9 @@ impl Metrics {
         }
     }
 
-    /// These are the newest releases, of one kind of window each.
+    /// Sets the numbers of the newest releases, one for each kind of window.
     pub fn newest_releases(&self, releases: &[Release]) {
-        let _writing = self.releases.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.releases.write();
         self.reporters.reset();
         self.folded.reset();
         self.untold.reset();
@@ -243,7 +229,7 @@ impl Metrics {
 
     /// Everything, in the text format of Prometheus.
     pub fn render(&self) -> String {
-        let _reading = self.releases.read().unwrap_or_else(PoisonError::into_inner);
+        let _reading = self.releases.read();
         let mut text = Vec::new();
         // Writing to a Vec does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

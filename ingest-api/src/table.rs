@@ -7,16 +7,25 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::insight::{Answer, AnsweredWindow, DomainsAnswer};
 
-/// How long the longest bar is, in characters.
+/// The longest bar, in characters.
 const BAR: f64 = 30.0;
+
+/// An empty table with rules between the columns.
+pub(crate) fn ruled<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
+    table
+}
+
+fn indented(table: &Table) -> String {
+    table.to_string().lines().map(|line| format!("  {line}\n")).collect()
+}
 
 /// The newest window of each population, as tables.
 pub fn render(answer: &Answer) -> String {
     let mut text = format!("{} – {}\n", answer.insight, answer.question);
-    let newest = answer.windows.iter().map(|window| &window.start).max();
-    let Some(newest) = newest else {
-        text += &format!("  No {} has been released yet.\n", answer.window);
-        return text;
+    let Some(newest) = answer.windows.iter().map(|window| &window.start).max() else {
+        return text + &format!("  No {} has been released yet.\n", answer.window);
     };
     for window in answer.windows.iter().filter(|window| window.start == *newest) {
         text += &render_window(answer, window);
@@ -25,40 +34,35 @@ pub fn render(answer: &Answer) -> String {
 }
 
 fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
-    let population = match window.population {
+    let population = match window.population.as_deref() {
         Some("direct") => ", without a Pod",
         Some(_) if answer.unit == "installation" => ", through a Pod",
         _ => "",
     };
-    let mut text = format!("  {} of {}{population}: ", answer.window, window.start);
+    let mut text = format!("  {} of {}{population}: ", &answer.window, window.start);
     if window.blocks.is_empty() {
         return text + "too few reported for anything to be published\n";
     }
     text += &match window.total {
         Some(total) => format!("{total} {}s\n", answer.unit),
-        // The two populations are compared and not added: who reported in both ways is in both.
+        // We compare the two populations and do not add them: some installations reported in both ways.
         None if window.blocks.len() > 1 => "two numbers that are never added\n".to_owned(),
         None => "no share can be told, because one side had too few reporters\n".to_owned(),
     };
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["value", "count", "share", ""]);
+    let mut table = ruled(["value", "count", "share", ""]);
     for block in &window.blocks {
         let share = block.share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
         let bar = "█".repeat((block.share.unwrap_or(0.0) * BAR).round() as usize);
         table.add_row([block.label.clone(), block.count.to_string(), share, bar]);
     }
-    for column in [1, 2] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for column in table.column_iter_mut().skip(1).take(2) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
-    for line in table.to_string().lines() {
-        text += &format!("  {line}\n");
-    }
+    text += &indented(&table);
     if let Some(below) = &window.below {
         text += &format!(
             "  below {}{}: from {} to {} {}s, {:.1} % to {:.1} %\n",
-            below.app.map(|app| format!("{app} ")).unwrap_or_default(),
+            below.app.as_ref().map(|app| format!("{app} ")).unwrap_or_default(),
             below.version,
             below.count.at_least,
             below.count.at_most,
@@ -76,18 +80,14 @@ pub fn render_domains(answer: &DomainsAnswer) -> String {
     if answer.domains.is_empty() {
         return text + "  Nobody has opted in, or two weeks have closed without a report of those who had.\n";
     }
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(["domain", "last reported in the week of"]);
+    let mut table = ruled(["domain", "last reported in the week of"]);
     for domain in &answer.domains {
         table.add_row([&domain.domain, &domain.last_seen_week]);
     }
-    for line in table.to_string().lines() {
-        text += &format!("  {line}\n");
-    }
-    text
+    text + &indented(&table)
 }
 
-/// Lines of a CSV (RFC 4180) in which no text is taken for a formula.
+/// Lines of a CSV (RFC 4180) in which no spreadsheet finds a formula.
 struct Lines(csv::Writer<Vec<u8>>);
 
 impl Lines {
@@ -107,8 +107,8 @@ impl Lines {
     }
 }
 
-/// A text as a spreadsheet shows it: what would be a formula gets an apostrophe in front, which spreadsheets take for
-/// "text follows". No number here is negative, so that none is touched.
+/// Puts an apostrophe before a cell that would be a formula; to spreadsheets, it means that text follows. No
+/// number here is negative, so this changes none.
 fn inert(cell: &str) -> Cow<'_, str> {
     match cell.chars().next() {
         Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n') => Cow::Owned(format!("'{cell}")),
@@ -116,10 +116,10 @@ fn inert(cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// An answer as CSV: one line a published number; with `below`, one line a window.
+/// An answer as CSV: one line for each published number or, with `below`, for each window.
 ///
 /// # Errors
-/// Never: it is written to memory.
+/// Never, because it writes to memory.
 pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
     if answer.asked_below {
         let mut lines = Lines::new([
@@ -136,10 +136,10 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
         for window in &answer.windows {
             let Some(below) = &window.below else { continue };
             lines.push([
-                answer.window,
+                &answer.window,
                 &window.start,
                 &window.end,
-                window.population.unwrap_or(""),
+                window.population.as_deref().unwrap_or(""),
                 &below.version,
                 &below.count.at_least.to_string(),
                 &below.count.at_most.to_string(),
@@ -153,10 +153,10 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
     for window in &answer.windows {
         for block in &window.blocks {
             lines.push([
-                answer.window,
+                &answer.window,
                 &window.start,
                 &window.end,
-                window.population.unwrap_or(""),
+                window.population.as_deref().unwrap_or(""),
                 &block.label,
                 &block.count.to_string(),
                 &block.share.map(|share| share.to_string()).unwrap_or_default(),
@@ -169,7 +169,7 @@ pub fn csv(answer: &Answer) -> Result<String, csv::Error> {
 /// The opt-in domains as CSV.
 ///
 /// # Errors
-/// Never: it is written to memory.
+/// Never, because it writes to memory.
 pub fn domains_csv(answer: &DomainsAnswer) -> Result<String, csv::Error> {
     let mut lines = Lines::new(["domain", "last_seen_week"])?;
     for domain in &answer.domains {
@@ -183,8 +183,8 @@ mod tests {
     use super::*;
     use crate::insight::{AnsweredDomain, Insight};
 
-    /// The domains are the only text that somebody else chose. No domain begins like this; should one ever do, it
-    /// stays a text.
+    /// Domains are the only text that we did not choose. None begins like this, but if one did, it would stay
+    /// text.
     #[test]
     fn no_cell_of_a_csv_is_a_formula() {
         let odd = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\r=1", "a\"b,c"];
@@ -193,8 +193,8 @@ mod tests {
             last_seen_week: "2026-11-16".to_owned(),
         };
         let answer = DomainsAnswer {
-            insight: Insight::Domains.as_str(),
-            question: Insight::Domains.question(),
+            insight: Insight::Domains.as_str().into(),
+            question: Insight::Domains.question().into(),
             domains: odd.map(domain).to_vec(),
         };
         let text = domains_csv(&answer).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use shared::config::{
-    Known, Mistake, Mistakes, Section, near_sections, near_variables, overlay_environment, parse_toml,
+    KnownSection, Mistake, Mistakes, Section, near_sections, near_variables, overlay_environment, parse_toml,
 };
 use shared::domain::Domain;
 use shared::event::Observed;
@@ -161,8 +161,11 @@ impl Config {
         let own_domain = section.has("domain");
         let accounts = ACCOUNT_KEYS.map(|key| format!("accounts.{key}"));
         let known = [
-            Known { section: shared::policy::SECTION, keys: shared::policy::known_keys() },
-            Known { section: SECTION, keys: section.keys().map(str::to_owned).chain(accounts).collect() },
+            KnownSection { section: shared::policy::SECTION, keys: shared::policy::known_keys() },
+            KnownSection {
+                section: SECTION,
+                keys: section.keys().map(str::to_owned).chain(accounts).collect(),
+            },
         ];
         mistakes.0.extend(near_sections(&written, &known));
         mistakes.0.extend(near_variables(&environment, PREFIX, &known));

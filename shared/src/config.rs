@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 mod near_miss;
 
-pub use near_miss::{Known, near_sections, near_variables};
+pub use near_miss::{KnownSection, near_sections, near_variables};
 
 /// One mistake in a configuration: where it is, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,28 +288,13 @@ pub(crate) fn shown(value: &Value) -> String {
 /// `, did you mean …?` for a key that is close to a known one, else the known keys.
 pub(crate) fn suggestion<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> String {
     let known: Vec<_> = known.collect();
-    match known.iter().map(|k| (distance(key, k), *k)).min() {
+    match known.iter().map(|k| (strsim::levenshtein(key, k), *k)).min() {
         Some((distance, closest)) if distance <= 1 + closest.len() / 4 => {
             format!("; did you mean `{closest}`?")
         }
         Some(_) if known.len() <= 20 => format!("; known here: {}", known.join(", ")),
         _ => String::new(),
     }
-}
-
-/// The Levenshtein distance, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

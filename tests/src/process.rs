@@ -176,9 +176,8 @@ impl VendorProcess {
         command.env("RUST_LOG", "debug").args(["serve", "--metrics-listen", "127.0.0.1:0", "--listen"]);
         command.arg(listen.to_string()).arg("--data-dir").arg(data_dir);
         let mut process = Process::start(&mut command)?;
-        let address = process.wait_for(|line| {
-            line.strip_prefix("Reports are taken at http://")?.split('/').next()?.parse().ok()
-        })?;
+        let address = process
+            .wait_for(|line| line.strip_prefix("Send reports to http://")?.split('/').next()?.parse().ok())?;
         Ok(Self { process, address, data_dir: data_dir.to_owned() })
     }
 

@@ -1,11 +1,11 @@
-//! `ingest-api check`: a configuration without a mistake → what is in force, in plain words.
+//! `ingest-api check`: a valid configuration → a summary in plain words.
 
 use std::fmt::{self, Display, Formatter};
 
 use crate::config::{Config, DatabaseConfig};
 use crate::window::WindowKind;
 
-/// What a configuration means.
+/// A summary of a configuration.
 pub(super) struct Summary<'a>(pub(super) &'a Config);
 
 impl Display for Summary<'_> {
@@ -23,9 +23,9 @@ impl Display for Summary<'_> {
         writeln!(f, "Keys of open windows: {}", key_dir.display())?;
         for kind in WindowKind::ALL {
             let threshold = self.0.thresholds.of(kind);
-            write!(
+            writeln!(
                 f,
-                "Published of a {}: groups of at least {} installations from {} Pods, {} of them not from the largest; \
+                "Published for a {}: groups of at least {} installations from {} Pods, {} of them not from the largest; \
                  groups of at least {} Pods",
                 kind.as_str(),
                 threshold.installations(),
@@ -33,7 +33,6 @@ impl Display for Summary<'_> {
                 threshold.without_largest(),
                 threshold.pod_count(),
             )?;
-            writeln!(f)?;
         }
         match self.0.retention.map(|retention| retention.as_secs() / 3_600) {
             None => write!(f, "Releases: kept for ever"),

@@ -1,4 +1,4 @@
-//! `ingest-api health`: asks the service on this machine, as whoever supervises it does.
+//! `ingest-api health`: asks the service on this machine whether it is ready. For supervisors.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 
 use super::say;
 
-/// How long it may take to answer; a readiness check asks the database.
+/// How long the answer may take; the service asks the database first.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Says that the service at `listen` is ready.
+/// Prints that the service at `listen` is ready.
 ///
 /// # Errors
 /// If it is not, or does not answer.
@@ -29,9 +29,10 @@ pub(super) async fn run(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("nobody listens on {address}"))?;
+    let stream =
+        TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Its end is the end of the answer.
+    // It ends with the answer.
     tokio::spawn(connection);
     let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(Body::empty())?;
     let status = sender.send_request(request).await?.status();
@@ -39,7 +40,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where to find a service that listens on all addresses.
+/// The address of a service that listens on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

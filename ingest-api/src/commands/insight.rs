@@ -1,6 +1,5 @@
 //! `ingest-api insight NAME`.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 use shared::app::AppName;
@@ -8,35 +7,46 @@ use shared::config::Mistake;
 use shared::version::Version;
 
 use super::remote::{Remote, Service};
-use super::say;
-use super::windows::Kind;
-use crate::insight::{Cut, DEFAULT_APP, Insight, answer, domains_answer, period};
+use super::{one_of, say};
+use crate::insight::{Answer, Cut, DEFAULT_APP, DomainsAnswer, Insight, answer, domains_answer, period};
+use crate::release::Family;
 use crate::store::Database;
 use crate::table;
 use crate::window::WindowKind;
 
+const EXAMPLES: &str = "Examples:
+  ingest-api insight platforms --window month
+      a table of the newest month
+  ingest-api insight app_versions --below 1.2.0 --app prose-app-ios
+      how many installations of an app would break
+  ingest-api insight languages --window day --from 2026-11-01 --to 2026-11-30 --format csv
+      every day of a month, for a spreadsheet
+  ingest-api insight pods --url https://insights.example.org --token-file FILE
+      the same from a service elsewhere";
+
 /// Options of `insight`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct PrintInsight {
-    /// Which one.
-    #[arg(value_parser = insight_name())]
+    /// The question to answer.
+    #[arg(value_parser = one_of(Insight::ALL.map(Insight::as_str), Insight::parse))]
     name: Insight,
-    /// How long the windows are [default: week].
-    #[arg(long, value_enum)]
-    window: Option<Kind>,
-    /// The first window starts on or after this day [default: the newest released window only].
+    /// The length of the windows [default: week].
+    #[arg(long, value_parser = one_of(WindowKind::ALL.map(WindowKind::as_str), WindowKind::parse))]
+    window: Option<WindowKind>,
+    /// The first window starts on or after this day [default: only the newest released window].
     #[arg(long, value_name = "DATE")]
     from: Option<Date>,
     /// The last window starts on or before this day [default: the newest released window].
     #[arg(long, value_name = "DATE")]
     to: Option<Date>,
-    /// What is below this version? For pod_versions and app_versions.
+    /// Count what is below this version. For pod_versions and app_versions.
     #[arg(long, value_name = "VERSION", value_parser = version)]
     below: Option<Version>,
-    /// Which app `--below` is about, for app_versions [default: prose-app-web].
-    #[arg(long, value_parser = app_name(), requires = "below")]
+    /// The app that `--below` is about, for app_versions [default: prose-app-web].
+    #[arg(long, value_parser = one_of(AppName::ALL.map(AppName::as_str), AppName::parse), requires = "below")]
     app: Option<AppName>,
-    /// How to print it. The table shows the newest window only.
+    /// The output format. A table shows the newest window only.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -47,20 +57,10 @@ pub(super) struct PrintInsight {
 enum Format {
     /// For people.
     Table,
-    /// As the API answers.
+    /// The same as the API.
     Json,
     /// For spreadsheets.
     Csv,
-}
-
-fn insight_name() -> impl TypedValueParser<Value = Insight> {
-    PossibleValuesParser::new(Insight::ALL.map(Insight::as_str))
-        .map(|name| Insight::parse(&name).expect("one of the possible values"))
-}
-
-fn app_name() -> impl TypedValueParser<Value = AppName> {
-    PossibleValuesParser::new(AppName::ALL.map(AppName::as_str))
-        .map(|name| AppName::parse(&name).expect("one of the possible values"))
 }
 
 fn version(text: &str) -> Result<Version, &'static str> {
@@ -84,11 +84,11 @@ impl PrintInsight {
             "is for pod_versions and app_versions",
         );
         wrong(self.app.is_some() && !of_apps, "--app", "is for app_versions");
-        let not_here = "is for insights about windows; domains are of none";
-        wrong(self.window.is_some() && !of_windows, "--window", not_here);
-        wrong(self.from.is_some() && !of_windows, "--from", not_here);
-        wrong(self.to.is_some() && !of_windows, "--to", not_here);
-        // Without an end, the newest release is what decides.
+        let only_windows = "is for insights about windows, and domains have none";
+        wrong(self.window.is_some() && !of_windows, "--window", only_windows);
+        wrong(self.from.is_some() && !of_windows, "--from", only_windows);
+        wrong(self.to.is_some() && !of_windows, "--to", only_windows);
+        // Without `--to`, the newest release decides, which is not known yet.
         if of_windows && let Err(error) = period(self.from, self.to, None) {
             let option = if self.from.is_some() { "--from" } else { "--to" };
             wrong(true, option, &error.to_string());
@@ -97,51 +97,61 @@ impl PrintInsight {
         mistakes
     }
 
-    /// Reads from the service that is named on the command line, or else from the database.
-    pub(super) async fn run(self, from: Source<'_>) -> anyhow::Result<()> {
+    /// Prints the answer of the service at `--url`, or of the database.
+    pub(super) async fn run(self, from: AnswersFrom<'_>) -> anyhow::Result<()> {
+        let printed = match self.name.family() {
+            None => {
+                let answer = self.domains(from).await?;
+                match self.format {
+                    Format::Table => table::render_domains(&answer),
+                    Format::Json => serde_json::to_string_pretty(&answer)?,
+                    Format::Csv => table::domains_csv(&answer)?,
+                }
+            }
+            Some(family) => {
+                let answer = self.answer(family, from).await?;
+                match self.format {
+                    Format::Table => table::render(&answer),
+                    Format::Json => serde_json::to_string_pretty(&answer)?,
+                    Format::Csv => table::csv(&answer)?,
+                }
+            }
+        };
+        say(printed.trim_end());
+        Ok(())
+    }
+
+    async fn domains(&self, from: AnswersFrom<'_>) -> anyhow::Result<DomainsAnswer> {
+        match from {
+            AnswersFrom::Database(database) => Ok(domains_answer(database.domains().await?)),
+            AnswersFrom::Service(service) => service.domains().await,
+        }
+    }
+
+    async fn answer(&self, family: Family, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
         let app = (self.name == Insight::AppVersions).then_some(self.app.unwrap_or(DEFAULT_APP));
         let below = self.below.map(|version| Cut { app, version });
-        let Some(family) = self.name.family() else {
-            let answer = domains_answer(match from {
-                Source::Database(database) => database.domains().await?,
-                Source::Service(service) => service.domains().await?,
-            });
-            say(match self.format {
-                Format::Table => table::render_domains(&answer),
-                Format::Json => serde_json::to_string_pretty(&answer)?,
-                Format::Csv => table::domains_csv(&answer)?,
-            }
-            .trim_end());
-            return Ok(());
-        };
-        let kind = self.window.map_or(WindowKind::Week, WindowKind::from);
-        let releases = match from {
-            Source::Database(database) => {
+        let kind = self.window.unwrap_or(WindowKind::Week);
+        match from {
+            AnswersFrom::Database(database) => {
                 let released = database.released_windows().await?;
                 let newest = released.newest(kind).map(|window| window.start());
                 let days = period(self.from, self.to, newest)?;
-                database.releases(released.in_period(kind, days), &[family]).await?
+                let releases = database.releases(released.in_period(kind, days), &[family]).await?;
+                Ok(answer(self.name, kind, &releases, below))
             }
-            Source::Service(service) => {
-                service.releases(self.name, family, kind, [self.from, self.to]).await?
+            AnswersFrom::Service(service) => {
+                service.answer(self.name, kind, [self.from, self.to], below).await
             }
-        };
-        let answer = answer(self.name, kind, &releases, below);
-        say(match self.format {
-            Format::Table => table::render(&answer),
-            Format::Json => serde_json::to_string_pretty(&answer)?,
-            Format::Csv => table::csv(&answer)?,
         }
-        .trim_end());
-        Ok(())
     }
 }
 
-/// Where the numbers come from.
+/// Where the answers come from.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source<'a> {
-    /// The database.
+pub(super) enum AnswersFrom<'a> {
+    /// From the database.
     Database(&'a Database),
-    /// A service, over HTTP.
+    /// From a service, over HTTP.
     Service(&'a Service),
 }

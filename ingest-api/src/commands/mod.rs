@@ -1,4 +1,4 @@
-//! The command line: what it offers, and what each command does.
+//! The command line.
 
 mod check;
 mod health;
@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use shared::config::{Mistake, Mistakes};
 
@@ -21,23 +22,24 @@ use crate::app::OpenDatabase;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 
-/// Counts distinct Prose Pods and installations per day, week and month, and publishes only groups that are large
-/// enough to hide in.
+/// Counts distinct Prose Pods and installations per day, week and month, and publishes only groups that are
+/// large enough to hide in.
 ///
-/// Without any configuration, `ingest-api serve` starts a private Postgres from the PostgreSQL that is installed
-/// here, listens on 127.0.0.1, and prints a link to the insights.
+/// Without any configuration, `ingest-api serve` starts a private Postgres from the PostgreSQL that is
+/// installed here, listens on 127.0.0.1, and prints a link to the insights.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
-    /// A TOML file with a section `[api]`; environment variables such as INGEST_API__LISTEN are stronger.
+    /// A TOML file with a section `[api]`. Environment variables such as INGEST_API__LISTEN override it.
     #[arg(long, global = true, env = "INGEST_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database, such as postgres://user@host/database [default: a private Postgres in the data directory].
+    /// The database, such as postgres://user@host/database [default: a private Postgres in the data
+    /// directory].
     ///
-    /// The environment variable DATABASE_URL says the same.
+    /// The environment variable DATABASE_URL does the same.
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Where the private Postgres and the keys are kept.
+    /// The directory of the private Postgres and the keys.
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -45,40 +47,41 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  ingest-api check --config ingest.toml             look for mistakes
+  ingest-api check --config ingest.toml             find mistakes in a configuration
   ingest-api serve                                  take reports on 127.0.0.1:8280
-  ingest-api token create grafana --expires P90D    make a token for a reader
-  ingest-api insight platforms --window month       a table of the newest month
-  ingest-api insight pod_versions --below 0.4.0     what breaks if we drop everything older
+  ingest-api token create grafana --expires P90D    create a token for a reader
+  ingest-api insight platforms --window month       print a table of the newest month
+  ingest-api insight pod_versions --below 0.4.0     what breaks if older Pods are dropped
   ingest-api insight pods --url https://insights.example.org --token-file FILE
                                                     the same from a service elsewhere
-  ingest-api windows list                           which windows are open
+  ingest-api windows list                           list the open windows
 
-Exit codes: 0 if all went well; 2 for a mistake in the configuration or on the command line; else 1. `status --check` has more.";
+Exit codes: 0 for success, 2 for a mistake in the configuration or on the command line, 1 for any other failure.
+`status --check` has more.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take reports, close windows and answer insights until a signal.
     Serve(serve::Serve),
-    /// Look for mistakes in the configuration: exit code 2 and each of them on a line of its own, or 0.
+    /// Check the configuration: prints each mistake on a line of its own and exits with 2, or exits with 0.
     Check,
-    /// Bring the schema of the database up to this version.
+    /// Upgrade the schema of the database to this version.
     Migrate,
-    /// Make, list and revoke tokens of readers.
+    /// Create, list and revoke tokens of readers.
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// List the windows that are open, merge what has come to them, and close them.
+    /// List, merge and close open windows.
     #[command(subcommand)]
     Windows(windows::WindowsCommand),
     /// Print an insight.
     Insight(insight::PrintInsight),
-    /// Ask the service that runs here with this configuration whether it is ready; for supervisors.
+    /// Ask the service that runs here with this configuration whether it is ready. For supervisors.
     Health,
-    /// Say what is held, how fresh it is, and what is odd about it.
+    /// Print what the database holds, how fresh it is, and what looks wrong.
     Status(status::Status),
 }
 
-/// Reads the command line and does what it says.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match load(&cli) {
@@ -95,7 +98,7 @@ pub fn main() -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            report(&format!("the runtime cannot be started: {error}"));
+            report(&format!("cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -110,10 +113,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// With a thread for every second core: Postgres needs the others, and a request that is handed from one thread to another costs
-/// more than a fifth of its processor time again. Whatever takes more than some milliseconds leaves these threads, or pauses: for as
-/// many others as there are cores, and two at least, as a page that is made takes one for as long as a tenth of a second. More would
-/// not be faster, and each has memory of its own, which it keeps. Names of hosts are looked up there, too.
+/// One thread for every second core: Postgres needs the others, and a request that moves between threads
+/// costs more than a fifth more processor time. Work that takes more than some milliseconds leaves these
+/// threads for blocking ones: one a core, and two at least, because rendering a page takes one for up to a
+/// tenth of a second. More would not be faster, and each keeps memory of its own. Host names are resolved
+/// there, too.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     tokio::runtime::Builder::new_multi_thread()
@@ -153,7 +157,7 @@ fn load(cli: &Cli) -> Result<Config, Mistakes> {
 async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run(config).await,
-        // Needs no runtime, and has been done.
+        // Done already, because it needs no runtime.
         Command::Check => Ok(()),
         Command::Migrate => {
             with_database(&config, Schema::Any, async |open| {
@@ -176,10 +180,10 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
         }
         Command::Health => health::run(config.listen).await,
         Command::Insight(command) => match command.remote.service()? {
-            Some(service) => command.run(insight::Source::Service(&service)).await,
+            Some(service) => command.run(insight::AnswersFrom::Service(&service)).await,
             None => {
                 with_database(&config, Schema::Checked, async |open| {
-                    command.run(insight::Source::Database(&open.database)).await
+                    command.run(insight::AnswersFrom::Database(&open.database)).await
                 })
                 .await
             }
@@ -187,26 +191,26 @@ async fn run(command: Command, config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// What a command needs of the database's schema.
+/// What a command expects of the schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Schema {
     Checked,
     Any,
 }
 
-/// Opens the database for one command, and closes it whatever becomes of that. Its schema is the right one, unless the
-/// command is there to make it so.
+/// Opens the database for one command, and closes it even if the command fails. Checks the schema, unless the
+/// command is about to change it.
 async fn with_database(
     config: &Config,
     schema: Schema,
     command: impl AsyncFnOnce(&OpenDatabase) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    // A new database would answer that all is well.
+    // An empty new database would look fine.
     anyhow::ensure!(
         schema == Schema::Any
             || config.database != DatabaseConfig::Embedded
             || Embedded::is_in(&config.data_dir),
-        "there is no database in {}, and none is configured; `ingest-api serve` makes one there. Is this the data directory of the service?",
+        "there is no database in {}, and none is configured; `ingest-api serve` creates one there. Is this the data directory of the service?",
         config.data_dir.display()
     );
     let open = OpenDatabase::open(config, false).await?;
@@ -219,13 +223,21 @@ async fn with_database(
     done
 }
 
-/// Some lines of a command's result.
+/// Parses one of a list of names.
+fn one_of<T: Clone + Send + Sync + 'static>(
+    names: impl IntoIterator<Item = &'static str>,
+    parse: fn(&str) -> Option<T>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names).try_map(move |name| parse(&name).ok_or("not one of the names"))
+}
+
+/// Prints lines of a result.
 fn say(lines: &str) {
-    // Whoever has closed our output, such as `head`, has read enough.
+    // A reader such as `head` may have closed our output.
     let _ = writeln!(std::io::stdout(), "{lines}");
 }
 
-#[expect(clippy::print_stderr, reason = "before and without a log")]
+#[expect(clippy::print_stderr, reason = "commands have no log")]
 fn report(message: &str) {
     for line in message.lines() {
         eprintln!("ingest-api: {line}");

@@ -1,9 +1,5 @@
-//! A service that is reached over HTTP → the releases and domains that its answers are made of.
-//!
-//! They are answered from again here, by the code that the service has: what is printed is the same as next to the
-//! database.
+//! A service that is reached over HTTP → its answers.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,23 +9,22 @@ use jiff::civil::Date;
 use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use shared::app::AppName;
 use shared::config::Mistake;
 
-use crate::insight::Insight;
-use crate::release::{Family, Population};
-use crate::release::{Release, ReleasedBlock};
-use crate::window::{Window, WindowKind};
+use crate::insight::{Answer, Cut, DomainsAnswer, Insight};
+use crate::window::WindowKind;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where to ask, instead of the database.
+/// The service to ask instead of the database.
 #[derive(Args)]
 pub(super) struct Remote {
-    /// Ask the service there, such as https://insights.example.org, instead of the database.
+    /// Ask the service at this URL, such as https://insights.example.org, instead of the database.
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
-    /// A file with the token for it. Without one, INGEST_TOKEN may hold the token itself.
+    /// A file with the token for `--url`. Without it, INGEST_TOKEN may hold the token itself.
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     #[arg(long, env = "INGEST_TOKEN", hide = true, hide_env_values = true)]
@@ -43,36 +38,7 @@ impl std::fmt::Debug for Remote {
 }
 
 #[derive(Deserialize)]
-struct Answered {
-    windows: Vec<AnsweredWindow>,
-}
-
-#[derive(Deserialize)]
-struct AnsweredWindow {
-    start: String,
-    population: Option<String>,
-    blocks: Vec<AnsweredBlock>,
-}
-
-#[derive(Deserialize)]
-struct AnsweredBlock {
-    label: String,
-    count: u64,
-}
-
-#[derive(Deserialize)]
-struct AnsweredDomains {
-    domains: Vec<AnsweredDomain>,
-}
-
-#[derive(Deserialize)]
-struct AnsweredDomain {
-    domain: String,
-    last_seen_week: String,
-}
-
-#[derive(Deserialize)]
-struct Problem {
+struct ProblemAnswer {
     title: String,
     detail: Option<String>,
 }
@@ -86,18 +52,18 @@ pub(super) struct Service {
 }
 
 impl Remote {
-    /// What is wrong with where to ask.
+    /// What is wrong with `--url`.
     pub(super) fn mistake(&self) -> Option<Mistake> {
         let url = self.url.as_ref()?;
         let host = url.host_str().unwrap_or("");
         let is_here = host == "localhost"
             || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let is_private = url.scheme() == "https" || url.scheme() == "http" && is_here;
-        let problem = "must begin with https://, or the token would be read on its way";
+        let problem = "must begin with https://, because others could read the token on its way";
         (!is_private).then(|| Mistake::new("--url", problem))
     }
 
-    /// The service that is named, if one is.
+    /// The service of `--url`, if it is given.
     pub(super) fn service(&self) -> anyhow::Result<Option<Service>> {
         let Some(url) = self.url.clone() else { return Ok(None) };
         if let Some(wrong) = self.mistake() {
@@ -110,7 +76,7 @@ impl Remote {
             None => self.token.clone(),
         };
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        // The error says that somebody else was first, which is as good.
+        // An error says that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Some(Service { http, url, token }))
@@ -118,32 +84,28 @@ impl Remote {
 }
 
 impl Service {
-    /// The releases of the windows that start in a period, oldest first; the newest one only, if no end is given.
-    pub(super) async fn releases(
+    /// The answer about the windows that start in a period; about the newest one only, without a period.
+    pub(super) async fn answer(
         &self,
         insight: Insight,
-        family: Family,
         kind: WindowKind,
         [from, to]: [Option<Date>; 2],
-    ) -> anyhow::Result<Vec<Release>> {
+        below: Option<Cut>,
+    ) -> anyhow::Result<Answer> {
         let mut query = vec![("window", kind.as_str().to_owned())];
         query.extend(from.map(|day| ("from", day.to_string())));
         query.extend(to.map(|day| ("to", day.to_string())));
-        let Answered { windows } = self.get(insight, &query).await?;
-        let mut releases: BTreeMap<Window, Vec<ReleasedBlock>> = BTreeMap::new();
-        for answered in windows {
-            let blocks = releases.entry(Window::of_day(kind, day(&answered.start)?)).or_default();
-            for block in answered.blocks {
-                blocks.push(released(insight, family, answered.population.as_deref(), block)?);
-            }
+        if let Some(Cut { app, version }) = below {
+            query.push(("below", version.to_string()));
+            query.extend(app.map(|app: AppName| ("app", app.as_str().to_owned())));
         }
-        Ok(releases.into_iter().map(|(window, blocks)| Release::restored(window, blocks)).collect())
+        let answer: Answer = self.get(insight, &query).await?;
+        Ok(Answer { asked_below: below.is_some(), ..answer })
     }
 
     /// The opt-in domains.
-    pub(super) async fn domains(&self) -> anyhow::Result<Vec<(String, Date)>> {
-        let AnsweredDomains { domains } = self.get(Insight::Domains, &[]).await?;
-        domains.into_iter().map(|seen| Ok((seen.domain, day(&seen.last_seen_week)?))).collect()
+    pub(super) async fn domains(&self) -> anyhow::Result<DomainsAnswer> {
+        self.get(Insight::Domains, &[]).await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -165,30 +127,11 @@ impl Service {
         let body = answer.bytes().await.map_err(|error| error.without_url())?;
         if status != StatusCode::OK {
             let problem = serde_json::from_slice(&body).ok();
-            let Some(Problem { title, detail }) = problem else { bail!("the service answered {status}") };
+            let Some(ProblemAnswer { title, detail }) = problem else {
+                bail!("the service answered {status}")
+            };
             bail!("{title}. {}", detail.unwrap_or_default());
         }
-        serde_json::from_slice(&body).context("the service is of another version, or none of ours")
+        serde_json::from_slice(&body).context("the service has another version, or is not ingest-api")
     }
-}
-
-fn day(text: &str) -> anyhow::Result<Date> {
-    text.parse().context("the service is of another version: it writes days otherwise")
-}
-
-/// A block as it was released, from how it is answered.
-fn released(
-    insight: Insight,
-    family: Family,
-    population: Option<&str>,
-    AnsweredBlock { label, count }: AnsweredBlock,
-) -> anyhow::Result<ReleasedBlock> {
-    // How many use Prose without a Pod: both populations side by side.
-    let (population, label) = match (insight, label.as_str()) {
-        (Insight::Reach, "proxied") => (Some(Population::Pod), "all".to_owned()),
-        (Insight::Reach, "direct") => (Some(Population::Direct), "all".to_owned()),
-        _ => (population.and_then(Population::parse), label),
-    };
-    let population = population.context("the service is of another version: it knows another population")?;
-    Ok(ReleasedBlock { population, family, label, published: count })
 }

@@ -21,7 +21,7 @@ pub(super) struct Serve {
     /// Where to serve metrics, at /metrics [default: 127.0.0.1:8281].
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
-    /// How the log is written to standard error.
+    /// The format of the log, which goes to standard error.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     log: LogFormat,
 }
@@ -30,7 +30,7 @@ pub(super) struct Serve {
 enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
@@ -53,13 +53,13 @@ impl Serve {
         let mut app = App::start(config, Arc::new(SystemClock), Schedule::Timed).await?;
         let address = app.address();
         tracing::info!(%address, metrics = %app.metrics_address(), private_postgres = embedded, "ready");
-        say(&format!("Reports are taken at http://{address}{base_path}/v1/analytics/event"));
+        say(&format!("Send reports to http://{address}{base_path}/v1/analytics/event"));
         if embedded {
             let token = app.issue_start_token().await?;
             let base = public_url.map_or_else(|| format!("http://{address}"), |url| url.as_str().to_owned());
-            say(&format!("Insights, for a day: {base}{}", crate::login_path(&token)));
+            say(&format!("Insights, for one day: {base}{}", crate::login_path(&token)));
             say(
-                "Later: `ingest-api token create NAME` makes a token for a reader, with `--domains` for the opt-in domains too.",
+                "Later: `ingest-api token create NAME` creates a token for a reader; `--domains` lets it read the opt-in domains, too.",
             );
         }
         let alive = tokio::select! {
@@ -70,10 +70,10 @@ impl Serve {
         tracing::info!("stopping");
         tokio::select! {
             () = app.shutdown() => {}
-            // Whoever asks twice does not want to wait.
+            // A second Ctrl-C does not wait.
             _ = interrupt.recv() => {}
         }
-        anyhow::ensure!(alive, "a part of the service has ended, which it should not; see the log");
+        anyhow::ensure!(alive, "a part of the service ended unexpectedly; see the log");
         Ok(())
     }
 }

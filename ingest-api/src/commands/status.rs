@@ -1,7 +1,6 @@
 //! `ingest-api status`.
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use shared::clock::{Clock, SystemClock};
 
 use super::say;
@@ -10,17 +9,18 @@ use crate::jobs::find_anomalies::find_anomalies;
 use crate::release::{Family, Population};
 use crate::release_cache::ReleaseCache;
 use crate::store::Database;
+use crate::table::ruled;
 use crate::window::WindowKind;
 
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// For cron: end with 3 if a release is overdue, else with 4 if a number has jumped.
+    /// For cron: exit with 3 if a release is overdue, else with 4 if a number has jumped.
     #[arg(long)]
     check: bool,
 }
 
-/// Why a check does not end with 0.
+/// Why a check does not exit with 0.
 #[derive(Debug, thiserror::Error)]
 #[error("somebody should look at this")]
 pub(super) struct Anomalous {
@@ -28,7 +28,7 @@ pub(super) struct Anomalous {
 }
 
 impl Anomalous {
-    /// Other codes than those of a command that failed and of a configuration with mistakes.
+    /// Differs from the codes of a failed command and of a configuration with mistakes.
     pub(super) fn exit_code(&self) -> u8 {
         if self.late { 3 } else { 4 }
     }
@@ -37,49 +37,40 @@ impl Anomalous {
 impl Status {
     pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
         let now = SystemClock.now();
-        let mut held = Table::new();
-        held.load_style(presets::UTF8_FULL_CONDENSED)
-            .set_header(["held", "number", "since", "newest", "written"]);
-        let mut unknown = Table::new();
-        unknown.load_style(presets::UTF8_FULL_CONDENSED).set_header([
-            "newest release",
-            "insight",
-            "population",
-            "folded",
-            "not told",
-        ]);
+        let mut held = ruled(["held", "number", "since", "newest", "written"]);
+        let mut unknown = ruled(["newest release", "insight", "population", "folded", "not reported"]);
         for kind in WindowKind::ALL {
             let Some(releases) = database.held_releases(kind).await? else {
                 held.add_row([format!("releases of a {}", kind.as_str()), "0".to_owned()]);
                 continue;
             };
-            let (oldest, newest) = (releases.oldest.start(), releases.newest.start());
-            let name = format!("releases of a {}", kind.as_str());
             let written = releases.newest_at.strftime("%F %H:%M UTC").to_string();
             held.add_row([
-                name,
+                format!("releases of a {}", kind.as_str()),
                 releases.windows.to_string(),
-                oldest.to_string(),
-                newest.to_string(),
+                releases.oldest.start().to_string(),
+                releases.newest.start().to_string(),
                 written,
             ]);
             let release = database.releases(&[releases.newest], &Family::ALL).await?;
             let Some(release) = release.last() else { continue };
-            for population in Population::ALL {
-                for family in
-                    Family::of(population).filter(|f| !matches!(f, Family::Pods | Family::Installations))
-                {
-                    let Some((folded, not_told)) = unknown_shares(release, population, family) else {
-                        continue;
-                    };
-                    unknown.add_row([
-                        release.window.to_string(),
-                        family.as_str().to_owned(),
-                        population.as_str().to_owned(),
-                        format!("{:.1} %", folded * 100.0),
-                        format!("{:.1} %", not_told * 100.0),
-                    ]);
+            for (population, family) in
+                Population::ALL.into_iter().flat_map(|p| Family::of(p).map(move |f| (p, f)))
+            {
+                // A total has no values, so none of it is unknown.
+                if matches!(family, Family::Pods | Family::Installations) {
+                    continue;
                 }
+                let Some((folded, not_reported)) = unknown_shares(release, population, family) else {
+                    continue;
+                };
+                unknown.add_row([
+                    release.window.to_string(),
+                    family.as_str().to_owned(),
+                    population.as_str().to_owned(),
+                    format!("{:.1} %", folded * 100.0),
+                    format!("{:.1} %", not_reported * 100.0),
+                ]);
             }
         }
         for stored in database.open_windows().await? {

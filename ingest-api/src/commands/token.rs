@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use comfy_table::Table;
 use shared::clock::{Clock, SystemClock};
 use shared::config::parse_duration;
 
@@ -11,23 +10,25 @@ use super::say;
 use crate::access::{Token, expiry};
 use crate::store::Database;
 use crate::store::tokens::StoredToken;
+use crate::table::ruled;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token. It is printed once, and only its hash is kept.
+    /// Create a token. It is printed once, and only its hash is stored.
+    #[command(after_help = "Example:\n  ingest-api token create grafana --expires P90D")]
     Create {
-        /// What to call it, in lists and when it is revoked.
+        /// Its name, for `list` and `revoke`.
         name: String,
-        /// How long it works, as an ISO 8601 duration [default: for ever].
+        /// How long it is valid, as an ISO 8601 duration such as P90D [default: for ever].
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         expires: Option<Duration>,
-        /// Let it read the opt-in domains too.
+        /// Let it read the opt-in domains, too.
         #[arg(long)]
         domains: bool,
     },
-    /// List the tokens: names and rights.
+    /// List the names and rights of all tokens.
     List,
-    /// Revoke a token. It stops to work at once.
+    /// Revoke a token. It stops working at once.
     Revoke {
         /// Its name.
         name: String,
@@ -42,12 +43,12 @@ impl TokenCommand {
     pub(super) async fn run(self, database: &Database) -> anyhow::Result<()> {
         match self {
             Self::Create { name, expires, domains } => {
-                anyhow::ensure!(!name.trim().is_empty(), "the name of a token is not empty");
+                anyhow::ensure!(!name.trim().is_empty(), "the name of a token must not be empty");
                 let now = SystemClock.now();
                 let expires_at = match expires {
                     Some(lifetime) => Some(
                         expiry(now, lifetime)
-                            .ok_or_else(|| anyhow::anyhow!("`--expires` is beyond the year 9999"))?,
+                            .ok_or_else(|| anyhow::anyhow!("`--expires` goes beyond the year 9999"))?,
                     ),
                     None => None,
                 };
@@ -56,7 +57,7 @@ impl TokenCommand {
                 let inserted = database.insert_token(&stored, &token.digest()).await?;
                 anyhow::ensure!(
                     inserted,
-                    "there is a token `{name}` already; revoke it first, or choose another name"
+                    "a token `{name}` exists already; revoke it first, or choose another name"
                 );
                 say(token.reveal());
             }
@@ -66,10 +67,7 @@ impl TokenCommand {
                     say("There are no tokens.");
                     return Ok(());
                 }
-                let mut table = Table::new();
-                table
-                    .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
-                    .set_header(["name", "expires", "domains"]);
+                let mut table = ruled(["name", "expires", "domains"]);
                 for token in tokens {
                     let expires = token.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
                     table.add_row([
@@ -84,7 +82,7 @@ impl TokenCommand {
                 let deleted = database.delete_token(&name).await?;
                 anyhow::ensure!(
                     deleted,
-                    "there is no token `{name}`; `ingest-api token list` shows those there are"
+                    "there is no token `{name}`; `ingest-api token list` lists all tokens"
                 );
                 say(&format!("The token `{name}` no longer works."));
             }

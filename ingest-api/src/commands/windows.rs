@@ -1,59 +1,49 @@
 //! `ingest-api windows list|merge|close`.
 
-use clap::{Subcommand, ValueEnum};
-use comfy_table::Table;
+use clap::Subcommand;
 use jiff::civil::Date;
 use shared::clock::{Clock, SystemClock};
 
-use super::say;
+use super::{one_of, say};
 use crate::config::Config;
-use crate::jobs::close_windows::{CloseWindows, WithoutKey};
+use crate::jobs::close_windows::{CloseWindows, Closed, WithoutKey};
 use crate::jobs::merge::{self, Which};
 use crate::keys::KeyDirectory;
 use crate::open_windows::OpenWindows;
 use crate::store::Database;
+use crate::table::ruled;
 use crate::window::{Window, WindowKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum WindowsCommand {
-    /// List the windows that are open, and whether their keys are here.
+    /// List the open windows, and whether their keys are here.
     List,
-    /// Merge what has come to the windows that are open, which the service does each hour.
+    /// Merge the reports that arrived for open windows, as the service does each hour.
     ///
-    /// Until then it is sealed with the key of its window, and is lost if that is: merge before you move keys or take a
-    /// machine away.
+    /// Reports that are not merged yet are encrypted with the key of their window, and lost with it. So merge
+    /// before you move keys or retire a machine.
     Merge,
-    /// Close every window that has been over for a minute; or one window, over or not.
+    /// Close every window that has been over for a minute, or one window even before its end.
     ///
-    /// Closing a window before its end releases what it holds. It is not opened again: until its end, reports count in
-    /// the other two kinds of windows only. That is the way out when the key of an open window is lost, with --without-key.
+    /// Closing a window before its end releases what it holds, and it does not open again: until its end,
+    /// reports count in the other two kinds of windows only. With --without-key, this is the way out if the
+    /// key of an open window is lost.
+    #[command(after_help = "Examples:
+  ingest-api windows close
+      close every window that is over
+  ingest-api windows close day 2026-11-22 --without-key
+      close one window whose key is lost")]
     Close {
         /// The kind of the window.
-        #[arg(requires = "day")]
-        kind: Option<Kind>,
-        /// A day in it, such as 2026-11-22.
+        #[arg(requires = "day", value_parser = one_of(WindowKind::ALL.map(WindowKind::as_str), WindowKind::parse))]
+        kind: Option<WindowKind>,
+        /// A day in the window, such as 2026-11-22.
         day: Option<Date>,
-        /// Give up what came since the window was merged last, if its key is lost: nothing else can open that. The rest is counted.
+        /// If the key is lost, give up the reports since the last merge, which nothing else can decrypt. The
+        /// rest counts.
         #[arg(long, requires = "day")]
         without_key: bool,
     },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Kind {
-    Day,
-    Week,
-    Month,
-}
-
-impl From<Kind> for WindowKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Day => Self::Day,
-            Kind::Week => Self::Week,
-            Kind::Month => Self::Month,
-        }
-    }
 }
 
 impl WindowsCommand {
@@ -65,45 +55,48 @@ impl WindowsCommand {
             Self::Close { kind, day, without_key } => {
                 let job = CloseWindows { database: database.clone(), keys, thresholds: config.thresholds };
                 let without_key = if without_key { WithoutKey::GiveUp } else { WithoutKey::Refuse };
-                let closed = match (kind, day) {
-                    (Some(kind), Some(day)) => {
-                        job.close(Window::of_day(kind.into(), day), without_key).await?
-                    }
-                    _ => job.run(SystemClock.now()).await,
+                let closed = match kind.zip(day) {
+                    Some((kind, day)) => job.close(Window::of_day(kind, day), without_key).await?,
+                    None => job.run(SystemClock.now()).await,
                 };
-                for window in &closed.released {
-                    say(&format!("Released {window}."));
-                }
-                closed.given_up.iter().for_each(|(window, pieces)| say_given_up(*window, *pieces));
-                for (window, family) in &closed.untried {
-                    say(&format!(
-                        "In {window}, {} is one number: not everything that it may tell together with others could be tried.",
-                        family.as_str()
-                    ));
-                }
-                if closed.released.is_empty() && closed.failed.is_empty() && closed.put_off.is_empty() {
-                    say("No window has been over for a minute.");
-                }
-                let put_off = closed.put_off.iter().map(|window| {
-                    format!(
-                        "{window} is put off: another instance is at work, or somebody reads its tables, for example to dump them; try again"
-                    )
-                });
-                let dropped = match database.drop_put_away().await {
-                    Ok(0) => None,
-                    Ok(_) => Some(
-                        "what was counted could not all be dropped: somebody reads it, or has made a view of it; try again"
-                            .to_owned(),
-                    ),
-                    Err(error) => Some(error.to_string()),
-                };
-                let failed = closed.failed.iter().map(ToString::to_string).chain(put_off).chain(dropped);
-                let failed: Vec<_> = failed.collect();
-                anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
-                Ok(())
+                report_closed(database, closed).await
             }
         }
     }
+}
+
+/// Prints what was closed, and fails with what was not.
+async fn report_closed(database: &Database, closed: Closed) -> anyhow::Result<()> {
+    for window in &closed.released {
+        say(&format!("Released {window}."));
+    }
+    for (window, pieces) in &closed.given_up {
+        say_given_up(*window, *pieces);
+    }
+    for (window, family) in &closed.untried {
+        say(&format!(
+            "In {window}, {} is one number: not everything that it may reveal together with others could be tried.",
+            family.as_str()
+        ));
+    }
+    if closed.released.is_empty() && closed.failed.is_empty() && closed.put_off.is_empty() {
+        say("No window has been over for a minute.");
+    }
+    let mut failed: Vec<_> = closed.failed.iter().map(ToString::to_string).collect();
+    failed.extend(closed.put_off.iter().map(|window| {
+        format!(
+            "{window} is put off: another instance is closing it, or somebody reads its tables, for example for a dump; try again"
+        )
+    }));
+    match database.drop_put_away().await {
+        Ok(0) => {}
+        Ok(_) => failed.push(
+            "some counted reports could not be dropped: somebody reads them, or has a view of them; try again".to_owned(),
+        ),
+        Err(error) => failed.push(error.to_string()),
+    }
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
 }
 
 async fn merge(database: &Database, keys: &OpenWindows) -> anyhow::Result<()> {
@@ -115,7 +108,7 @@ async fn merge(database: &Database, keys: &OpenWindows) -> anyhow::Result<()> {
                 say(&format!("Merged {window}."));
                 say_given_up(window, given_up);
             }
-            Ok(None) => say(&format!("Nothing has come to {window} since its last merge.")),
+            Ok(None) => say(&format!("Nothing has arrived for {window} since its last merge.")),
             Err(error) => failed.push(format!("{}: {error}", stored.window)),
         }
     }
@@ -126,7 +119,7 @@ async fn merge(database: &Database, keys: &OpenWindows) -> anyhow::Result<()> {
 fn say_given_up(window: Window, pieces: u64) {
     if pieces > 0 {
         say(&format!(
-            "What had come to {window} in {pieces} pieces was given up: its key is lost, or had not sealed them."
+            "Gave up {pieces} pieces of reports for {window}: their key is lost, or is another one."
         ));
     }
 }
@@ -137,18 +130,11 @@ async fn list(database: &Database, keys: &KeyDirectory) -> anyhow::Result<()> {
         say("No window is open: nothing has been reported yet.");
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
-        "kind",
-        "from",
-        "until (not included)",
-        "state",
-        "key",
-    ]);
+    let mut table = ruled(["kind", "from", "until (not included)", "state", "key"]);
     for stored in windows {
         let key = match keys.read(stored.window) {
             Ok(Some(key)) if key.check() == stored.key_check => "here",
-            Ok(Some(_)) => "another one",
+            Ok(Some(_)) => "a different one",
             Ok(None) => "missing",
             Err(_) => "damaged",
         };

@@ -1,18 +1,18 @@
-//! Where Postgres is, by what an operator wrote.
+//! The configured database.
 
 use std::path::PathBuf;
 
 use shared::config::Section;
 use sqlx::postgres::PgConnectOptions;
 
-/// Where Postgres is.
+/// The database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseConfig {
     /// A private Postgres of this service, in its data directory.
     Embedded,
     /// A server, as `postgres://user@host/database`. May hold a password.
     Url(String),
-    /// A server, whose URL is in this file: a secret of a container, for example.
+    /// A server whose URL is in this file, for example a secret of a container.
     UrlFile(PathBuf),
 }
 
@@ -26,13 +26,13 @@ impl std::fmt::Debug for DatabaseConfig {
     }
 }
 
-/// What a URL of a database looks like.
+/// An example of a database URL.
 const DATABASE_URL: &str = "a URL such as \"postgres://ingest@localhost/ingest\"";
 
-/// How to connect to the database of a URL; or what is wrong with it, in words that quote nothing of it.
+/// How to connect to the database of a URL.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the URL, without a quote from it.
 pub fn parse_database_url(url: &str) -> Result<PgConnectOptions, String> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(format!("must be {DATABASE_URL}; this one does not begin with `postgres://`"));
@@ -41,14 +41,14 @@ pub fn parse_database_url(url: &str) -> Result<PgConnectOptions, String> {
         let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
         let wrong = match address.parse::<PgConnectOptions>() {
             Ok(_) if !parameters.is_empty() => "what stands after the `?` cannot be read",
-            _ => "host and port cannot be read (in a name or password, write what is not a letter or digit as %40 for @)",
+            _ => "host and port cannot be read (in a name or password, encode special characters, such as %40 for @)",
         };
         format!("must be {DATABASE_URL}; {wrong}")
     })
 }
 
 impl DatabaseConfig {
-    /// The database, by its URL or by the file that has it.
+    /// Reads the URL of the database, or the file that holds it.
     pub(super) fn of(section: &mut Section<'_>) -> Self {
         let url = section.read_secret("database_url", DATABASE_URL);
         if let Some(Err(wrong)) = url.as_deref().map(parse_database_url) {
@@ -56,8 +56,7 @@ impl DatabaseConfig {
         }
         let file = section.path("database_url_file");
         if section.has("database_url") && section.has("database_url_file") {
-            section
-                .mistake("database_url_file", "`database_url` is written too; only one of them can be right");
+            section.mistake("database_url_file", "`database_url` is set, too; only one of them can be right");
         }
         match (url, file) {
             (Some(url), _) => DatabaseConfig::Url(url),

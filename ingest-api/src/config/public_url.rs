@@ -1,11 +1,11 @@
-//! Where readers reach the service.
+//! The URL of the service for readers.
 
-/// Where readers reach the service: scheme and host, with a port where it is not the usual one.
+/// The URL of the service for readers: scheme, host and, unless it is the default, port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// A URL such as `https://insights.example.org`, with or without a slash at its end; `None` if it is another one.
+    /// Parses a URL such as `https://insights.example.org`, with or without a slash at its end.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.strip_suffix('/').unwrap_or(text);
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
@@ -13,12 +13,12 @@ impl PublicUrl {
         (!host.is_empty() && host.bytes().all(plain)).then(|| Self(text.to_owned()))
     }
 
-    /// Without a slash at its end: what browsers call the origin.
+    /// The origin, as browsers call it: without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is reached over TLS.
+    /// Whether readers use TLS.
     pub fn is_secure(&self) -> bool {
         self.0.starts_with("https:")
     }

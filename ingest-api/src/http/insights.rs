@@ -1,4 +1,4 @@
-//! Reading: `GET /v1/insights` and `/v1/insights/{insight}`, as JSON and CSV.
+//! `GET /v1/insights` and `/v1/insights/{insight}`, as JSON and CSV.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::problem::ProblemType;
 
-use super::caching::{Keep, answered};
-use super::query::Asked;
+use super::conditional::{self, Cache};
+use super::problem::Error;
+use super::query::InsightQuery;
 use super::reader::Visitor;
-use super::{Error, Services};
+use super::services::Services;
 use crate::insight::{Insight, answer, domains_answer, period};
 use crate::table;
 
-/// What there is, and where.
+/// An insight, and where it is.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ListedInsight {
     /// Its name.
@@ -32,25 +33,23 @@ pub(super) struct ListedInsight {
     csv: String,
 }
 
-/// `GET /v1/insights`: what there is for whoever asks.
+/// `GET /v1/insights`: the insights that the sender may read.
 pub(super) async fn list_insights(visitor: Visitor, headers: HeaderMap) -> Result<Response, Error> {
-    let readable: Vec<_> = Insight::ALL.into_iter().filter(|insight| visitor.may_read(*insight)).collect();
-    // Somebody to whom nothing is open has to log in.
-    visitor.admit(readable.first().copied().unwrap_or(Insight::Pods))?;
-    let listed = readable.into_iter().map(|insight| ListedInsight {
+    let listed = visitor.readable()?.into_iter().map(|insight| ListedInsight {
         insight: insight.as_str(),
         question: insight.question(),
         unit: insight.unit(),
         json: format!("/v1/insights/{}", insight.as_str()),
         csv: format!("/v1/insights/{}?format=csv", insight.as_str()),
     });
-    let keep = if visitor.reader().is_none() { Keep::Public } else { Keep::Private };
+    let cache = if visitor.reader().is_none() { Cache::Public } else { Cache::Private };
     let body = body(None, &listed.collect::<Vec<_>>())?;
-    Ok(answered(&headers, keep, "application/json", body.into()))
+    Ok(conditional::answer(&headers, cache, "application/json", body.into()))
 }
 
-/// `GET /v1/insights/{insight}?window=day|week|month&from=DATE&to=DATE&below=VERSION&format=json|csv`: the windows that
-/// start from `from` to `to`, both included; without `to`, up to the newest; without both, the newest one.
+/// `GET /v1/insights/{insight}?window=day|week|month&from=DATE&to=DATE&below=VERSION&format=json|csv`: the
+/// windows that start from `from` to `to`, both included. Without `to`, up to the newest; without both, the
+/// newest one.
 pub(super) async fn get_insight(
     State(services): State<Arc<Services>>,
     visitor: Visitor,
@@ -60,42 +59,43 @@ pub(super) async fn get_insight(
 ) -> Result<Response, Error> {
     let insight = name.ok().and_then(|Path(name)| Insight::parse(&name)).ok_or_else(|| {
         let names: Vec<_> = Insight::ALL.iter().map(|insight| insight.as_str()).collect();
-        Error::problem(ProblemType::NOT_FOUND, format!("There are these insights: {}.", names.join(", ")))
+        Error::problem(ProblemType::NOT_FOUND, format!("The insights are: {}.", names.join(", ")))
     })?;
     visitor.admit(insight)?;
-    let asked = Asked::read(insight, query.as_deref().unwrap_or("")).map_err(invalid)?;
-    let (keep, body) = match insight.family() {
+    let asked = InsightQuery::read(insight, query.as_deref().unwrap_or("")).map_err(Error::invalid_query)?;
+    let (cache, body) = match insight.family() {
         None => {
             let digest = visitor.reader().map(|reader| reader.digest).unwrap_or_default();
             let now = services.clock.now();
             let answer = domains_answer(services.database.domains_for(&digest, now).await?);
             let csv = asked.as_csv.then(|| table::domains_csv(&answer));
-            (Keep::Never, body(csv, &answer)?)
+            (Cache::Never, body(csv, &answer)?)
         }
         Some(_) => {
-            let released = services.archive.released_windows().await?;
+            let released = services.releases.released_windows().await?;
             let newest = released.newest(asked.kind).map(|window| window.start());
-            let days = period(asked.from, asked.to, newest).map_err(|error| invalid(format!("{error}.")))?;
-            let releases = services.archive.releases(released.in_period(asked.kind, days)).await?;
+            let days = period(asked.from, asked.to, newest)
+                .map_err(|error| Error::invalid_query(format!("{error}.")))?;
+            let releases = services.releases.releases(released.in_period(asked.kind, days)).await?;
             let (kind, below, as_csv) = (asked.kind, asked.below, asked.as_csv);
-            let made = services.making.make(visitor.reader().is_none(), move || {
+            let rendered = services.render_queue.render(visitor.reader().is_none(), move || {
                 let answer = answer(insight, kind, &releases, below);
                 let csv = as_csv.then(|| table::csv(&answer));
                 body(csv, &answer)
             });
-            let keep = if visitor.reader().is_none() { Keep::Public } else { Keep::Private };
-            (keep, made.await??)
+            let cache = if visitor.reader().is_none() { Cache::Public } else { Cache::Private };
+            (cache, rendered.await??)
         }
     };
     if !asked.as_csv {
-        return Ok(answered(&headers, keep, "application/json", body.into()));
+        return Ok(conditional::answer(&headers, cache, "application/json", body.into()));
     }
     let disposition = format!("attachment; filename=\"{}.csv\"", insight.as_str());
-    let answer = answered(&headers, keep, "text/csv; charset=utf-8", body.into());
+    let answer = conditional::answer(&headers, cache, "text/csv; charset=utf-8", body.into());
     Ok(([(header::CONTENT_DISPOSITION, disposition)], answer).into_response())
 }
 
-/// A byte order mark: spreadsheets take a CSV without one for whatever their language was written in before Unicode.
+/// A byte order mark. Without one, spreadsheets read a CSV in an encoding from before Unicode.
 const BOM: &str = "\u{feff}";
 
 fn body(csv: Option<Result<String, ::csv::Error>>, answer: &impl Serialize) -> Result<Vec<u8>, Error> {
@@ -104,8 +104,4 @@ fn body(csv: Option<Result<String, ::csv::Error>>, answer: &impl Serialize) -> R
         Some(text) => Ok([BOM, &text.map_err(|error| fault(error.to_string()))?].concat().into_bytes()),
         None => serde_json::to_vec(answer).map_err(|error| fault(error.to_string())),
     }
-}
-
-fn invalid(detail: impl Into<String>) -> Error {
-    Error::problem(ProblemType::INVALID_QUERY, detail)
 }

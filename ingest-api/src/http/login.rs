@@ -1,9 +1,8 @@
 //! `/login` and `/logout`: a token → a session in a cookie of the browser → nothing.
 //!
-//! The token is in no page, no cookie and no address that stays: a link with a token is answered with a redirection, so
-//! that it is neither in the browser's history nor told to the next page. A session is made and ended by requests of
-//! our own pages only: the cookie is `SameSite=Lax`, and a request of which the browser says that it comes from another
-//! site is refused.
+//! The token stays in no page, cookie or address: a link with a token is answered with a redirect, so that
+//! neither the browser's history nor the next page learns it. Only our own pages start and end sessions: the
+//! cookie is `SameSite=Lax`, and we refuse a request if the browser says that it comes from another site.
 
 use std::sync::Arc;
 
@@ -14,16 +13,16 @@ use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde::Deserialize;
 use shared::problem::ProblemType;
 
-use super::reader::{prefers_page, session};
-use super::{Error, Services};
+use super::problem::Error;
+use super::reader::{prefers_page, token_not_valid};
+use super::services::Services;
+use super::session_cookie::{session, set_cookie};
 use crate::access::{Session, Token, expiry};
 use crate::pages::login::{Notice, login_page};
 use crate::rates::Source;
 
-/// How many bytes a form has at most.
 pub(super) const MAX_FORM_BYTES: usize = 8 * 1024;
 
-/// Where a reader who has logged in goes to, unless they came from somewhere.
 const START: &str = "/";
 
 #[derive(Deserialize)]
@@ -44,18 +43,8 @@ pub fn login_path(token: &Token) -> String {
     format!("/login?token={}", token.reveal())
 }
 
-/// The path of the login page that leads to `next`.
-pub(super) fn path_to(next: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-    format!("/login?{query}")
-}
-
-/// The name of the cookie. Behind TLS, browsers take it from this very host only, and send it over TLS only.
-pub(super) fn cookie_name(services: &Services) -> &'static str {
-    if services.entrance.is_secure() { "__Host-prose-session" } else { "prose-session" }
-}
-
-/// `GET /login`: the page with the form. `GET /login?token=…`: logs in, and goes on to a path without the token.
+/// `GET /login`: the page with the form. `GET /login?token=…`: logs in, and redirects to a path without the
+/// token.
 pub(super) async fn get_login(
     State(services): State<Arc<Services>>,
     source: Source,
@@ -69,18 +58,19 @@ pub(super) async fn get_login(
         let notice = failed.map(|_| Notice::NotValid);
         return Ok(page(StatusCode::OK, &next, notice));
     };
-    // Another site does not choose whom a browser is logged in as. A link in a terminal or a mail program is of no site.
+    // No other site decides who a browser is logged in as. A link in a terminal or a mail program comes from
+    // no site.
     if own_site(&services, &headers).is_err() {
         return Ok(page(StatusCode::FORBIDDEN, &next, Some(Notice::OtherSite)));
     }
     match log_in(&services, source, &headers, &token).await? {
         Some(cookie) => Ok(go(&next, Some(cookie))),
         None if prefers_page(&headers) => Ok(go("/login?failed=token", None)),
-        None => Err(not_valid()),
+        None => Err(token_not_valid()),
     }
 }
 
-/// `POST /login`: logs in with what was written into the form.
+/// `POST /login`: logs in with the token in the form.
 pub(super) async fn post_login(
     State(services): State<Arc<Services>>,
     source: Source,
@@ -98,7 +88,7 @@ pub(super) async fn post_login(
     match log_in(&services, source, &headers, &token).await? {
         Some(cookie) => Ok(go(&next, Some(cookie))),
         None if prefers_page(&headers) => Ok(page(StatusCode::UNAUTHORIZED, &next, Some(Notice::NotValid))),
-        None => Err(not_valid()),
+        None => Err(token_not_valid()),
     }
 }
 
@@ -111,7 +101,7 @@ pub(super) async fn post_logout(
     if let Some(session) = session(&headers, &services) {
         services.database.end_session(&session).await?;
     }
-    Ok(go("/login", Some(cookie(&services, "", 0))))
+    Ok(go("/login", Some(set_cookie(&services, "", 0))))
 }
 
 /// Opens a session, and returns its cookie; `None` if the token is not valid.
@@ -121,30 +111,23 @@ async fn log_in(
     headers: &HeaderMap,
     token: &str,
 ) -> Result<Option<String>, Error> {
-    let entrance = &services.entrance;
     let now = services.clock.now();
-    let until = expiry(now, entrance.session_lifetime).unwrap_or(now);
+    let until = expiry(now, services.session_lifetime).unwrap_or(now);
     let (token, opened) = (Token::presented(token.trim()), Session::generate());
     let open = services.database.open_session(&token, &opened, now, until);
-    let Some(ends) = entrance.look_up(source, &token.digest(), now, open).await? else {
-        return Ok(None);
-    };
-    entrance.opened(&opened.digest());
-    // What the browser was logged in with before.
+    let throttle = &services.login_throttle;
+    let Some(ends) = throttle.look_up(source, &token.digest(), now, open).await? else { return Ok(None) };
+    throttle.opened(&opened.digest());
+    // The session of the browser before this login.
     if let Some(before) = session(headers, services) {
         services.database.end_session(&before).await?;
     }
     let seconds = ends.duration_since(now).as_secs().max(0);
-    Ok(Some(cookie(services, opened.reveal(), seconds)))
+    Ok(Some(set_cookie(services, opened.reveal(), seconds)))
 }
 
-fn cookie(services: &Services, value: &str, seconds: i64) -> String {
-    let secure = if services.entrance.is_secure() { "; Secure" } else { "" };
-    let name = cookie_name(services);
-    format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
-}
-
-/// Refuses what a page of another site has sent a browser to do. A request without any of the headers is no browser's.
+/// Refuses a request that a page of another site made a browser send. No browser leaves out all of these
+/// headers.
 fn own_site(services: &Services, headers: &HeaderMap) -> Result<(), Error> {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let is_own = match (headers.get("sec-fetch-site"), text(header::ORIGIN)) {
@@ -152,33 +135,30 @@ fn own_site(services: &Services, headers: &HeaderMap) -> Result<(), Error> {
         (None, None) => true,
         (None, Some(origin)) => {
             let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some() && host == text(header::HOST) || services.entrance.is_at(origin)
+            host.is_some() && host == text(header::HOST)
+                || services.public_url.as_ref().is_some_and(|url| url.as_str() == origin)
         }
     };
     is_own.then_some(()).ok_or_else(|| {
         Error::problem(
             ProblemType::FORBIDDEN,
-            "This is for pages of this site: a page of another one asked for it.",
+            "Only pages of this site may do this, and a page of another site tried.",
         )
     })
 }
 
-/// A path of this site to go on to: never another site, whatever the query says.
+/// The path of this site to go to next: never another site, whatever the query says.
 fn local(next: Option<String>) -> String {
     next.filter(|next| is_local(next)).unwrap_or_else(|| START.to_owned())
 }
 
-/// Browsers take `//host` and `/\host` for another site, and leave out line breaks and tabs.
+/// Browsers read `//host` and `/\host` as another site, and skip line breaks and tabs.
 fn is_local(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
         && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
         && !path.starts_with("/login")
         && !path.starts_with("/logout")
-}
-
-fn not_valid() -> Error {
-    Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
 }
 
 fn page(status: StatusCode, next: &str, notice: Option<Notice>) -> Response {
@@ -216,11 +196,5 @@ mod tests {
         ] {
             assert_eq!(local(Some(path.to_owned())), "/", "{path:?}");
         }
-    }
-
-    #[test]
-    fn the_way_back_survives_the_query() {
-        let path = path_to("/v1/insights/pods?window=week&format=csv");
-        assert_eq!(path, "/login?next=%2Fv1%2Finsights%2Fpods%3Fwindow%3Dweek%26format%3Dcsv");
     }
 }

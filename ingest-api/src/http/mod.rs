@@ -1,20 +1,24 @@
-//! The routes of the service, and the limits that stand before all of them.
+//! The routes of the service, and the limits in front of all of them.
 
-mod caching;
-mod entrance;
+mod blocking;
+mod conditional;
 mod health;
 mod insights;
 mod lingering;
 mod login;
-mod made;
-mod making;
+mod login_throttle;
 mod openapi;
+mod page_cache;
 mod pages;
 mod problem;
 mod query;
 mod reader;
+mod readiness;
+mod render_queue;
 mod reports;
 mod server;
+mod services;
+mod session_cookie;
 mod source;
 
 use std::convert::Infallible;
@@ -26,55 +30,32 @@ use axum::error_handling::HandleErrorLayer;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use axum::routing::{get, post};
-use shared::clock::Clock;
 use shared::event::MAX_EVENT_BYTES;
-use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::intake::{IntakeLimits, Writer};
-use crate::keys::KeyDirectory;
 use crate::metrics::Metrics;
-use crate::release_cache::ReleaseCache;
-use crate::store::Database;
 
-pub(crate) use entrance::Entrance;
-pub(crate) use health::Readiness;
 pub use login::login_path;
-pub(crate) use made::MadePages;
-pub(crate) use making::Making;
+pub(crate) use login_throttle::LoginThrottle;
+pub(crate) use page_cache::PageCache;
 pub(crate) use problem::Error;
+pub(crate) use readiness::Readiness;
+pub(crate) use render_queue::RenderQueue;
 pub(crate) use server::serve;
+pub(crate) use services::Services;
 
-/// The longest batch that is read, in bytes after inflation.
+/// The longest batch, in bytes after inflation.
 const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// How many batches are read at a time: with the bound above, how much memory senders can make us use.
+/// How many batches are read at a time. Times the bound above, this is the memory that senders can make us
+/// use.
 pub(crate) const MAX_BATCHES: usize = 32;
 /// How long a request may take to arrive and be answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the handlers work with.
-#[derive(Debug)]
-pub(crate) struct Services {
-    pub(crate) database: Database,
-    pub(crate) archive: ReleaseCache,
-    pub(crate) made: MadePages,
-    pub(crate) making: Making,
-    pub(crate) keys: KeyDirectory,
-    pub(crate) writer: Writer,
-    /// One for each of [`MAX_BATCHES`].
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) entrance: Arc<Entrance>,
-    /// What one network may send; everything, if `None`.
-    pub(crate) limits: Option<Arc<IntakeLimits>>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) readiness: Readiness,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-/// Every route but the metrics.
+/// Every route except the metrics.
 pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     // A browser app without a Pod reports from a page of another origin.
     let cors = CorsLayer::new()
@@ -83,7 +64,7 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
         .allow_headers([header::CONTENT_TYPE])
         .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_secs(86_400));
-    // One layer of many parts: axum allocates for each layer, and for each request.
+    // One layer of many parts, because axum allocates for each layer and request.
     let around = |max_bytes: usize| {
         ServiceBuilder::new()
             .layer(cors.clone())
@@ -94,7 +75,7 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
             .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
             .layer(DefaultBodyLimit::max(max_bytes))
     };
-    // The fallbacks stand before the layers, so that they see a preflight request too.
+    // The fallbacks come before the layers, so that they see preflight requests too.
     let event = post(reports::post_event).fallback(problem::method_not_allowed);
     let events = post(reports::post_events).fallback(problem::method_not_allowed);
     let intake = Router::new()
@@ -138,7 +119,7 @@ pub(crate) fn router(services: Arc<Services>, base_path: &str) -> Router {
     intake.merge(reading).with_state(services)
 }
 
-/// The route of the metrics, on a listener of its own.
+/// The route of the metrics, which have a listener of their own.
 pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/metrics", get(move || async move { metrics.render() }))
@@ -146,15 +127,16 @@ pub(crate) fn metrics_router(metrics: Arc<Metrics>) -> Router {
         .fallback(problem::not_found)
 }
 
-/// Headers of whatever a browser may show: nothing is guessed, framed, or told to other sites, and forms go nowhere else.
+/// Headers for browsers: they guess no type, allow no frame, tell other sites nothing and send forms only to
+/// us.
 async fn harden(mut response: axum::response::Response) -> axum::response::Response {
     const HEADERS: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // Not `no-referrer`: browsers would then hide from us which site a form was sent by.
+        // Not `no-referrer`: browsers would then hide from us which site sent a form.
         (header::REFERRER_POLICY, "same-origin"),
         (
             header::CONTENT_SECURITY_POLICY,
-            // No script, and no style in the text of a page: its style sheet and pictures come from here.
+            // No script and no inline style. Style sheet and pictures come from here.
             "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         ),
     ];
@@ -162,15 +144,4 @@ async fn harden(mut response: axum::response::Response) -> axum::response::Respo
         response.headers_mut().entry(name).or_insert(axum::http::HeaderValue::from_static(value));
     }
     response
-}
-
-/// Does what takes a millisecond or more where no other request waits for it.
-///
-/// # Errors
-/// If the service stopped meanwhile.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => Err(Error::Fault("the service stopped before an answer was made".to_owned())),
-    })
 }

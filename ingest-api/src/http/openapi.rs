@@ -1,7 +1,7 @@
-//! The types of the answers, and the parameters that are taken → the OpenAPI document of what readers ask for.
+//! The types of the answers and the parameters → the OpenAPI document for readers.
 //!
-//! Types are described by `schemars`, which the schema of an event is made with too; everything else comes from the
-//! lists that the handlers go by. What apps and Pods send is described by `shared/event.schema.json`.
+//! `schemars` describes the types, as it does for the schema of an event. Everything else comes from the
+//! lists that the handlers use. `shared/event.schema.json` describes what apps and Pods send.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use serde_json::{Map, Value, json};
 use shared::app::AppName;
 use shared::problem::{Problem, ProblemType};
 
-use super::Services;
-use super::caching::{Keep, answered};
+use super::conditional::{self, Cache};
 use super::insights::ListedInsight;
 use super::query::parameters;
+use super::services::Services;
 use crate::insight::{Answer, DEFAULT_APP, DomainsAnswer, Insight};
 use crate::window::WindowKind;
 
 /// `GET /openapi.json`.
 pub(super) async fn get_openapi(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
-    let document = document(&services.entrance.public_insights);
+    let document = document(&services.public_insights);
     let body = format!("{document:#}\n").into_bytes();
-    answered(&headers, Keep::Public, "application/json", body.into())
+    conditional::answer(&headers, Cache::Public, "application/json", body.into())
 }
 
 /// The document. `public` insights need no token.
@@ -46,7 +46,7 @@ fn document(public: &BTreeSet<Insight>) -> Value {
         (
             "/readyz",
             "get_readiness",
-            "Whether the database answers, and the keys of the open windows are there",
+            "Whether the database answers and the keys of the open windows are there",
         ),
     ] {
         let mut responses = problems(&[ProblemType::UNAVAILABLE], &mut types);
@@ -59,9 +59,8 @@ fn document(public: &BTreeSet<Insight>) -> Value {
         "info": {
             "title": "Prose vendor analytics",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What is known about Prose installations: numbers of distinct Pods and installations for \
-                each day, week and month, published only for groups that are large enough, and rounded. Never add \
-                numbers of several windows.",
+            "description": "Numbers of distinct Pods and installations of Prose for each day, week and month, published \
+                only for groups that are large enough, and rounded. Never add numbers of several windows.",
             "license": { "name": "MPL-2.0", "identifier": "MPL-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -90,7 +89,7 @@ fn list(types: &mut SchemaGenerator) -> Value {
     );
     json!({
         "operationId": "list_insights",
-        "summary": "What there is for whoever asks",
+        "summary": "The insights that you may read",
         "security": [{ "token": [] }],
         "responses": responses,
     })
@@ -120,7 +119,7 @@ fn insight_operation(insight: Insight, is_public: bool, types: &mut SchemaGenera
     );
     responses.insert(
         "304".to_owned(),
-        json!({ "description": "It is what `If-None-Match` names.", "headers": { "ETag": etag } }),
+        json!({ "description": "The body is one that `If-None-Match` names.", "headers": { "ETag": etag } }),
     );
     let parameters: Vec<_> = parameters(insight).iter().map(|name| parameter(name)).collect();
     let security = if is_public { json!([{ "token": [] }, {}]) } else { json!([{ "token": [] }]) };
@@ -141,13 +140,13 @@ fn parameter(name: &str) -> Value {
             json!({ "type": "string", "enum": WindowKind::ALL.map(WindowKind::as_str), "default": "week" }),
         ),
         "from" => (
-            "The first window starts on or after this day. A period has at most 400 days. Without it and `to`: the \
-             newest window only.",
+            "The first window starts on or after this day. A period has at most 400 days. Without `from` and `to`: \
+             the newest window only.",
             date(),
         ),
         "to" => (
-            "The last window starts on or before this day, and `from` is not after it. Without it: up to the newest. \
-             Without `from`: from 400 days before it.",
+            "The last window starts on or before this day, which is not before `from`. Without `to`: up to the \
+             newest. Without `from`: from 400 days before `to`.",
             date(),
         ),
         "below" => (
@@ -163,14 +162,14 @@ fn parameter(name: &str) -> Value {
             }),
         ),
         _ => (
-            "As what to answer. A CSV has one line a published number.",
+            "The format of the answer. A CSV has one line for each published number.",
             json!({ "type": "string", "enum": ["json", "csv"], "default": "json" }),
         ),
     };
     json!({ "name": name, "in": "query", "description": description, "schema": schema })
 }
 
-/// What [`shared::version::Version::parse`] takes.
+/// What [`shared::version::Version::parse`] accepts.
 const VERSION: &str =
     r"^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9][0-9]?))?)?$";
 

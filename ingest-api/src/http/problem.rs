@@ -1,4 +1,4 @@
-//! Errors → `application/problem+json` (RFC 9457). The one place that does it.
+//! Errors → `application/problem+json` (RFC 9457), all of them here.
 
 use std::any::Any;
 use std::time::Duration;
@@ -11,32 +11,31 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use shared::problem::{Problem, ProblemType};
 
-use super::login;
+use super::conditional::VARY;
 use crate::intake::{Rejection, WriteError};
-use crate::open_windows::WindowError;
 use crate::store::StoreError;
 
-/// What a sender is told to wait before it tries again, in seconds.
+/// How long a sender should wait before it tries again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Everything that a handler can fail with.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The request is wrong; the sender is told how.
+    /// The request is wrong; the answer says how.
     Problem(Problem),
-    /// Something of ours failed; the cause is logged, and not told.
+    /// Something of ours failed; the cause is logged and not sent.
     Fault(String),
     /// Reports could not be written.
     Write(WriteError),
-    /// Too many wait for answers already.
+    /// Too many readers wait for answers already.
     Busy,
-    /// A browser is to log in first, and then to come back to this path.
+    /// A browser has to log in first, and then comes back to this path.
     LogIn(String),
-    /// Too much was asked for from one network.
+    /// One network sent too much.
     TooMany {
-        /// How long it is to wait.
+        /// How long it has to wait.
         wait: Duration,
-        /// What there was too much of.
+        /// What it sent too much of.
         detail: &'static str,
     },
 }
@@ -51,7 +50,12 @@ impl Error {
         Self::Problem(Problem::new(kind, Some(detail.into())))
     }
 
-    /// A token, a session or a login that is not even looked at.
+    /// A wrong parameter.
+    pub(crate) fn invalid_query(detail: impl Into<String>) -> Self {
+        Self::problem(ProblemType::INVALID_QUERY, detail)
+    }
+
+    /// A token, session or login that is not even looked up.
     pub(crate) fn too_many_attempts(wait: Duration) -> Self {
         Self::TooMany { wait, detail: "There were too many attempts." }
     }
@@ -69,12 +73,6 @@ impl From<StoreError> for Error {
     }
 }
 
-impl From<WindowError> for Error {
-    fn from(error: WindowError) -> Self {
-        Self::Fault(error.to_string())
-    }
-}
-
 impl From<WriteError> for Error {
     fn from(error: WriteError) -> Self {
         Self::Write(error)
@@ -86,11 +84,11 @@ impl From<BytesRejection> for Error {
         match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Self::problem(
                 ProblemType::BODY_TOO_LARGE,
-                "Send fewer or smaller events; a size counts after inflation.",
+                "Send fewer or smaller events; the size counts after decompression.",
             ),
             _ => Self::problem(
                 ProblemType::MALFORMED_JSON,
-                "The body could not be read to its end, or not be inflated.",
+                "The body ended early, or could not be decompressed.",
             ),
         }
     }
@@ -100,21 +98,18 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match self {
             Self::Problem(problem) => respond(problem),
-            // A 5xx has no detail: its cause is ours, and stays with us.
+            // A 5xx has no detail: its cause is ours.
             Self::Fault(cause) => {
                 let mut response = later();
                 response.extensions_mut().insert(Fault(cause));
                 response
             }
-            // The writer has logged the cause, once for all requests of the group.
+            // The writer has logged the cause once for all requests of the group.
             Self::Write(WriteError::Overloaded | WriteError::Unavailable) | Self::Busy => later(),
             Self::LogIn(next) => {
-                let headers = [
-                    (header::LOCATION, login::path_to(&next)),
-                    (header::CACHE_CONTROL, "no-store".to_owned()),
-                    (header::VARY, "Accept, Authorization, Cookie".to_owned()),
-                ];
-                (StatusCode::SEE_OTHER, headers).into_response()
+                let headers = [(header::LOCATION, login_page_for(&next))];
+                (StatusCode::SEE_OTHER, headers, [(header::CACHE_CONTROL, "no-store")], [VARY])
+                    .into_response()
             }
             Self::TooMany { wait, detail } => {
                 let mut response =
@@ -127,6 +122,12 @@ impl IntoResponse for Error {
     }
 }
 
+/// The path of the login page that leads back to `next`.
+fn login_page_for(next: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    format!("/login?{query}")
+}
+
 fn later() -> Response {
     let mut response = respond(Problem::new(ProblemType::UNAVAILABLE, None));
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
@@ -135,7 +136,7 @@ fn later() -> Response {
 
 fn respond(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    // For the middleware that makes a page of it.
+    // The middleware that turns problems into pages needs it.
     let mut response = (status, Json(problem.clone())).into_response();
     response.extensions_mut().insert(problem);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
@@ -145,7 +146,7 @@ fn respond(problem: Problem) -> Response {
     response
 }
 
-/// Logs each fault once, with nothing of the request but its method and route.
+/// Logs each fault once, and of its request only method and route.
 pub(super) async fn log_faults(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<axum::extract::MatchedPath>().cloned();
@@ -156,7 +157,7 @@ pub(super) async fn log_faults(request: Request, next: Next) -> Response {
     response
 }
 
-/// Likewise where reports are taken, for less: there, nothing fails that the writer has not logged, but a handler that panics.
+/// The same for intake, where it must be cheap: the writer logs its own faults, so only a panic is left.
 pub(super) fn log_fault<B>(response: axum::http::Response<B>) -> axum::http::Response<B> {
     if let Some(Fault(cause)) = response.extensions().get() {
         tracing::error!(route = "intake", %cause, "a request failed");
@@ -169,10 +170,10 @@ pub(super) async fn not_found() -> Error {
 }
 
 pub(super) async fn method_not_allowed() -> Error {
-    Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` names what is supported.")
+    Error::problem(ProblemType::METHOD_NOT_ALLOWED, "The header `Allow` lists the supported methods.")
 }
 
-/// The body has not arrived in time: waiting for a commit, or for one's turn to have something made, ends sooner, with 503.
+/// The body did not arrive in time. Waiting for a commit or for the render queue ends sooner, with 503.
 pub(super) async fn timed_out(_: tower::BoxError) -> Error {
     Error::problem(ProblemType::REQUEST_TIMEOUT, "Try again over a better connection, or with fewer events.")
 }
@@ -181,4 +182,15 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     let mut response = respond(Problem::new(ProblemType::INTERNAL, None));
     response.extensions_mut().insert(Fault("a handler panicked".to_owned()));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_survives_the_query() {
+        let path = login_page_for("/v1/insights/pods?window=week&format=csv");
+        assert_eq!(path, "/login?next=%2Fv1%2Finsights%2Fpods%3Fwindow%3Dweek%26format%3Dcsv");
+    }
 }

@@ -1,4 +1,4 @@
-//! The query of a request for an insight → what is asked for, or every mistake in it.
+//! The query of a request for an insight → its parameters, or every mistake in it.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use shared::version::Version;
 use crate::insight::{Cut, DEFAULT_APP, Insight};
 use crate::window::WindowKind;
 
-/// What is asked for.
+/// The parameters of a request for an insight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct InsightQuery {
     pub(super) kind: WindowKind,
     pub(super) from: Option<Date>,
     pub(super) to: Option<Date>,
@@ -19,7 +19,6 @@ pub(super) struct Asked {
     pub(super) as_csv: bool,
 }
 
-/// The parameters that an insight takes.
 pub(super) fn parameters(insight: Insight) -> &'static [&'static str] {
     match insight {
         Insight::Domains => &["format"],
@@ -29,23 +28,21 @@ pub(super) fn parameters(insight: Insight) -> &'static [&'static str] {
     }
 }
 
-impl Asked {
-    /// Reads a query as it stands in the address.
-    ///
+impl InsightQuery {
     /// # Errors
-    /// What is wrong, in sentences that quote nothing of it.
+    /// Sentences that say what is wrong, and quote nothing of it.
     pub(super) fn read(insight: Insight, query: &str) -> Result<Self, String> {
         let taken = parameters(insight);
         let mut mistakes = Vec::new();
         let mut values = BTreeMap::new();
-        let mut is_odd = false;
+        let mut is_wrong = false;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match taken.iter().find(|taken| **taken == name) {
-                Some(name) => is_odd |= values.insert(*name, value.into_owned()).is_some(),
-                None => is_odd = true,
+                Some(name) => is_wrong |= values.insert(*name, value.into_owned()).is_some(),
+                None => is_wrong = true,
             }
         }
-        if is_odd {
+        if is_wrong {
             mistakes.push(format!("`{}` takes {}, each once.", insight.as_str(), taken.join(", ")));
         }
         let kind = read(&values, "window", "day, week or month", WindowKind::parse, &mut mistakes);
@@ -83,7 +80,7 @@ fn read<T>(
     parsed
 }
 
-/// As RFC 3339 writes it, and no other way.
+/// As RFC 3339 writes it.
 fn date(text: &str) -> Option<Date> {
     let is_plain = text.len() == 10 && text.starts_with("20") && text.as_bytes()[4] == b'-';
     is_plain.then(|| text.parse().ok())?
@@ -103,15 +100,18 @@ mod tests {
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        let asked = Asked::read(Insight::Pods, "").unwrap();
-        let nothing = Asked { kind: WindowKind::Week, from: None, to: None, below: None, as_csv: false };
+        let asked = InsightQuery::read(Insight::Pods, "").unwrap();
+        let nothing =
+            InsightQuery { kind: WindowKind::Week, from: None, to: None, below: None, as_csv: false };
         assert_eq!(asked, nothing);
         let query = "window=month&from=2026-01-01&below=0.4.0-rc.1%2Bx&format=csv";
-        let asked = Asked::read(Insight::PodVersions, query).unwrap();
+        let asked = InsightQuery::read(Insight::PodVersions, query).unwrap();
         assert_eq!((asked.kind, asked.as_csv), (WindowKind::Month, true));
         let cut = asked.below.unwrap();
         assert_eq!((cut.app, cut.version.to_string().as_str()), (None, "0.4.0-rc.1"));
-        let app = |query| Asked::read(Insight::AppVersions, query).unwrap().below.map(|cut| cut.app.unwrap());
+        let app = |query| {
+            InsightQuery::read(Insight::AppVersions, query).unwrap().below.map(|cut| cut.app.unwrap())
+        };
         assert_eq!(app("below=1.0.0&app=prose-app-ios"), AppName::parse("prose-app-ios"));
         assert_eq!(app("below=1.0.0"), Some(DEFAULT_APP));
         assert_eq!(app("app=prose-app-ios"), None);
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once_and_nothing_of_it_quoted() {
         let query = "window=CANARY&from=CANARY&to=2026-11-31&below=CANARY&format=CANARY&CANARY=1";
-        let mistakes = Asked::read(Insight::PodVersions, query).unwrap_err();
+        let mistakes = InsightQuery::read(Insight::PodVersions, query).unwrap_err();
         assert_eq!(
             mistakes,
             "`pod_versions` takes window, from, to, below, format, each once. `window` is day, week or month. \
@@ -144,7 +144,7 @@ mod tests {
             (Insight::Pods, "from=1999-01-01"),
             (Insight::Pods, "from="),
         ] {
-            assert!(Asked::read(insight, query).is_err(), "{query}");
+            assert!(InsightQuery::read(insight, query).is_err(), "{query}");
         }
     }
 }

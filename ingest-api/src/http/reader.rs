@@ -1,4 +1,5 @@
-//! A request → who is asking: a reader with a token or a session, or somebody to whom only public insights are open.
+//! A request → who asks: a reader with a token or a session, or a visitor to whom only public insights are
+//! open.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use shared::problem::ProblemType;
 
-use super::{Error, Services, login, reports};
-use crate::access::{Reader, Session, Token};
+use super::problem::Error;
+use super::reports::take_request;
+use super::services::Services;
+use super::session_cookie::session;
+use crate::access::{Reader, Token};
 use crate::insight::Insight;
 use crate::rates::Source;
 
-/// Whoever asks, with or without a name.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     reader: Option<Reader>,
@@ -21,23 +24,30 @@ pub(crate) struct Visitor {
     way_in: WayIn,
 }
 
-/// What somebody who has to log in is told.
+/// How a visitor who is not logged in can log in.
 #[derive(Clone, Debug)]
 enum WayIn {
-    /// A browser: goes to the login page, and comes back to this path.
+    /// A browser goes to the login page, and comes back to this path.
     LoginPage(String),
-    /// Another program: needs a token.
     Token,
 }
 
 impl Visitor {
-    /// The reader, if somebody is logged in.
     pub(crate) fn reader(&self) -> Option<&Reader> {
         self.reader.as_ref()
     }
 
-    /// Whether the visitor may read an insight. [`Self::admit`] says what to answer if not.
-    pub(crate) fn may_read(&self, insight: Insight) -> bool {
+    /// The insights that the visitor may read.
+    ///
+    /// # Errors
+    /// 401 or the login page, if there is none.
+    pub(crate) fn readable(&self) -> Result<Vec<Insight>, Error> {
+        let readable: Vec<_> = Insight::ALL.into_iter().filter(|insight| self.may_read(*insight)).collect();
+        if readable.is_empty() { Err(self.way_in.clone().into()) } else { Ok(readable) }
+    }
+
+    /// Whether the visitor may read an insight.
+    fn may_read(&self, insight: Insight) -> bool {
         match &self.reader {
             Some(reader) => insight != Insight::Domains || reader.may_read_domains,
             None => self.public.contains(&insight),
@@ -47,7 +57,7 @@ impl Visitor {
     /// Lets the visitor read an insight.
     ///
     /// # Errors
-    /// 401 or the login page for somebody without a name, 403 for a reader without the right.
+    /// 401 or the login page for a visitor who is not logged in, 403 for a reader without the right.
     pub(crate) fn admit(&self, insight: Insight) -> Result<(), Error> {
         if self.may_read(insight) {
             return Ok(());
@@ -77,25 +87,22 @@ impl From<WayIn> for Error {
 impl FromRequestParts<Arc<Services>> for Visitor {
     type Rejection = Error;
 
-    /// Rejects a token that is not valid, and takes a session that is not valid for none. Rejects both unseen where too
-    /// many were not valid, and those without a name where they ask too often.
+    /// Rejects a token that is not valid, but treats a session that is not valid as none. Rejects both unseen
+    /// after too many attempts, and visitors who are not logged in if they ask too often.
     async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Error> {
         let now = services.clock.now();
-        let entrance = &services.entrance;
         let source = Source::from_request_parts(parts, services).await.unwrap_or_else(|never| match never {});
+        let Services { login_throttle, database, .. } = &**services;
         let found = if let Some(token) = bearer(&parts.headers) {
             let digest = token.digest();
+            let find = database.valid_token(&digest, now);
             let stored =
-                entrance.look_up(source, &digest, now, services.database.valid_token(&digest, now)).await?;
-            let stored = stored.ok_or_else(|| {
-                Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
-            })?;
+                login_throttle.look_up(source, &digest, now, find).await?.ok_or_else(token_not_valid)?;
             Some((digest, stored))
         } else if let Some(session) = session(&parts.headers, services) {
             let digest = session.digest();
-            let stored =
-                entrance.look_up(source, &digest, now, services.database.valid_session(&digest, now)).await?;
-            stored.map(|stored| (digest, stored))
+            let find = database.valid_session(&digest, now);
+            login_throttle.look_up(source, &digest, now, find).await?.map(|stored| (digest, stored))
         } else {
             None
         };
@@ -104,10 +111,10 @@ impl FromRequestParts<Arc<Services>> for Visitor {
             digest,
             may_read_domains: stored.may_read_domains,
         });
-        let public = Arc::clone(&entrance.public_insights);
+        let public = Arc::clone(&services.public_insights);
         if reader.is_none() && !public.is_empty() {
-            // Whoever needs no token is held back as senders are.
-            reports::take_request(services, source)?;
+            // Visitors without a token have the limits of senders.
+            take_request(services, source)?;
         }
         let is_page = matches!(parts.method, Method::GET | Method::HEAD) && prefers_page(&parts.headers);
         let way_in = match parts.uri.path_and_query() {
@@ -127,19 +134,15 @@ impl FromRequestParts<Arc<Services>> for Reader {
     }
 }
 
-/// The token of `Authorization: Bearer …`. Other schemes are for somebody before us, such as a reverse proxy.
+/// 401 for a token that is not valid.
+pub(super) fn token_not_valid() -> Error {
+    Error::problem(ProblemType::UNAUTHENTICATED, "The token is unknown, revoked, or has expired.")
+}
+
+/// The token of `Authorization: Bearer …`. Other schemes are meant for a reverse proxy in front of us.
 fn bearer(headers: &HeaderMap) -> Option<Token> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| Token::presented(token.trim()))
-}
-
-/// The session that a browser's cookie carries.
-pub(super) fn session(headers: &HeaderMap, services: &Services) -> Option<Session> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut cookies =
-        lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-    let name = login::cookie_name(services);
-    cookies.find(|(found, _)| *found == name).map(|(_, secret)| Session::presented(secret))
 }
 
 /// Whether a person waits for the answer, in a browser.

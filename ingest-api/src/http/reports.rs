@@ -13,7 +13,9 @@ use serde::Serialize;
 use shared::problem::{Problem, ProblemType};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Error, Services, aside};
+use super::blocking::aside;
+use super::problem::Error;
+use super::services::Services;
 use crate::intake::batch::{Batch, MAX_BATCH, MediaType, NotABatch};
 use crate::intake::limits::TooMuch;
 use crate::intake::{Rejection, ValidReport, WriteError};

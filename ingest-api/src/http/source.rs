@@ -1,16 +1,15 @@
-//! The connection and what reverse proxies of ours say about it → the network that a request comes from.
+//! The connection, and what our reverse proxies say about it → the network that a request comes from.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
 
-use super::Services;
+use super::services::Services;
 use crate::rates::Source;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -19,9 +18,9 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-/// The address of the client. What a reverse proxy that we trust writes into `X-Forwarded-For` is believed, up to the
-/// first address from the right that is not such a proxy: what stands left of it was sent by a client, who may write
-/// anything.
+/// The address of the client. We believe what a trusted reverse proxy wrote into `X-Forwarded-For`, from the
+/// right up to the first address that is not such a proxy. Everything left of it came from a client, who may
+/// write anything.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut client = peer.to_canonical();
@@ -36,7 +35,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 
 static WARNED: Once = Once::new();
 
-/// Whether an address is of this machine or of a private network, where reverse proxies are.
+/// Whether an address belongs to this machine or a private network, where reverse proxies are.
 fn is_inside(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private(),
@@ -57,11 +56,11 @@ impl FromRequestParts<Arc<Services>> for Source {
 
     async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Infallible> {
         let peer = parts.extensions.get().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| *address);
-        let client = client(peer, &parts.headers, &services.entrance.trusted_proxies);
+        let client = client(peer, &parts.headers, &services.trusted_proxies);
         if is_inside(client) && parts.headers.contains_key(FORWARDED_FOR) {
             WARNED.call_once(|| {
                 tracing::warn!(
-                    "a reverse proxy that is not in `trusted_proxies` hands requests on: all its clients share the limits of one"
+                    "a reverse proxy that is not in `trusted_proxies` forwards requests: all its clients share the limits of one"
                 );
             });
         }

@@ -4,11 +4,12 @@
 //! version, rounding and folding leave open how many that are; so there is a first window in which the mark may have
 //! been reached, and a first one in which it had been for certain.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::civil::Date;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::app::AppName;
 use shared::version::{Stage, Version};
 
@@ -18,13 +19,13 @@ use crate::release::Release;
 use crate::release::{Family, Population};
 
 /// How far a version has been adopted.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Adoption {
     /// `pod` or `direct`.
-    pub population: &'static str,
+    pub population: Cow<'static, str>,
     /// The app; absent for the Pod Server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<&'static str>,
+    pub app: Option<Cow<'static, str>>,
     /// The version.
     pub version: String,
     /// The first day of the first window in which it was published; `null` if it is not known to be new in the period:
@@ -39,7 +40,7 @@ pub struct Adoption {
 }
 
 /// When a mark was reached, as far as the published numbers tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reached {
     /// Not before the window that starts on this day; `null` if it may have been before the period, or not at all yet.
     pub not_before: Option<String>,
@@ -90,8 +91,8 @@ pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -
         let windows = windows(releases, population, family, apps);
         for app in &software {
             adopted.extend(of_software(&windows, *app).into_iter().map(|adoption| Adoption {
-                population: population.as_str(),
-                app: app.map(AppName::as_str),
+                population: population.as_str().into(),
+                app: app.map(|app| app.as_str().into()),
                 ..adoption
             }));
         }
@@ -173,7 +174,7 @@ fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
         }
     };
     Some(Adoption {
-        population: "",
+        population: "".into(),
         app: None,
         version: version.to_string(),
         first_published: since.map(|day| day.to_string()),

@@ -1,7 +1,9 @@
 //! Releases → the answer to one question: shares of what was published, for each window and population. Pure.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::app::AppName;
 use shared::event::UNRECOGNISED;
 
@@ -13,18 +15,18 @@ use crate::release::{Family, NOT_REPORTED, OTHER, Population, bounds};
 use crate::window::WindowKind;
 
 /// The answer to one question, for some windows.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// The insight.
-    pub insight: &'static str,
+    pub insight: Cow<'static, str>,
     /// The question that it answers.
-    pub question: &'static str,
+    pub question: Cow<'static, str>,
     /// What is counted.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// How long the windows are.
-    pub window: &'static str,
+    pub window: Cow<'static, str>,
     /// How the numbers are to be read.
-    pub note: &'static str,
+    pub note: Cow<'static, str>,
     /// One item a released window and population, oldest first.
     pub windows: Vec<AnsweredWindow>,
     /// How far each version has been adopted over the windows; only where versions are asked for.
@@ -36,7 +38,7 @@ pub struct Answer {
 }
 
 /// The answer for one window and population.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredWindow {
     /// First day, UTC.
     pub start: String,
@@ -44,7 +46,7 @@ pub struct AnsweredWindow {
     pub end: String,
     /// `pod` or `direct`; absent where the answer compares the two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub population: Option<&'static str>,
+    pub population: Option<Cow<'static, str>>,
     /// The sum of what is published; `null` if too few reported for anything to be published, and where the answer
     /// compares the two populations: who reported in both ways would be counted twice.
     pub total: Option<u64>,
@@ -86,7 +88,7 @@ impl AnsweredWindow {
 }
 
 /// One published number.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredBlock {
     /// A value; `…/other` for the rest of a group of values; `other` for the rest of all; `not_reported`.
     pub label: String,
@@ -114,11 +116,11 @@ pub fn answer(insight: Insight, kind: WindowKind, releases: &[Release], below: O
         _ => None,
     };
     Answer {
-        insight: insight.as_str(),
-        question: insight.question(),
-        unit: insight.unit(),
-        window: kind.as_str(),
-        note: NOTE,
+        insight: insight.as_str().into(),
+        question: insight.question().into(),
+        unit: insight.unit().into(),
+        window: kind.as_str().into(),
+        note: NOTE.into(),
         windows,
         adoption,
         asked_below: below.is_some(),
@@ -140,7 +142,7 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
             }
             let below = below.filter(|_| !published.is_empty());
             AnsweredWindow {
-                population: Some(population.as_str()),
+                population: Some(population.as_str().into()),
                 at_least: window.total.filter(|_| insight == Insight::Pods).map(|total| bounds(total).0),
                 below: below.map(|cut| {
                     let placed: Vec<_> =

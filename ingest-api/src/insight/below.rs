@@ -1,7 +1,9 @@
 //! Blocks of versions → how many are below a version, between honest bounds. Pure.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::app::AppName;
 use shared::version::Version;
 
@@ -30,11 +32,11 @@ impl From<Version> for Cut {
 /// How many are below a version, as far as the published numbers tell.
 ///
 /// Whoever told no version may be below it, and counts in the upper bounds.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Below {
     /// The app, where it was asked about one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<&'static str>,
+    pub app: Option<Cow<'static, str>>,
     /// The version.
     pub version: String,
     /// How many.
@@ -44,7 +46,7 @@ pub struct Below {
 }
 
 /// The truth is between the two: rounding, and what is folded or not reported, leave it open where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bounds<T> {
     /// Not less than this.
     pub at_least: T,
@@ -135,7 +137,7 @@ impl Below {
     pub(crate) fn of(cut: Cut, published: &[Placed]) -> Self {
         let below = Sides::of(cut.version, published).below();
         Self {
-            app: cut.app.map(AppName::as_str),
+            app: cut.app.map(|app| app.as_str().into()),
             version: cut.version.to_string(),
             count: Bounds { at_least: below.at_least.count, at_most: below.at_most.count },
             share: outwards(below),

@@ -1,24 +1,26 @@
 //! Opt-in domains → the answer that lists them.
 
+use std::borrow::Cow;
+
 use jiff::civil::Date;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Insight;
 
 /// What operators told us: no counts, and nothing that leads to a Pod.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainsAnswer {
     /// `domains`.
-    pub insight: &'static str,
+    pub insight: Cow<'static, str>,
     /// The question that it answers.
-    pub question: &'static str,
+    pub question: Cow<'static, str>,
     /// One item a domain.
     pub domains: Vec<AnsweredDomain>,
 }
 
 /// One domain whose operator opted in.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredDomain {
     /// The domain.
     pub domain: String,
@@ -32,5 +34,9 @@ pub fn domains_answer(domains: Vec<(String, Date)>) -> DomainsAnswer {
         .into_iter()
         .map(|(domain, week)| AnsweredDomain { domain, last_seen_week: week.to_string() })
         .collect();
-    DomainsAnswer { insight: Insight::Domains.as_str(), question: Insight::Domains.question(), domains }
+    DomainsAnswer {
+        insight: Insight::Domains.as_str().into(),
+        question: Insight::Domains.question().into(),
+        domains,
+    }
 }

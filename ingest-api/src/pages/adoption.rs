@@ -4,53 +4,47 @@ use jiff::civil::Date;
 use maud::{Markup, html};
 use shared::app::AppName;
 
-use super::{Asked, text};
+use super::{InsightPage, layout, text};
 use crate::insight::{Adoption, Reached};
 
-/// The section of a page of versions.
-pub(super) fn section(asked: &Asked<'_>, population: &str, app: Option<AppName>, software: &str) -> Markup {
-    let rows: Vec<&Adoption> = asked
-        .answer
-        .adoption
-        .iter()
-        .flatten()
-        .filter(|adoption| adoption.population == population && adoption.app == app.map(AppName::as_str))
-        .collect();
+/// The adoption of each version of a software in the population that is shown.
+pub(super) fn of<'a>(page: &InsightPage<'a>, app: Option<AppName>) -> Vec<&'a Adoption> {
+    let (population, app) = (page.population().as_str(), app.map(AppName::as_str));
+    let all = page.answer.adoption.iter().flatten();
+    all.filter(|adoption| adoption.population == population && adoption.app.as_deref() == app).collect()
+}
+
+pub(super) fn section(page: &InsightPage<'_>, app: Option<AppName>, software: &str) -> Markup {
+    let rows = of(page, app);
     let days = |reached: &Reached| reached.days_at_most.max(reached.days_at_least).unwrap_or(0);
     let longest =
         rows.iter().map(|row| days(&row.half).max(days(&row.nine_in_ten))).max().unwrap_or(0).max(1);
-    html! {
-        section aria-labelledby="adoption" {
-            h2 id="adoption" { "How fast releases are adopted" }
+    let head = html! {
+        th scope="col" { "Version" }
+        th scope="col" { "First published" }
+        th.number scope="col" { "Adopted now" }
+        th.number scope="col" { span.mark.half aria-hidden="true" {} "50\u{a0}% after" }
+        th.number scope="col" { span.mark.nine aria-hidden="true" {} "90\u{a0}% after" }
+        td.bar aria-hidden="true" { "0 to " (longest) " days" }
+    };
+    let body = html! { @for row in &rows { (line(row, longest)) } };
+    let caption = format!("Adoption of each release of {software}");
+    layout::section(
+        "adoption",
+        "How fast releases are adopted",
+        &html! {
             p.about {
-                "Days from the first " (asked.view.kind.as_str()) " in which a version of " (software)
-                " was published on its own, until a half and nine in ten of those who told their version ran it or a newer one. "
-                "Where rounding and folding leave the day open, it is between the two numbers."
+                "Days from the first " (page.view.kind.as_str()) " in which a version of " (software)
+                " was published on its own, until 50\u{a0}% and 90\u{a0}% of those who reported a version ran it or a newer one. "
+                "If rounding and folding leave the day open, it is between the two numbers."
             }
             @if rows.is_empty() {
                 p.empty { "No version was published on its own in this period." }
             } @else {
-                div.scroll role="region" tabindex="0" aria-label="Adoption" {
-                    table.adoption {
-                        caption { "Adoption of each release of " (software) }
-                        thead {
-                            tr {
-                                th scope="col" { "Version" }
-                                th scope="col" { "First published" }
-                                th.number scope="col" { "Adopted now" }
-                                th.number scope="col" { span.mark.half aria-hidden="true" {} "50\u{a0}% after" }
-                                th.number scope="col" { span.mark.nine aria-hidden="true" {} "90\u{a0}% after" }
-                                td.bar aria-hidden="true" { "0 to " (longest) " days" }
-                            }
-                        }
-                        tbody {
-                            @for row in rows { (line(row, longest)) }
-                        }
-                    }
-                }
+                (layout::table(Some("adoption"), "Adoption", &caption, &head, &body))
             }
-        }
-    }
+        },
+    )
 }
 
 fn line(row: &Adoption, longest: i32) -> Markup {
@@ -77,9 +71,9 @@ fn line(row: &Adoption, longest: i32) -> Markup {
     }
 }
 
-/// A dot at the day; where it is open, a bar from the first day that it may be to the last.
+/// A dot at the day. If the day is open, a bar from the first possible day to the last.
 fn mark(reached: &Reached, class: &str, longest: i32) -> Markup {
-    // Less than the whole width, so that no dot is cut off on a narrow screen either.
+    // Less than the whole width, so that a narrow screen cuts off no dot.
     let at = |days: i32| 7.0 + f64::from(days) / f64::from(longest) * 86.0;
     html! {
         @match (reached.days_at_least, reached.days_at_most) {
@@ -103,7 +97,7 @@ fn after(reached: &Reached) -> String {
         (_, Some(most)) => days(most),
         (Some(least), None) => format!("perhaps {}", days(least)),
         (None, None) if reached.not_yet => "not yet".to_owned(),
-        // It was there before the period, and how long is not known.
+        // It was reached before the period, and we do not know when.
         (None, None) => match &reached.not_after {
             Some(day) => format!("by {}", written(day)),
             None => "perhaps".to_owned(),

@@ -1,16 +1,15 @@
-//! What a reader can choose → links and forms that choose it.
+//! The choices of a reader → links and forms.
 
 use maud::{Markup, html};
 
+use super::InsightPage;
 use super::view::{Back, View};
-use super::{Asked, Page};
-use crate::insight::Insight;
 use crate::release::Population;
 use crate::window::WindowKind;
 
-/// Window, period and population, on every page about a question.
-pub(super) fn controls(asked: &Asked<'_>) -> Markup {
-    let view = asked.view;
+/// Window, period and population, on every page about an insight.
+pub(super) fn controls(page: &InsightPage<'_>) -> Markup {
+    let view = page.view;
     let dated = view.has_days();
     html! {
         div.controls role="group" aria-label="What is shown" {
@@ -39,7 +38,6 @@ pub(super) fn controls(asked: &Asked<'_>) -> Markup {
     }
 }
 
-/// The kind of window.
 pub(super) fn windows(view: &View) -> Markup {
     choice(
         "Window",
@@ -55,7 +53,7 @@ pub(super) fn windows(view: &View) -> Markup {
     )
 }
 
-/// How far it goes back, unless the days are said.
+/// How far back the page goes, unless the reader chose days.
 pub(super) fn periods(view: &View) -> Markup {
     choice(
         "Period",
@@ -67,14 +65,12 @@ pub(super) fn periods(view: &View) -> Markup {
     )
 }
 
-/// One of several.
 pub(super) struct Choice {
     pub(super) name: &'static str,
     pub(super) href: String,
     pub(super) is_chosen: bool,
 }
 
-/// Links of which one is chosen.
 pub(super) fn choice(label: &str, choices: impl IntoIterator<Item = Choice>) -> Markup {
     let id = format!("choose-{}", label.to_ascii_lowercase());
     html! {
@@ -89,10 +85,10 @@ pub(super) fn choice(label: &str, choices: impl IntoIterator<Item = Choice>) -> 
     }
 }
 
-/// What is chosen, but for some fields, so that a form keeps it.
-pub(super) fn hidden(view: &View, but: &[&str]) -> Markup {
+/// The choices except some fields, so that a form keeps them.
+pub(super) fn hidden(view: &View, except: &[&str]) -> Markup {
     html! {
-        @for (name, value) in view.parameters().into_iter().filter(|(name, _)| !but.contains(name)) {
+        @for (name, value) in view.parameters().into_iter().filter(|(name, _)| !except.contains(name)) {
             input type="hidden" name=(name) value=(value);
         }
     }
@@ -103,7 +99,7 @@ pub(super) fn below_form(view: &View, chosen: &str, versions: &[String]) -> Mark
     html! {
         form.ask method="get" action=(view.page.path()) {
             (hidden(view, &["below"]))
-            label for="below" { "Oldest version that would go on working" }
+            label for="below" { "Oldest version to keep" }
             input id="below" name="below" list="versions" value=(chosen) required autocomplete="off" spellcheck="false" size="12";
             datalist id="versions" {
                 @for version in versions { option value=(version) {} }
@@ -113,10 +109,9 @@ pub(super) fn below_form(view: &View, chosen: &str, versions: &[String]) -> Mark
     }
 }
 
-/// The form for the guide line.
 pub(super) fn guide_form(view: &View) -> Markup {
     html! {
-        form.ask method="get" action=(Page::Insight(Insight::Languages).path()) {
+        form.ask method="get" action=(view.page.path()) {
             (hidden(view, &["guide"]))
             label for="guide" { "Guide line, in %" }
             input id="guide" name="guide" type="number" min="1" max="99" step="1" value=(view.guide) required;

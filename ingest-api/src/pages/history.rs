@@ -5,34 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use maud::{Markup, html};
 
+use super::bars::part;
 use super::chart::Series;
-use super::distribution::part;
 use super::text;
 use crate::insight::{AnsweredWindow, is_known};
 use crate::window::WindowKind;
 
-/// Shares over time.
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) kind: WindowKind,
-    /// The first days of the windows.
     pub(super) starts: Vec<Date>,
     pub(super) columns: Vec<Column>,
 }
 
-/// What belongs together, and its share in each window; `None` where nothing was published.
+/// A group of values, and its share in each window; `None` where nothing was published.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Column {
-    /// As in the API, or what the labels there begin with; empty for what was put together to save room.
+    /// The label in the API, or what the labels of a group begin with. Empty for the rest, which has no room
+    /// of its own.
     pub(super) key: String,
     pub(super) name: String,
-    /// The class of its colour.
     pub(super) tone: String,
     pub(super) shares: Vec<Option<f64>>,
 }
 
 impl History {
-    /// The shares of what `key` puts together, of everything that it puts anywhere. Columns are in the order of keys.
+    /// The shares of each group, whose name `key` returns; blocks without a group do not count. Columns are
+    /// in the order of the groups.
     pub(super) fn of<'a>(
         kind: WindowKind,
         windows: &[&'a AnsweredWindow],
@@ -63,8 +62,8 @@ impl History {
         }
     }
 
-    /// Leaves at most so many columns of known values, by putting the smallest together in one at the end. Those that have
-    /// the greatest shares now stay, in half of the room, and then those that have, or had, great ones.
+    /// Leaves at most so many columns of known values, and merges the smallest into one at the end. Half of
+    /// those that stay are the largest now; the others are, or once were, large.
     pub(super) fn at_most(mut self, most: usize, name: &str) -> Self {
         let mut known: Vec<&Column> = self.known().collect();
         if known.len() <= most {
@@ -99,7 +98,6 @@ impl History {
         self.columns.iter().filter(|column| is_known(&column.key))
     }
 
-    /// The series of a chart.
     pub(super) fn series(&self) -> Vec<Series> {
         let series = |column: &Column| Series {
             label: column.name.clone(),
@@ -109,7 +107,7 @@ impl History {
         self.columns.iter().map(series).collect()
     }
 
-    /// What the chart shows, in words.
+    /// The chart in words.
     pub(super) fn description(&self) -> String {
         let mut newest: Vec<(f64, &str)> = self
             .columns
@@ -153,12 +151,12 @@ impl History {
 }
 
 impl Column {
-    /// The share in the newest window in which anything was published; 0 if there is none.
+    /// The share in the newest window with published numbers; 0 if there is none.
     pub(super) fn newest(&self) -> f64 {
         self.shares.iter().rev().copied().flatten().next().unwrap_or(0.0)
     }
 
-    /// How much there is to see of it, now and at its best.
+    /// How much of it the chart shows, now and at its largest.
     fn weight(&self) -> f64 {
         self.newest() + self.shares.iter().copied().flatten().fold(0.0, f64::max)
     }

@@ -1,19 +1,17 @@
-//! The frame of every page: menu, footer, notes and what stands where there is nothing to show.
+//! The frame of every page: menu, footer, notes, and the text for empty pages.
 
 use jiff::civil::Date;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets::{ICON, STYLE};
-use super::{Asked, Page, text};
+use super::{InsightPage, Page, text};
 use crate::insight::{AnsweredWindow, Insight};
 use crate::window::{Window, WindowKind};
 
-/// Who looks at a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Guest {
-    /// The name of the token, if somebody is logged in.
+    /// The name of the token, if the reader is logged in.
     pub(crate) name: Option<String>,
-    /// What may be read.
     pub(crate) readable: Vec<Insight>,
 }
 
@@ -27,18 +25,14 @@ impl Guest {
     }
 }
 
-/// How fresh the releases of a kind of window are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fresh {
-    /// Of which kind.
     pub(crate) kind: WindowKind,
-    /// The newest release.
     pub(crate) newest: Option<Window>,
     /// Whether there should be a newer one.
     pub(crate) is_late: bool,
 }
 
-/// A whole page.
 pub(super) fn page(guest: &Guest, current: Page, content: Markup) -> String {
     let menu = html! {
         nav.menu aria-label="Pages" {
@@ -72,7 +66,7 @@ pub(super) fn page(guest: &Guest, current: Page, content: Markup) -> String {
     )
 }
 
-/// A page without a menu: for those who are not in yet.
+/// A page without a menu, for visitors who are not logged in.
 pub(super) fn plain(title: &str, content: &Markup) -> String {
     document(
         title,
@@ -106,7 +100,7 @@ fn document(title: &str, body: Markup) -> String {
 }
 
 fn sign() -> Markup {
-    // A file of ours, and not what somebody told us.
+    // Not escaped: it is a file of ours.
     html! { span.sign aria-hidden="true" { (PreEscaped(ICON.content)) } }
 }
 
@@ -114,33 +108,57 @@ fn footer() -> Markup {
     html! {
         footer {
             p {
-                "Counts installations and Pods, never people: distinct reporters of each window, in groups that are large enough. "
-                a href=(Page::Methodology.path()) { "How it is counted" } "."
+                "We count installations and Pods, never people. Each counts once in a window, and we publish only groups that are large enough. "
+                a href=(Page::Methodology.path()) { "How we count" } "."
             }
         }
     }
 }
 
-/// What changes over time, if there is more than one window; `shown` makes the chart and its numbers.
+/// A part of a page, with its heading.
+pub(super) fn section(id: &str, heading: &str, content: &Markup) -> Markup {
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) { (heading) }
+            (content)
+        }
+    }
+}
+
+/// A table that scrolls on a narrow screen.
+pub(super) fn table(class: Option<&str>, label: &str, caption: &str, head: &Markup, body: &Markup) -> Markup {
+    html! {
+        div.scroll role="region" tabindex="0" aria-label=(label) {
+            table class=[class] {
+                caption { (caption) }
+                thead { tr { (head) } }
+                tbody { (body) }
+            }
+        }
+    }
+}
+
+/// What changes over time, if there is more than one window. `shown` renders the chart and its numbers.
 pub(super) fn over_time(
     heading: &str,
     windows: usize,
     kind: WindowKind,
     shown: impl FnOnce() -> Markup,
 ) -> Markup {
-    html! {
-        section aria-labelledby="over-time" {
-            h2 id="over-time" { (heading) }
+    section(
+        "over-time",
+        heading,
+        &html! {
             @if windows < 2 {
-                p.empty { "One " (kind.as_str()) " has been released in this period. What changes over time shows from the second one on." }
+                p.empty { "One " (kind.as_str()) " has been released in this period. Changes over time need a second one." }
             } @else {
                 (shown())
             }
-        }
-    }
+        },
+    )
 }
 
-/// The numbers of a chart: a column for when, and those of `head`, with the rows of `body`.
+/// The numbers of a chart: the column of dates and those of `head`, with the rows of `body`.
 pub(super) fn numbers(id: &str, head: &Markup, body: &Markup) -> Markup {
     html! {
         details.numbers id=(id) {
@@ -160,35 +178,35 @@ pub(super) fn numbers(id: &str, head: &Markup, body: &Markup) -> Markup {
     }
 }
 
-/// What stands where no release is.
-pub(super) fn nothing_released(asked: &Asked<'_>) -> Markup {
-    let kind = asked.view.kind;
+/// The text of a page without a release.
+pub(super) fn nothing_released(page: &InsightPage<'_>) -> Markup {
+    let kind = page.view.kind;
     html! {
         section.empty {
-            h2 { (if asked.fresh.newest.is_some() { "Nothing in this period" } else { "Nothing to show yet" }) }
-            @if let Some(newest) = asked.fresh.newest {
+            h2 { (if page.fresh.newest.is_some() { "Nothing in this period" } else { "Nothing to show yet" }) }
+            @if let Some(newest) = page.fresh.newest {
                 p {
-                    "No " (kind.as_str()) " that starts in this period has been released. The newest release is about "
+                    "No " (kind.as_str()) " that starts in this period has been released. The newest release is for "
                     (text::window(newest)) "."
                 }
-                p { a href=(asked.view.href(|view| (view.from, view.to) = (None, None))) { "Show the newest" } }
+                p { a href=(page.view.href(|view| (view.from, view.to) = (None, None))) { "Show the newest" } }
             } @else {
                 p {
                     "No " (kind.as_str()) " has been released yet. A " (kind.as_str())
-                    " is released a minute after its end, at midnight UTC; until then, nothing about it is told."
+                    " is released a minute after its end, at midnight UTC. Until then, nothing about it is published."
                 }
             }
         }
     }
 }
 
-/// What stands where too few reported.
+/// The text for a window in which too few reported.
 pub(super) fn too_few(within: &str) -> Markup {
     html! {
         div.empty {
             h3 { "Too few to publish" }
             p {
-                "Too few reported " (within) " for anything to be published without saying something about somebody. "
+                "Too few reported " (within) ": any number could reveal something about somebody. "
                 a href=(Page::Methodology.path()) { "What makes a group large enough" } "."
             }
         }
@@ -196,18 +214,18 @@ pub(super) fn too_few(within: &str) -> Markup {
 }
 
 /// How exact a number is.
-pub(super) const ROUNDING: &str = "Each number is rounded by itself, to the nearest 5, and from 1,000 on to three digits; so \
-the sums of two tables about the same reporters may differ a little.";
+pub(super) const ROUNDING: &str = "Each number is rounded on its own: to the nearest 5, and to three digits from 1,000 on. \
+So the sums of two tables about the same reporters may differ slightly.";
 
 /// What the shares are parts of, and how much of it is not known.
-pub(super) fn denominator(window: &AnsweredWindow, unit: &str, about: &str) -> Markup {
+pub(super) fn denominator(page: &InsightPage<'_>, window: &AnsweredWindow) -> Markup {
     let unknown = window.unknown();
     let part = |count: u64| window.total.map_or(0.0, |total| count as f64 / total.max(1) as f64);
     html! {
         @if let Some(total) = window.total {
             p.note {
-                "Shares are parts of the " strong { (text::of_unit(total, unit)) } " that are published about " (about) ". "
-                "Folded into “everything else”, because the groups were too small: " strong { (text::percent(part(unknown.folded))) }
+                "Shares are parts of the " strong { (text::of_unit(total, &page.answer.unit)) } " published for "
+                (text::window(page.window(window))) ". Folded into “everything else”: " strong { (text::percent(part(unknown.folded))) }
                 ". Not reported, or not recognised: " strong { (text::percent(part(unknown.untold))) } ". "
                 (ROUNDING)
             }
@@ -215,38 +233,41 @@ pub(super) fn denominator(window: &AnsweredWindow, unit: &str, about: &str) -> M
     }
 }
 
-/// Where the same data is for other programs, and how it is to be read.
-pub(super) fn source(insight: Insight, asked: &Asked<'_>) -> Markup {
-    let api = |csv| asked.view.api(insight, asked.days, None, csv);
+/// The same data for other programs, how to read it, and how fresh it is.
+pub(super) fn download(insight: Insight, page: &InsightPage<'_>) -> Markup {
+    let api = |cut, csv| page.view.api(insight, page.days, cut, csv);
+    let links = html! {
+        li { a href=(api(None, true)) { "CSV" } }
+        li { a href=(api(None, false)) { "JSON" } }
+        @if let Some(cut) = page.cut {
+            li { a href=(api(Some(cut), true)) { "CSV of what is below " (cut.version) } }
+            li { a href=(api(Some(cut), false)) { "JSON of what is below " (cut.version) } }
+        }
+    };
+    let notes = html! {
+        p.note { (page.answer.note) }
+        @if let Some(newest) = page.fresh.newest {
+            p.note {
+                "The newest release is for " (text::window(newest)) "."
+                @if page.fresh.is_late { " " strong.late { "A newer one is overdue." } }
+            }
+        }
+    };
+    downloads(&links, &notes)
+}
+
+/// The section with links to data.
+pub(super) fn downloads(links: &Markup, notes: &Markup) -> Markup {
     html! {
         section.source aria-labelledby="source" {
-            h2 id="source" { "The same data" }
-            ul.downloads {
-                li { a href=(api(true)) { "CSV" } }
-                li { a href=(api(false)) { "JSON" } }
-                @if let Some(cut) = asked.cut {
-                    li { a href=(asked.view.api(insight, asked.days, Some(cut), true)) { "CSV of what is below " (cut.version) } }
-                    li { a href=(asked.view.api(insight, asked.days, Some(cut), false)) { "JSON of what is below " (cut.version) } }
-                }
-            }
-            p.note { (asked.answer.note) }
-            (freshness(&asked.fresh))
+            h2 id="source" { "Download" }
+            ul.downloads { (links) }
+            (notes)
         }
     }
 }
 
-fn freshness(fresh: &Fresh) -> Markup {
-    html! {
-        @if let Some(newest) = fresh.newest {
-            p.note {
-                "The newest release is about " (text::window(newest)) "."
-                @if fresh.is_late { " " strong.late { "A newer one is overdue." } }
-            }
-        }
-    }
-}
-
-/// The days between which the windows of a page start.
+/// The first days of the windows of a page, from the first to the last.
 pub(super) fn period(kind: WindowKind, starts: &[Date]) -> String {
     match starts {
         [] => String::new(),

@@ -1,14 +1,14 @@
-//! The page on which a reader gives a token.
+//! The page on which a reader enters a token.
 
 use axum::response::Html;
 use maud::html;
 
 use super::layout;
 
-/// What the page says beside its form.
+/// A message above the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// The token that was given is unknown, revoked, or has expired.
+    /// The token is unknown, revoked, or has expired.
     NotValid,
     /// The token came with a link on a page of another site.
     OtherSite,
@@ -19,13 +19,13 @@ impl Notice {
         match self {
             Self::NotValid => "This token is unknown, has been revoked, or has expired.",
             Self::OtherSite => {
-                "A page of another site led here, which logs nobody in. Give the token here if it is yours."
+                "A page of another site led here, and that does not log you in. If the token is yours, enter it here."
             }
         }
     }
 }
 
-/// The page. `next` is where to go on to; a path of this site.
+/// The page. `next` is the path of this site to go to after the login.
 pub(crate) fn login_page(next: &str, notice: Option<Notice>) -> Html<String> {
     let described = if notice.is_some() { "hint notice" } else { "hint" };
     Html(layout::plain(
@@ -39,7 +39,7 @@ pub(crate) fn login_page(next: &str, notice: Option<Notice>) -> Html<String> {
                     label for="token" { "Token" }
                     input id="token" name="token" type="password" required autofocus autocomplete="current-password"
                         spellcheck="false" aria-describedby=(described);
-                    p.note id="hint" { "Whoever runs this service makes one with " code { "ingest-api token create NAME" } "." }
+                    p.note id="hint" { "The operator of this service creates tokens with " code { "ingest-api token create NAME" } "." }
                     button type="submit" { "Log in" }
                 }
             }

@@ -1,29 +1,31 @@
 //! Answers → HTML pages.
 //!
-//! Pages know what readers get and never where it comes from: all that they print is in an [`Answer`], or follows from
-//! one. Their text is written by a macro that escapes whatever it is given. There is no script, no style in the text,
-//! and nothing that is loaded from elsewhere.
+//! Pages know the answers that readers get, and not where those come from: they print what is in an
+//! [`Answer`] or follows from one. A macro writes their text and escapes it. Pages hold no script and no
+//! inline style, and load nothing from other sites.
 
 mod adoption;
 mod assets;
+mod bars;
+mod bins_page;
 mod chart;
 mod controls;
-mod distribution;
+mod distribution_page;
 mod domains;
 mod history;
-mod languages;
 mod layout;
 pub(crate) mod login;
 mod methodology;
 mod names;
 mod overview;
-mod platforms;
 mod pods;
 mod problem;
 mod reach;
-mod sizes;
+mod shape;
+mod shares;
 mod text;
-mod versions;
+mod totals;
+mod versions_page;
 mod view;
 
 pub(crate) use assets::asset;
@@ -32,33 +34,32 @@ pub(crate) use layout::{Fresh, Guest};
 pub(crate) use methodology::methodology_page;
 pub(crate) use overview::{Overview, overview_page};
 pub(crate) use problem::problem_page;
+pub(crate) use shape::has_values;
 pub(crate) use view::{Query, View};
 
 use jiff::civil::Date;
-use maud::{Markup, html};
+use maud::html;
 
 use crate::insight::{Answer, AnsweredWindow, Cut, Insight};
+use crate::release::Population;
 use crate::window::Window;
 
-/// One of the pages.
+use shape::Shape;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// Everything at a glance.
     Overview,
-    /// One question.
     Insight(Insight),
     /// What is counted, and how.
     Methodology,
 }
 
 impl Page {
-    /// Every page, in the order of the menu.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let insights = Insight::ALL.into_iter().map(Self::Insight);
         std::iter::once(Self::Overview).chain(insights).chain(std::iter::once(Self::Methodology))
     }
 
-    /// Its name in the menu.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
@@ -70,65 +71,84 @@ impl Page {
                 Insight::AppVersions => "App versions",
                 Insight::Platforms => "Platforms",
                 Insight::Languages => "Languages",
-                Insight::Reach => "Reach",
+                Insight::Reach => "With and without a Pod",
                 Insight::Domains => "Domains",
             },
         }
     }
 
-    /// Its address.
-    pub(crate) fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> String {
         match self {
-            Self::Overview => "/",
-            Self::Methodology => "/methodology",
-            Self::Insight(insight) => match insight {
-                Insight::Pods => "/insights/pods",
-                Insight::PodVersions => "/insights/pod_versions",
-                Insight::PodSizes => "/insights/pod_sizes",
-                Insight::AppVersions => "/insights/app_versions",
-                Insight::Platforms => "/insights/platforms",
-                Insight::Languages => "/insights/languages",
-                Insight::Reach => "/insights/reach",
-                Insight::Domains => "/insights/domains",
-            },
+            Self::Overview => "/".to_owned(),
+            Self::Methodology => "/methodology".to_owned(),
+            Self::Insight(insight) => format!("/insights/{}", insight.as_str()),
         }
     }
 }
 
-/// What a page about one question is made of.
+/// What the page about an insight is rendered from.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
-    /// Who asks.
+pub(crate) struct InsightPage<'a> {
     pub(crate) guest: &'a Guest,
-    /// What was chosen.
     pub(crate) view: &'a View,
     /// The first and last day on which its windows start; `None` if there is no release.
     pub(crate) days: Option<(Date, Date)>,
-    /// The newest release of that kind of window.
+    /// The newest release of this kind of window.
     pub(crate) fresh: Fresh,
-    /// What it is asked what is below.
+    /// The version below which reporters are counted.
     pub(crate) cut: Option<Cut>,
-    /// The answer.
     pub(crate) answer: &'a Answer,
 }
 
-/// The page about a question that is answered from releases.
-pub(crate) fn insight_page(insight: Insight, asked: &Asked<'_>) -> String {
-    let content = match insight {
-        Insight::Pods => pods::content(asked),
-        Insight::PodVersions | Insight::AppVersions => versions::content(asked),
-        Insight::PodSizes => sizes::content(asked),
-        Insight::Platforms => platforms::content(asked),
-        Insight::Languages => languages::content(asked),
-        Insight::Reach => reach::content(asked),
-        // They are not counted, and so have no releases.
-        Insight::Domains => html! {},
-    };
-    layout::page(asked.guest, Page::Insight(insight), frame(insight, asked, &content))
+impl<'a> InsightPage<'a> {
+    /// The population that is shown. Where readers cannot choose, it is the one of Pods.
+    fn population(&self) -> Population {
+        if self.view.has_population() { self.view.population } else { Population::Pod }
+    }
+
+    /// The windows of the population that is shown.
+    fn windows(&self) -> Vec<&'a AnsweredWindow> {
+        let population = Some(self.population().as_str());
+        self.answer.windows.iter().filter(|window| window.population.as_deref() == population).collect()
+    }
+
+    fn window(&self, answered: &AnsweredWindow) -> Window {
+        Window::of_day(self.view.kind, text::start_of(answered))
+    }
 }
 
-/// The page about a question as somebody sees it who may read everything and has chosen nothing, with an answer about weeks. `None` if it
-/// has no window. For benchmarks: nothing is asked for that a reader would be.
+/// The page about an insight that is answered from releases.
+pub(crate) fn insight_page(insight: Insight, page: &InsightPage<'_>) -> String {
+    let content = || match shape::of(insight) {
+        Some(Shape::Versions) => versions_page::content(page),
+        Some(Shape::Distribution(words)) => distribution_page::content(insight, page, words),
+        Some(Shape::Bins(words)) => bins_page::content(insight, page, words),
+        None if insight == Insight::Pods => pods::content(page),
+        None if insight == Insight::Reach => reach::content(page),
+        // Domains are not counted, so they have no releases.
+        None => html! {},
+    };
+    layout::page(
+        page.guest,
+        Page::Insight(insight),
+        html! {
+            header.page {
+                h1 { (Page::Insight(insight).name()) }
+                p.question { (insight.question()) }
+            }
+            (controls::controls(page))
+            @if page.answer.windows.is_empty() {
+                (layout::nothing_released(page))
+            } @else {
+                (content())
+            }
+            (layout::download(insight, page))
+        },
+    )
+}
+
+/// The page about an insight for a reader who may read everything and has chosen nothing; the answer is about
+/// weeks. `None` if it has no window. For benchmarks: it takes no choices, unlike the pages of readers.
 #[doc(hidden)]
 pub fn rendered_page(insight: Insight, answer: &Answer) -> Option<String> {
     let guest = Guest { name: Some("benchmark".to_owned()), readable: Insight::ALL.to_vec() };
@@ -137,23 +157,6 @@ pub fn rendered_page(insight: Insight, answer: &Answer) -> Option<String> {
     let days = (day(answer.windows.first()?)?, day(answer.windows.last()?)?);
     let newest = Some(Window::of_day(view.kind, days.1));
     let fresh = Fresh { kind: view.kind, newest, is_late: false };
-    let asked = Asked { guest: &guest, view: &view, days: Some(days), fresh, cut: None, answer };
-    Some(insight_page(insight, &asked))
-}
-
-/// What all pages about a question have: its words, what can be chosen, where the data is.
-fn frame(insight: Insight, asked: &Asked<'_>, content: &Markup) -> Markup {
-    html! {
-        header.page {
-            h1 { (Page::Insight(insight).name()) }
-            p.question { (insight.question()) }
-        }
-        (controls::controls(asked))
-        @if asked.answer.windows.is_empty() {
-            (layout::nothing_released(asked))
-        } @else {
-            (content)
-        }
-        (layout::source(insight, asked))
-    }
+    let page = InsightPage { guest: &guest, view: &view, days: Some(days), fresh, cut: None, answer };
+    Some(insight_page(insight, &page))
 }

@@ -10,18 +10,16 @@ use crate::insight::{Adoption, Answer, AnsweredWindow, Insight};
 use crate::release::Population;
 use crate::window::{Window, WindowKind};
 
-/// What the page is made of. An insight that the reader may not read is not answered.
+/// What the page is rendered from. There is no answer to an insight that the reader may not read.
 #[derive(Debug)]
 pub(crate) struct Overview<'a> {
-    /// Who asks.
     pub(crate) guest: &'a Guest,
-    /// What was chosen.
     pub(crate) view: &'a View,
     /// How fresh each kind of window is, in the order of the kinds.
     pub(crate) fresh: &'a [Fresh; WindowKind::ALL.len()],
     /// Pods and reach over the period.
     pub(crate) over_time: Vec<(Insight, Answer)>,
-    /// What values there are, in the newest window.
+    /// The values of the newest window.
     pub(crate) now: Vec<(Insight, Answer)>,
 }
 
@@ -31,7 +29,6 @@ impl Overview<'_> {
     }
 }
 
-/// The page.
 pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
     let newest = overview.fresh[overview.view.kind as usize].newest;
     layout::page(
@@ -41,7 +38,7 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
             header.page {
                 h1 { "Overview" }
                 p.question {
-                    @if let Some(newest) = newest { "What was released about " (text::window(newest)) ". Each heading leads to more, with the same data as CSV and JSON." } @else { "Who runs what, in groups that are large enough." }
+                    @if let Some(newest) = newest { "The release for " (text::window(newest)) ". Each heading leads to details." } @else { "What runs where, in groups that are large enough." }
                 }
             }
             (controls(overview.view))
@@ -49,7 +46,7 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
                 (tiles(overview, newest))
                 (charts(overview))
                 (newest_versions(overview))
-                (unknown(overview))
+                (coverage(overview))
             } @else {
                 section.empty {
                     @let others = || overview.fresh.iter().filter(|fresh| fresh.newest.is_some());
@@ -66,11 +63,11 @@ pub(crate) fn overview_page(overview: &Overview<'_>) -> String {
                             "."
                         }
                     }
-                    p { "A day, week or month is released a minute after its end, at midnight UTC. Until then, nothing about it is told." }
+                    p { "A day, week or month is released a minute after its end, at midnight UTC. Until then, nothing about it is published." }
                 }
             }
             (freshness(overview.fresh))
-            @if newest.is_some() { (same_data(overview)) }
+            @if newest.is_some() { (download(overview)) }
         },
     )
 }
@@ -84,7 +81,7 @@ fn controls(view: &View) -> Markup {
     }
 }
 
-/// A number with what it is, leading to the page that tells more.
+/// A number with its meaning, and a link to its page.
 fn tile(page: Page, title: &str, figure: &Markup, about: &Markup) -> Markup {
     html! {
         li.tile {
@@ -105,7 +102,7 @@ fn tiles(overview: &Overview<'_>, newest: Window) -> Markup {
     html! {
         ul.tiles {
             @if overview.over_time(Insight::Pods).is_some() {
-                @let about = html! { "reported in this " (kind) "; those with analytics turned off are in no number" };
+                @let about = html! { "reported in this " (kind) "; Pods with analytics turned off are in no number" };
                 @match pods.and_then(|window| window.at_least) {
                     Some(at_least) => (tile(Page::Insight(Insight::Pods), "Pods, at least", &html! { span data-is="at-least" { (text::count(at_least)) } }, &about)),
                     None => (tile(Page::Insight(Insight::Pods), "Pods, at least", &too_few(), &about)),
@@ -118,11 +115,11 @@ fn tiles(overview: &Overview<'_>, newest: Window) -> Markup {
                 }
                 @let share = block("direct").and_then(|block| block.share);
                 @let figure = share.map_or_else(too_few, |share| html! { span data-is="share-direct" { (text::percent(share)) } });
-                (tile(Page::Insight(Insight::Reach), "Share without a Pod", &figure, &html! { "next to those through a Pod; one that did both is in each number" }))
+                (tile(Page::Insight(Insight::Reach), "Share without a Pod", &figure, &html! { "compared with those through a Pod; one that did both is in both numbers" }))
             }
             @for (page, software, adoption) in newest_of_all(overview).into_iter().take(2) {
                 @let figure = html! { (adoption.version) };
-                @let about = html! { "or newer is run by " span data-is="newest" { (text::percent_bounds(adoption.newest)) } @if adoption.app.is_some() { " of installations through a Pod" } @else { " of Pods" } " that told their version" };
+                @let about = html! { "or newer: run by " span data-is="newest" { (text::percent_bounds(adoption.newest)) } @if adoption.app.is_some() { " of installations through a Pod" } @else { " of Pods" } " that reported a version" };
                 (tile(page, &format!("Newest {software}"), &figure, &about))
             }
         }
@@ -130,29 +127,25 @@ fn tiles(overview: &Overview<'_>, newest: Window) -> Markup {
 }
 
 fn charts(overview: &Overview<'_>) -> Markup {
-    let kind = overview.view.kind;
-    let enough = |answer: &&Answer| answer.windows.len() > 1;
+    let charts = [
+        (Insight::Pods, "pods", "Pods", &pods::TOTALS),
+        (Insight::Reach, "installations", "Installations", &reach::TOTALS),
+    ];
     html! {
         div.pair {
-            @if let Some(answer) = overview.over_time(Insight::Pods).filter(enough) {
-                section aria-labelledby="pods" {
-                    h2 id="pods" { a href=(Page::Insight(Insight::Pods).path()) { "Pods" } }
-                    (pods::over_time(answer, kind))
-                    (pods::numbers(answer, kind))
-                }
-            }
-            @if let Some(answer) = overview.over_time(Insight::Reach).filter(enough) {
-                section aria-labelledby="installations" {
-                    h2 id="installations" { a href=(Page::Insight(Insight::Reach).path()) { "Installations" } }
-                    (reach::over_time(answer, kind))
-                    (reach::numbers(answer, kind))
+            @for (insight, id, heading, totals) in charts {
+                @if let Some(answer) = overview.over_time(insight).filter(|answer| answer.windows.len() > 1) {
+                    section aria-labelledby=(id) {
+                        h2 id=(id) { a href=(Page::Insight(insight).path()) { (heading) } }
+                        (totals.show(answer, overview.view.kind))
+                    }
                 }
             }
         }
     }
 }
 
-/// The newest version of each software, and how far it has been adopted, through a Pod.
+/// The newest version of each software, and how far it has been adopted by Pods and through them.
 fn newest_of_all<'a>(overview: &'a Overview<'_>) -> Vec<(Page, String, &'a Adoption)> {
     let adoptions = |insight: Insight| {
         let answer = overview.now.iter().find(|(of, _)| *of == insight).map(|(_, answer)| answer);
@@ -160,7 +153,7 @@ fn newest_of_all<'a>(overview: &'a Overview<'_>) -> Vec<(Page, String, &'a Adopt
         adoptions.filter(|adoption| adoption.population == Population::Pod.as_str())
     };
     let first = |insight, app: Option<AppName>| {
-        adoptions(insight).find(|adoption| adoption.app == app.map(AppName::as_str))
+        adoptions(insight).find(|adoption| adoption.app.as_deref() == app.map(AppName::as_str))
     };
     let server = first(Insight::PodVersions, None)
         .map(|adoption| (Page::Insight(Insight::PodVersions), "Pod Server".to_owned(), adoption));
@@ -173,94 +166,76 @@ fn newest_of_all<'a>(overview: &'a Overview<'_>) -> Vec<(Page, String, &'a Adopt
 
 fn newest_versions(overview: &Overview<'_>) -> Markup {
     let rows = newest_of_all(overview);
+    let head = html! { th scope="col" { "Software" } th scope="col" { "Newest version" } th.number scope="col" { "Adopted by" } };
+    let body = html! {
+        @for (page, software, adoption) in &rows {
+            @let app = adoption.app.as_deref().and_then(AppName::parse);
+            @let query = app.map(|app| format!("?app={}", short_name(app))).unwrap_or_default();
+            tr data-label=(adoption.app.as_deref().unwrap_or("pod")) {
+                th scope="row" { a href={ (page.path()) (query) } { (software) } }
+                td { (adoption.version) }
+                td.number { (text::percent_bounds(adoption.newest)) }
+            }
+        }
+    };
+    let caption = "The newest version of each software that was published on its own, and the share of Pods, or of \
+        installations through a Pod, that run it or a newer one. Only those that reported a version count.";
     html! {
         @if !rows.is_empty() {
-            section aria-labelledby="versions" {
-                h2 id="versions" { "Newest versions" }
-                div.scroll role="region" tabindex="0" aria-label="Newest versions" {
-                    table {
-                        caption { "The newest version of each software that was published on its own, and how many Pods, or installations through a Pod, run it or a newer one, of those that told their version" }
-                        thead { tr { th scope="col" { "Software" } th scope="col" { "Newest version" } th.number scope="col" { "Adopted by" } } }
-                        tbody {
-                            @for (page, software, adoption) in rows {
-                                @let app = adoption.app.and_then(AppName::parse);
-                                @let href = app.map_or_else(|| page.path().to_owned(), |app| format!("{}?app={}", page.path(), short_name(app)));
-                                tr data-label=(adoption.app.unwrap_or("pod")) {
-                                    th scope="row" { a href=(href) { (software) } }
-                                    td { (adoption.version) }
-                                    td.number { (text::percent_bounds(adoption.newest)) }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
+            (layout::section("versions", "Newest versions", &layout::table(None, "Newest versions", caption, &head, &body)))
         }
     }
 }
 
-/// Which part of each number is of no known value.
-fn unknown(overview: &Overview<'_>) -> Markup {
+/// Which part of each number has a known value.
+fn coverage(overview: &Overview<'_>) -> Markup {
     let rows = overview.now.iter().flat_map(|(insight, answer)| {
         answer.windows.iter().filter(|window| window.total.is_some()).map(move |window| (*insight, window))
     });
     let part = |window: &AnsweredWindow, count: u64| {
-        text::percent(super::distribution::part(count, window.total.unwrap_or(0)))
+        text::percent(super::bars::part(count, window.total.unwrap_or(0)))
     };
-    html! {
-        section aria-labelledby="unknown" {
-            h2 id="unknown" { "What is not known" }
-            div.scroll role="region" tabindex="0" aria-label="What is not known" {
-                table {
-                    caption { "How many are published of each question, and which parts of them are folded, because the groups were too small, or not reported" }
-                    thead {
-                        tr {
-                            th scope="col" { "Question" } th scope="col" { "Reported" } th.number scope="col" { "Published" }
-                            th.number scope="col" { "Folded" } th.number scope="col" { "Not reported" }
-                        }
-                    }
-                    tbody {
-                        @for (insight, window) in rows {
-                            @let unknown = window.unknown();
-                            tr data-label=(insight.as_str()) data-population=[window.population] {
-                                th scope="row" { a href=(Page::Insight(insight).path()) { (Page::Insight(insight).name()) } }
-                                td { (if window.population == Some("direct") { "without a Pod" } else { "through a Pod" }) }
-                                td.number { (text::count(window.total.unwrap_or(0))) }
-                                td.number { (part(window, unknown.folded)) }
-                                td.number { (part(window, unknown.untold)) }
-                            }
-                        }
-                    }
-                }
+    let head = html! {
+        th scope="col" { "Question" } th scope="col" { "Reported" } th.number scope="col" { "Published" }
+        th.number scope="col" { "Folded" } th.number scope="col" { "Not reported" }
+    };
+    let body = html! {
+        @for (insight, window) in rows {
+            @let unknown = window.unknown();
+            tr data-label=(insight.as_str()) data-population=[window.population.as_deref()] {
+                th scope="row" { a href=(Page::Insight(insight).path()) { (Page::Insight(insight).name()) } }
+                td { (if window.population.as_deref() == Some("direct") { "without a Pod" } else { "through a Pod" }) }
+                td.number { (text::count(window.total.unwrap_or(0))) }
+                td.number { (part(window, unknown.folded)) }
+                td.number { (part(window, unknown.untold)) }
             }
         }
-    }
+    };
+    let caption = "How many reporters are published for each question, and which parts are folded or did not report a value";
+    layout::section("coverage", "Coverage", &layout::table(None, "Coverage", caption, &head, &body))
 }
 
-/// The newest window of each question, for other programs.
-fn same_data(overview: &Overview<'_>) -> Markup {
+/// The newest window of each insight, for other programs.
+fn download(overview: &Overview<'_>) -> Markup {
     let insights = overview.over_time.iter().chain(&overview.now).map(|(insight, _)| *insight);
-    html! {
-        section.source aria-labelledby="source" {
-            h2 id="source" { "The same data" }
-            ul.downloads {
-                @for insight in insights {
-                    li {
-                        (Page::Insight(insight).name()) ": "
-                        a href=(overview.view.api(insight, None, None, true)) aria-label={ (Page::Insight(insight).name()) " as CSV" } { "CSV" } ", "
-                        a href=(overview.view.api(insight, None, None, false)) aria-label={ (Page::Insight(insight).name()) " as JSON" } { "JSON" }
-                    }
-                }
+    let links = html! {
+        @for insight in insights {
+            @let name = Page::Insight(insight).name();
+            li {
+                (name) ": "
+                a href=(overview.view.api(insight, None, None, true)) aria-label={ (name) " as CSV" } { "CSV" } ", "
+                a href=(overview.view.api(insight, None, None, false)) aria-label={ (name) " as JSON" } { "JSON" }
             }
-            p.note { (super::layout::ROUNDING) }
         }
-    }
+    };
+    layout::downloads(&links, &html! { p.note { (layout::ROUNDING) } })
 }
 
 fn freshness(fresh: &[Fresh]) -> Markup {
-    html! {
-        section aria-labelledby="freshness" {
-            h2 id="freshness" { "How fresh it is" }
+    layout::section(
+        "freshness",
+        "Data freshness",
+        &html! {
             table {
                 caption { "The newest release of each kind of window" }
                 thead { tr { th scope="col" { "Window" } th scope="col" { "Newest release" } th scope="col" { "State" } } }
@@ -280,6 +255,6 @@ fn freshness(fresh: &[Fresh]) -> Markup {
                     }
                 }
             }
-        }
-    }
+        },
+    )
 }

@@ -2,90 +2,66 @@
 
 use maud::{Markup, html};
 
-use super::chart::{Chart, Series, lines};
-use super::{Asked, layout, text};
-use crate::insight::{Answer, AnsweredWindow};
-use crate::window::{Window, WindowKind};
+use super::totals::{TotalColumn, Totals};
+use super::{InsightPage, layout, text};
+use crate::insight::AnsweredWindow;
 
-pub(super) fn content(asked: &Asked<'_>) -> Markup {
-    let windows = &asked.answer.windows;
+/// The published number of each window.
+pub(super) const TOTALS: Totals = Totals {
+    id: "pods",
+    title: "Pods over time",
+    columns: &[
+        TotalColumn {
+            key: "all",
+            name: "Pods",
+            label: Some("Pods"),
+            none: "too few",
+            count: |window| window.total,
+        },
+        TotalColumn {
+            key: "at_least",
+            name: "At least",
+            label: None,
+            none: "–",
+            count: |window| window.at_least,
+        },
+    ],
+};
+
+pub(super) fn content(page: &InsightPage<'_>) -> Markup {
+    let windows = &page.answer.windows;
     html! {
         @if let Some(newest) = windows.last() {
-            (now(asked, newest))
-            (layout::over_time("Over time", windows.len(), asked.view.kind, || html! {
-                (over_time(asked.answer, asked.view.kind))
-                (numbers(asked.answer, asked.view.kind))
-            }))
+            (now(page, newest))
+            (layout::over_time("Over time", windows.len(), page.view.kind, || TOTALS.show(page.answer, page.view.kind)))
         }
     }
 }
 
-fn now(asked: &Asked<'_>, newest: &AnsweredWindow) -> Markup {
-    let name =
-        |window: &AnsweredWindow| text::within(Window::of_day(asked.view.kind, text::start_of(window)));
-    let within = name(newest);
-    let most = asked.answer.windows.iter().max_by_key(|window| (window.at_least, &window.start));
-    html! {
-        section aria-labelledby="now" {
-            h2 id="now" { "Now" }
+fn now(page: &InsightPage<'_>, newest: &AnsweredWindow) -> Markup {
+    let within = |window: &AnsweredWindow| text::within(page.window(window));
+    let kind = page.view.kind.as_str();
+    let most = page.answer.windows.iter().max_by_key(|window| (window.at_least, &window.start));
+    layout::section(
+        "now",
+        "Now",
+        &html! {
             @if let (Some(total), Some(at_least)) = (newest.total, newest.at_least) {
                 div.answer {
                     p.figure { "at least " span data-is="at-least" { (text::count(at_least)) } }
-                    p { "Pods: about " span data-is="total" { (text::count(total)) } " different ones reported " (within) ", and the number is rounded." }
+                    p { "Pods: about " span data-is="total" { (text::count(total)) } " different ones reported " (within(newest)) ", a rounded number." }
                 }
             } @else {
-                (layout::too_few(&within))
+                (layout::too_few(&within(newest)))
             }
             @if let Some((most, at_least)) = most.and_then(|most| Some((most, most.at_least?))) {
                 p.note {
-                    "The most in any " (asked.view.kind.as_str()) " of this period: at least " strong { (text::count(at_least)) }
-                    ", " (name(most)) ". Pods of several " (asked.view.kind.as_str()) "s are not added up, because most are the same ones. "
-                    "Pods whose operator turned analytics off are in no number, so there may be more; whoever wants to can invent Pods, so "
-                    "that a sudden rise is not to be trusted."
+                    "The most in any " (kind) " of this period: at least " strong { (text::count(at_least)) } ", " (within(most))
+                    ". We do not add the Pods of several " (kind) "s, because most are the same. "
+                    "There may be more Pods: those that turned analytics off are in no number. "
+                    "Do not trust a sudden rise: anybody can invent Pods."
                 }
             }
-        }
-    }
-}
-
-/// The published number of each window.
-pub(super) fn over_time(answer: &Answer, kind: WindowKind) -> Markup {
-    let starts: Vec<_> = answer.windows.iter().map(text::start_of).collect();
-    let values = answer.windows.iter().map(|window| window.total.map(|total| total as f64));
-    let series = [Series { label: "Pods".to_owned(), tone: "c0".to_owned(), values: values.collect() }];
-    let newest = answer.windows.last().and_then(|window| window.total);
-    let description = format!(
-        "Pods in {}. In the newest: {}.",
-        layout::period(kind, &starts),
-        newest.map_or_else(|| "too few".to_owned(), text::count)
-    );
-    let chart = Chart {
-        id: "pods",
-        title: "Pods over time",
-        description: &description,
-        kind,
-        starts: &starts,
-        series: &series,
-        shares: false,
-        guide: None,
-    };
-    lines(&chart)
-}
-
-/// The numbers of the chart.
-pub(super) fn numbers(answer: &Answer, kind: WindowKind) -> Markup {
-    let head = html! {
-        th.number scope="col" data-label="all" { "Pods" }
-        th.number scope="col" data-label="at_least" { "At least" }
-    };
-    let body = html! {
-        @for window in answer.windows.iter().rev() {
-            tr data-start=(window.start) {
-                th scope="row" { (text::start(kind, text::start_of(window))) }
-                td.number { (window.total.map_or_else(|| "too few".to_owned(), text::count)) }
-                td.number { (window.at_least.map_or_else(|| "–".to_owned(), text::count)) }
-            }
-        }
-    };
-    layout::numbers("pods-numbers", &head, &body)
+        },
+    )
 }

@@ -28,9 +28,9 @@ pub(super) fn percent(share: f64) -> String {
 
 /// `12.3 % to 15.0 %`, rounded so that the bounds stay bounds; one number if they are the same.
 pub(super) fn percent_bounds(share: Bounds<f64>) -> String {
-    // A share has four digits, and some of them have no exact form.
+    // A share has four decimals, and some shares have no exact binary form.
     let least = (share.at_least * 1_000.0 + 1e-6).floor() / 10.0;
-    // Added to nothing, a negative zero becomes none.
+    // Adding zero turns a negative zero into a positive one.
     let most = (share.at_most * 1_000.0 - 1e-6).ceil() / 10.0 + 0.0;
     if least >= most { format!("{most:.1}{NBSP}%") } else { format!("{least:.1}{NBSP}% to {most:.1}{NBSP}%") }
 }
@@ -46,12 +46,18 @@ pub(super) fn of_unit(n: u64, unit: &str) -> String {
     format!("{} {unit}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
+/// `Pod` for `pod`.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `22 November 2026`
 pub(super) fn day(day: Date) -> String {
     day.strftime("%-d %B %Y").to_string()
 }
 
-/// `22 Nov`, and of a month `Nov 2026`: for the axis of a chart.
+/// `22 Nov`, or `Nov 2026` for a month: for the axis of a chart.
 pub(super) fn short(kind: WindowKind, day: Date) -> String {
     match kind {
         WindowKind::Day | WindowKind::Week => day.strftime("%-d %b").to_string(),
@@ -68,13 +74,13 @@ pub(super) fn window(window: Window) -> String {
     }
 }
 
-/// `in the week of 16 November 2026`, and `on` a day.
+/// `in the week of 16 November 2026`, or `on` a day.
 pub(super) fn within(of: Window) -> String {
     let preposition = if of.kind() == WindowKind::Day { "on" } else { "in" };
     format!("{preposition} {}", window(of))
 }
 
-/// `16 Nov 2026`, and of a month `November 2026`: for the rows of a table.
+/// `16 Nov 2026`, or `November 2026` for a month: for the rows of a table.
 pub(super) fn start(kind: WindowKind, start: Date) -> String {
     match kind {
         WindowKind::Day | WindowKind::Week => date(start),
@@ -87,7 +93,7 @@ pub(super) fn date(day: Date) -> String {
     day.strftime("%-d %b %Y").to_string()
 }
 
-/// The first day of a window. What we wrote ourselves can be read.
+/// The first day of a window. We wrote it ourselves, so it can be parsed.
 pub(super) fn start_of(window: &AnsweredWindow) -> Date {
     window.start.parse().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The address of a page ⇄ what its reader chose.
+//! The address of a page ⇄ the choices of its reader.
 
 use jiff::civil::Date;
 use jiff::{Span, ToSpan};
@@ -37,54 +37,40 @@ pub(super) enum Back {
 impl Back {
     pub(super) const ALL: [Self; 4] = [Self::Month, Self::Quarter, Self::Half, Self::Year];
 
-    pub(super) fn as_str(self) -> &'static str {
+    /// Its value in a query, its name, and its length.
+    fn parts(self) -> (&'static str, &'static str, Span) {
         match self {
-            Self::Month => "1m",
-            Self::Quarter => "3m",
-            Self::Half => "6m",
-            Self::Year => "1y",
+            Self::Month => ("1m", "1 month", 1.month()),
+            Self::Quarter => ("3m", "3 months", 3.months()),
+            Self::Half => ("6m", "6 months", 6.months()),
+            Self::Year => ("1y", "1 year", 1.year()),
         }
     }
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Month => "1 month",
-            Self::Quarter => "3 months",
-            Self::Half => "6 months",
-            Self::Year => "1 year",
-        }
-    }
-
-    fn span(self) -> Span {
-        match self {
-            Self::Month => 1.month(),
-            Self::Quarter => 3.months(),
-            Self::Half => 6.months(),
-            Self::Year => 1.year(),
-        }
+        self.parts().1
     }
 }
 
-/// What a reader chose to see.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct View {
     pub(super) page: Page,
     /// How long the windows are.
     pub(crate) kind: WindowKind,
-    /// How far back, unless the days are said.
+    /// How far back, unless `from` or `to` is given.
     pub(super) back: Back,
     pub(super) from: Option<Date>,
     pub(super) to: Option<Date>,
     pub(crate) population: Population,
     pub(crate) app: AppName,
-    /// The oldest version that is to go on working.
+    /// The oldest version to keep.
     pub(crate) below: Option<Version>,
-    /// Where the guide line of the languages is, in hundredths.
+    /// The guide line, in percent.
     pub(super) guide: u8,
 }
 
 impl View {
-    /// What a query chooses; what it does not say is as usual. An empty field of a form says nothing.
+    /// The choices of a query, with defaults for the rest. An empty field of a form chooses nothing.
     ///
     /// # Errors
     /// What would be right.
@@ -102,53 +88,49 @@ impl View {
         }
         let date = |text: &str| text.parse().ok().map(Some);
         let app = |name: &str| AppName::ALL.into_iter().find(|app| short_name(*app) == name);
-        let back = |text: &str| Back::ALL.into_iter().find(|back| back.as_str() == text);
+        let back = |text: &str| Back::ALL.into_iter().find(|back| back.parts().0 == text);
         let guide = |text: &str| text.parse().ok().filter(|guide| (1..=99).contains(guide));
         let version = |text: &str| Version::parse(text).map(Some);
+        let Query { window, period, from, to, population, app: app_name, below, guide: percent } = query;
         Ok(Self {
             page,
-            kind: read(
-                &query.window,
-                WindowKind::Week,
-                WindowKind::parse,
-                "A window is a day, week or month.",
-            )?,
-            back: read(&query.period, Back::Quarter, back, "A period is 1m, 3m, 6m or 1y.")?,
-            from: read(&query.from, None, date, "The first day is a date such as 2026-11-22.")?,
-            to: read(&query.to, None, date, "The last day is a date such as 2026-11-22.")?,
+            kind: read(window, WindowKind::Week, WindowKind::parse, "A window is a day, week or month.")?,
+            back: read(period, Back::Quarter, back, "A period is 1m, 3m, 6m or 1y.")?,
+            from: read(from, None, date, "The first day is a date such as 2026-11-22.")?,
+            to: read(to, None, date, "The last day is a date such as 2026-11-22.")?,
             population: read(
-                &query.population,
+                population,
                 Population::Pod,
                 Population::parse,
                 "A population is pod or direct.",
             )?,
             app: read(
-                &query.app,
+                app_name,
                 AppName::Web,
                 app,
                 "An app is web, macos, windows, linux, ios, android or desktop.",
             )?,
-            below: read(&query.below, None, version, "A version looks like 0.4.0 or 0.4.0-rc.1.")?,
-            guide: read(&query.guide, 20, guide, "The guide line is from 1 to 99 %.")?,
+            below: read(below, None, version, "A version looks like 0.4.0 or 0.4.0-rc.1.")?,
+            guide: read(percent, 20, guide, "The guide line is from 1 to 99 %.")?,
         })
     }
 
-    /// Whether its first or last day is said.
+    /// Whether the reader chose the first or last day.
     pub(crate) fn has_days(&self) -> bool {
         self.from.is_some() || self.to.is_some()
     }
 
-    /// The first and last day that the period is asked for with, seen from the newest release.
+    /// The first and last day of the period, which ends with the newest release unless the reader chose days.
     pub(crate) fn days(&self, newest: Option<Date>) -> (Option<Date>, Option<Date>) {
         if self.has_days() {
             return (self.from, self.to);
         }
-        // Without this day, a month of months would be two.
-        let from = newest.map(|newest| newest.saturating_sub(self.back.span()).saturating_add(1.day()));
+        // Without this day, a month would hold two windows of a month.
+        let from = newest.map(|newest| newest.saturating_sub(self.back.parts().2).saturating_add(1.day()));
         (from, newest)
     }
 
-    /// The cut that it asks about, with this version unless it says which.
+    /// The version below which reporters are counted: the one that the reader chose, or else `usual`.
     pub(crate) fn cut(&self, usual: Option<Version>) -> Option<Cut> {
         let app = match self.page {
             Page::Insight(Insight::PodVersions) => None,
@@ -163,7 +145,7 @@ impl View {
         matches!(self.page, Page::Insight(Insight::AppVersions | Insight::Platforms | Insight::Languages))
     }
 
-    /// What is not as usual, as it is written in a query.
+    /// The choices that differ from the defaults, as in a query.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let usual = Self::of(self.page, &Query::default()).unwrap_or_else(|_| self.clone());
         let mut parameters = Vec::new();
@@ -174,7 +156,7 @@ impl View {
         };
         let date = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
         say("window", self.kind != usual.kind, self.kind.as_str().to_owned());
-        say("period", self.back != usual.back, self.back.as_str().to_owned());
+        say("period", self.back != usual.back, self.back.parts().0.to_owned());
         say("from", self.from.is_some(), date(self.from));
         say("to", self.to.is_some(), date(self.to));
         say("population", self.population != usual.population, self.population.as_str().to_owned());
@@ -184,14 +166,12 @@ impl View {
         parameters
     }
 
-    /// The address of the page with something else chosen.
     pub(super) fn href(&self, choose: impl FnOnce(&mut Self)) -> String {
         let mut other = self.clone();
         choose(&mut other);
-        address(other.page.path(), &other.parameters())
+        address(&other.page.path(), &other.parameters())
     }
 
-    /// The address of the same data in the API.
     pub(super) fn api(
         &self,
         insight: Insight,
@@ -222,7 +202,7 @@ pub(super) fn short_name(app: AppName) -> &'static str {
     app.as_str().trim_start_matches("prose-app-")
 }
 
-/// What is chosen is of closed lists, dates and versions: none has a character that an address would have to escape.
+/// Choices are names of closed lists, dates and versions, so no character needs escaping.
 fn address(path: &str, parameters: &[(&str, String)]) -> String {
     let query: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }

@@ -90,7 +90,7 @@ fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_
     let app = "--app: is for app_versions";
     let reversed = "--from: `from` is after `to`";
     // A token is not sent where it could be read on its way.
-    let insecure = "--url: must begin with https://, or the token would be read on its way";
+    let insecure = "--url: must begin with https://, because others could read the token on its way";
     for (options, expected) in [
         (["platforms", "--below", "1.0.0"].as_slice(), [below].as_slice()),
         (&["pod_versions", "--below", "1.0.0", "--app", "prose-app-web"], &[app]),
@@ -99,8 +99,8 @@ fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_
         (
             &["domains", "--window", "day", "--to", "2026-11-01"],
             &[
-                "--window: is for insights about windows; domains are of none",
-                "--to: is for insights about windows; domains are of none",
+                "--window: is for insights about windows, and domains have none",
+                "--to: is for insights about windows, and domains have none",
             ],
         ),
         (

@@ -153,6 +153,7 @@ async fn an_answer_that_is_known_is_not_sent_again_until_there_is_another() {
         assert!(first.status == 200 && tag.starts_with('"'), "{path}: {}", first.headers);
         let again = ask(path, &tag).await;
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
+        assert_eq!(ask(path, &format!("\"a\", W/{tag}")).await.status, 304, "{path}");
         assert_eq!(again.header("etag"), Some(tag.as_str()), "{path}");
         assert_eq!(again.header("cache-control"), first.header("cache-control"), "{path}");
     }

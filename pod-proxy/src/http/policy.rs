@@ -6,9 +6,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use headers::{HeaderMapExt, IfNoneMatch};
 use serde::Serialize;
 use shared::data_point::{DataPoint, Reporter, UserLang};
 use shared::event::App;
@@ -49,9 +50,10 @@ pub(super) async fn get_policy(State(app): State<app::App>, headers: HeaderMap) 
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let etag = format!("\"{:016x}\"", hasher.finish());
-    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let head = [(ETAG, etag.as_str()), (CACHE_CONTROL, "public, max-age=300")];
-    if known.split(',').any(|known| known.trim().trim_start_matches("W/") == etag) {
+    let tag: headers::ETag = etag.parse().expect("hexadecimal digits in quotes are a tag");
+    // Compares weakly (RFC 9110, section 13.1.2).
+    if headers.typed_get::<IfNoneMatch>().is_some_and(|known| !known.precondition_passes(&tag)) {
         return (StatusCode::NOT_MODIFIED, head).into_response();
     }
     (head, [(CONTENT_TYPE, "application/json")], body).into_response()

@@ -1,26 +1,26 @@
-//! Sections and variables that were meant for us and are spelt otherwise → mistakes.
+//! Misspelt sections and variables that were meant for us → mistakes.
 //!
-//! The file and the environment are shared with others, whose names we do not know, so what is unknown is left alone. But
-//! an opt-out that nobody reads, for an underscore, would be taken for one that is in force.
+//! Other programs use the same file and environment, so we ignore names that we do not know. But an operator
+//! who misspells an opt-out by an underscore would believe that it is in force.
 
 use toml::Table;
 
-use super::{Mistake, distance};
+use super::Mistake;
 
 /// How many letters may be wrong, missing or too many.
 const WRONG_LETTERS: usize = 2;
 
-/// A section that is ours, and its keys, dotted.
+/// A section of ours and its keys.
 #[derive(Clone, Debug)]
-pub struct Known<'a> {
+pub struct KnownSection<'a> {
     /// Its name.
     pub section: &'a str,
-    /// The keys below it.
+    /// The keys below it, with dots.
     pub keys: Vec<String>,
 }
 
-/// What in a document is almost one of our sections, or is one in the wrong place.
-pub fn near_sections(document: &Table, known: &[Known<'_>]) -> Vec<Mistake> {
+/// The sections of a document that are almost ours, or ours in the wrong place.
+pub fn near_sections(document: &Table, known: &[KnownSection<'_>]) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (name, value) in document.iter().filter(|(name, _)| known.iter().all(|known| known.section != *name))
     {
@@ -28,7 +28,7 @@ pub fn near_sections(document: &Table, known: &[Known<'_>]) -> Vec<Mistake> {
             let problem = format!("unknown section; did you mean `[{}]`?", known.section);
             mistakes.push(Mistake::new(name, problem));
         }
-        // What is written below the heading of another section belongs to that one.
+        // A key below the heading of another section belongs to that section.
         for inner in value.as_table().into_iter().flat_map(Table::keys) {
             if let Some(known) = known.iter().find(|known| letters(known.section) == letters(inner)) {
                 let problem = format!("is not read here; did you mean `[{}]`, at the top?", known.section);
@@ -39,23 +39,28 @@ pub fn near_sections(document: &Table, known: &[Known<'_>]) -> Vec<Mistake> {
     mistakes
 }
 
-/// Which variables are almost one of ours, `PREFIX_SECTION__KEY`. Those that are empty say nothing, as all others do.
-pub fn near_variables(variables: &[(String, String)], prefix: &str, known: &[Known<'_>]) -> Vec<Mistake> {
-    let start = |known: &Known<'_>| format!("{prefix}{}__", known.section.to_ascii_uppercase());
+/// The variables that are almost one of ours, `PREFIX_SECTION__KEY`. Empty ones are ignored, as everywhere.
+pub fn near_variables(
+    variables: &[(String, String)],
+    prefix: &str,
+    known: &[KnownSection<'_>],
+) -> Vec<Mistake> {
+    let start = |known: &KnownSection<'_>| format!("{prefix}{}__", known.section.to_ascii_uppercase());
     let mut mistakes = Vec::new();
     for (name, _) in variables.iter().filter(|(_, text)| !text.is_empty()) {
         if known.iter().any(|known| name.starts_with(&start(known)) && name.len() > start(known).len()) {
             continue;
         }
         let written = letters(name);
-        let meant = |known: &Known<'_>| {
+        let meant = |known: &KnownSection<'_>| {
             let start = start(known);
             let full =
                 known.keys.iter().map(|key| start.clone() + &key.replace('.', "__").to_ascii_uppercase());
             if let Some(variable) = full.into_iter().find(|full| is_near(&written, &letters(full))) {
                 return Some(format!("did you mean `{variable}`?"));
             }
-            // Without two underscores it may be somebody else's: Kubernetes sets `…_PORT` and more for each service.
+            // Without two underscores it may belong to another program: Kubernetes sets `…_PORT` and more for
+            // each service.
             let head = name.split_once("__").map(|(head, _)| letters(head));
             let near = head
                 .is_some_and(|head| head.starts_with(&letters(&start)) || is_near(&head, &letters(&start)));
@@ -69,13 +74,14 @@ pub fn near_variables(variables: &[(String, String)], prefix: &str, known: &[Kno
     mistakes
 }
 
-/// What is left of a name where underscores, hyphens, dots and capitals do not count.
+/// The letters and digits of a name, in lower case.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 fn is_near(written: &str, known: &str) -> bool {
-    written.len().abs_diff(known.len()) <= WRONG_LETTERS && distance(written, known) <= WRONG_LETTERS
+    written.len().abs_diff(known.len()) <= WRONG_LETTERS
+        && strsim::levenshtein(written, known) <= WRONG_LETTERS
 }
 
 #[cfg(test)]
@@ -83,11 +89,11 @@ mod tests {
     use super::*;
     use crate::config::parse_toml;
 
-    fn known() -> [Known<'static>; 2] {
+    fn known() -> [KnownSection<'static>; 2] {
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
         [
-            Known { section: "vendor_analytics", keys: keys(&["enabled", "usage.user_lang.enabled"]) },
-            Known { section: "pod_proxy", keys: keys(&["listen", "accounts.fixed"]) },
+            KnownSection { section: "vendor_analytics", keys: keys(&["enabled", "usage.user_lang.enabled"]) },
+            KnownSection { section: "pod_proxy", keys: keys(&["listen", "accounts.fixed"]) },
         ]
     }
 

@@ -1,11 +1,11 @@
-//! Shares over time → areas on top of each other, that together fill the chart.
+//! Shares over time → stacked areas that fill the chart.
 
 use maud::{Markup, html};
 
 use super::super::text;
 use super::{Chart, Frame, LINE, Series, figure, labels, number, write_point};
 
-/// Draws the series from the bottom up. A window in which nothing was published is passed over.
+/// Draws the series from the bottom up, and skips windows in which nothing was published.
 pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
     let there: Vec<usize> = (0..chart.starts.len())
         .filter(|at| chart.series.iter().any(|series| series.values.get(*at).copied().flatten().is_some()))
@@ -38,7 +38,7 @@ pub(in super::super) fn area(chart: &Chart<'_>) -> Markup {
     })
 }
 
-/// The name of an area that has ended, where it was largest and if there is room.
+/// The name of an area that has ended, where it was largest, if there is room.
 fn name_inside(
     chart: &Chart<'_>,
     frame: &Frame,
@@ -53,7 +53,7 @@ fn name_inside(
     let room = |n: &usize| frame.y(lower[*n]) - frame.y(upper[*n]) >= LINE + 4.0;
     html! {
         @if let Some(n) = largest.filter(room).filter(|_| has_ended) {
-            // Half of its width, by letters of a usual one.
+            // Half of its width, with letters of average width.
             @let half = series.label.chars().count() as f64 * 3.8;
             @let x = frame.x(chart, there[n]).clamp(frame.left + half, frame.end() - half);
             text.inside x=(number(x)) y=(number(frame.y((lower[n] + upper[n]) / 2.0))) dy="0.35em" text-anchor="middle" {

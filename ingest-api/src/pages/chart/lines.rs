@@ -1,11 +1,11 @@
-//! Numbers over time → lines, each with its name where it ends.
+//! Numbers over time → lines, each with its name at its end.
 
 use maud::{Markup, html};
 
 use super::super::text;
 use super::{Chart, Frame, Series, figure, guide, labels, write_point};
 
-/// Draws the series. Where nothing was published, a line is broken.
+/// Draws the series. A line has a gap where nothing was published.
 pub(in super::super) fn lines(chart: &Chart<'_>) -> Markup {
     let values = chart.series.iter().flat_map(|series| series.values.iter().copied().flatten());
     let top = ceiling(values.chain(chart.guide).fold(0.0, f64::max), chart.shares);
@@ -13,7 +13,7 @@ pub(in super::super) fn lines(chart: &Chart<'_>) -> Markup {
         let mut wanted = Vec::new();
         for series in chart.series {
             let Some((at, value)) = last(series) else { continue };
-            // A line that ended before has no label: it would be taken for one of today.
+            // A line that ended earlier has no label: it would look like a current one.
             if at + 1 == chart.starts.len() {
                 let written = if chart.shares { text::percent(value) } else { text::count(value as u64) };
                 wanted.push((frame.y(value / top), series, written));
@@ -52,7 +52,7 @@ fn path(chart: &Chart<'_>, frame: &Frame, series: &Series, top: f64) -> String {
     path
 }
 
-/// The end of the axis: a number that parts well into four, not far above the greatest value.
+/// The end of the axis: a number that divides well by four, not far above the greatest value.
 fn ceiling(greatest: f64, shares: bool) -> f64 {
     if shares {
         let steps = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0];

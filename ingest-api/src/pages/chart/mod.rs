@@ -1,9 +1,8 @@
-//! Numbers over time → SVG, twice: one drawing for wide screens and one for narrow ones, so that its text keeps a size
-//! that can be read.
+//! Numbers over time → SVG, drawn twice: for wide and for narrow screens, so that the text stays legible.
 //!
-//! Colours are classes of the style sheet, since they differ between light and dark and no attribute may hold a style.
-//! Lines and areas are named where they end, and an area that ended before, where it was largest; so few colours have to be
-//! told from another.
+//! Colours are classes of the style sheet, because light and dark mode differ and inline styles are
+//! forbidden. The name of a line or area stands where it ends; the name of an area that ended earlier, where
+//! it was largest. So readers need not match colours with a legend.
 
 mod area;
 mod lines;
@@ -17,36 +16,32 @@ use crate::window::WindowKind;
 pub(super) use area::area;
 pub(super) use lines::lines;
 
-/// Something that has a number in each window.
 #[derive(Debug)]
 pub(super) struct Series {
-    /// What is written where it ends.
     pub(super) label: String,
-    /// The class of its colour.
     pub(super) tone: String,
-    /// One a window; `None` where nothing was published.
+    /// One for each window; `None` where nothing was published.
     pub(super) values: Vec<Option<f64>>,
 }
 
-/// What a chart shows.
 #[derive(Debug)]
 pub(super) struct Chart<'a> {
-    /// Its own in the page.
+    /// Unique in the page.
     pub(super) id: &'a str,
     pub(super) title: &'a str,
-    /// In words, for those who do not see it.
+    /// The chart in words, for readers who cannot see it.
     pub(super) description: &'a str,
     pub(super) kind: WindowKind,
     /// The first days of the windows, in order.
     pub(super) starts: &'a [Date],
     pub(super) series: &'a [Series],
-    /// Whether values are shares from 0 to 1, and not counts.
+    /// Whether values are shares from 0 to 1 rather than counts.
     pub(super) shares: bool,
     /// A line across the chart, at that value.
     pub(super) guide: Option<f64>,
 }
 
-/// A drawing's size, and the room around its plot, in units of SVG: about a pixel.
+/// The size of a drawing and the margins of its plot, in units of SVG: about a pixel.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     class: &'static str,
@@ -54,9 +49,9 @@ struct Frame {
     height: f64,
     left: f64,
     right: f64,
-    /// How many windows are named on the axis.
+    /// How many windows the axis names.
     ticks: usize,
-    /// How many letters there is room for in a label, with its number.
+    /// The length of a label with its number, in letters.
     letters: usize,
 }
 
@@ -66,7 +61,7 @@ const FRAMES: [Frame; 2] = [
 ];
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 30.0;
-/// How far apart labels are at least.
+/// The smallest distance between labels.
 const LINE: f64 = 17.0;
 
 impl Frame {
@@ -76,12 +71,12 @@ impl Frame {
         else {
             return self.left;
         };
-        // Each point of a chart asks; a span of years, months and days is more than is needed.
+        // Every point needs this, so it avoids a span of years, months and days.
         let days = |to: &Date| to.duration_since(*first).as_hours() as f64 / 24.0;
         self.left + days(day) / days(last).max(1.0) * (self.width - self.left - self.right)
     }
 
-    /// Where a part of the axis is: 0 at the bottom, 1 at the top.
+    /// The height of a part of the axis: 0 is the bottom, 1 the top.
     fn y(&self, part: f64) -> f64 {
         let bottom = self.height - BOTTOM;
         bottom - part.clamp(0.0, 1.0) * (bottom - TOP)
@@ -92,7 +87,7 @@ impl Frame {
     }
 }
 
-/// A figure with both drawings. `draw` makes what is in the plot.
+/// A figure with both drawings. `draw` fills the plot.
 fn figure(chart: &Chart<'_>, top: f64, draw: impl Fn(&Frame) -> Markup) -> Markup {
     html! {
         figure.chart {
@@ -112,7 +107,7 @@ fn figure(chart: &Chart<'_>, top: f64, draw: impl Fn(&Frame) -> Markup) -> Marku
 
 fn axes(chart: &Chart<'_>, frame: &Frame, top: f64) -> Markup {
     let last = chart.starts.len().saturating_sub(1);
-    // From the newest back, so that it is named, and all are as far from each other.
+    // Back from the newest in equal steps, so that the newest has a name.
     let step = last.div_ceil(frame.ticks - 1).max(1);
     let ticks: Vec<usize> = (0..=last).rev().step_by(step).collect();
     html! {
@@ -133,7 +128,7 @@ fn axes(chart: &Chart<'_>, frame: &Frame, top: f64) -> Markup {
     }
 }
 
-/// The guide line, over what is drawn.
+/// The guide line, above the series.
 fn guide(chart: &Chart<'_>, frame: &Frame, top: f64) -> Markup {
     html! {
         @if let Some(guide) = chart.guide {
@@ -143,7 +138,7 @@ fn guide(chart: &Chart<'_>, frame: &Frame, top: f64) -> Markup {
     }
 }
 
-/// Labels at the right, as near to where they belong as they fit, each with a dash in its colour.
+/// Labels at the right, as close to their series as they fit, each with a dash in its colour.
 fn labels(frame: &Frame, wanted: Vec<(f64, &Series, String)>) -> Markup {
     let mut placed = wanted;
     placed.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
@@ -160,7 +155,7 @@ fn labels(frame: &Frame, wanted: Vec<(f64, &Series, String)>) -> Markup {
     }
 }
 
-/// Moves what is too near to each other apart, within the bounds as far as there is room.
+/// Moves labels apart that are too close, within the bounds if there is room.
 fn spread(wanted: &[f64], top: f64, bottom: f64) -> Vec<f64> {
     let mut ys = wanted.to_vec();
     let mut least = top;
@@ -191,7 +186,7 @@ fn number(value: f64) -> String {
     text
 }
 
-/// With one digit behind the point, a tenth of a pixel: as `{:.1}` writes it, but for a tie, and without its exact arithmetic. A page has
+/// Writes one decimal, a tenth of a pixel. Like `{:.1}` except for ties, and faster, because a page has
 /// thousands.
 fn write_number(value: f64, text: &mut String) {
     let tenths = (value * 10.0).round() as i64;
@@ -204,7 +199,7 @@ fn write_number(value: f64, text: &mut String) {
     text.push(char::from(b'0' + (tenths % 10) as u8));
 }
 
-/// Adds a point to a path that is begun or led on by a command.
+/// Adds a point to a path, with the command that leads to it.
 fn write_point(command: char, x: f64, y: f64, path: &mut String) {
     path.push(command);
     write_number(x, path);

@@ -218,9 +218,9 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
         }
         panic!("in vain: {what}");
     };
-    wait_for("the program", &|| read().contains("Reports are taken at ")).await;
+    wait_for("the program", &|| read().contains("Send reports to ")).await;
     let said = read();
-    let (_, address) = said.split_once("Reports are taken at http://").unwrap();
+    let (_, address) = said.split_once("Send reports to http://").unwrap();
     let address = address.split('/').next().unwrap().parse().unwrap();
     let answer = post_to(address, "/events", &ten_pods(6).into()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{names, text};
+use super::{layout, names, text};
 use crate::insight::{AnsweredBlock, AnsweredWindow, Insight, is_known};
 
-/// A row: a value, or values that belong together.
+/// A row: a value, or a group of values.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    /// What it is called in the API; of a group, what its values begin with.
+    /// Its label in the API. The label of a group is what its values begin with.
     pub(super) label: String,
     pub(super) name: String,
     pub(super) count: u64,
@@ -19,26 +19,23 @@ pub(super) struct Row {
     pub(super) level: Level,
 }
 
-/// How a row stands to the others.
+/// How a row relates to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// A value on its own, or a group with its sum.
+    /// A single value, or the sum of a group.
     Whole,
-    /// A value of the group above.
     Part,
-    /// What is not known.
+    /// Reporters whose value is not known.
     Unknown,
 }
 
-/// How a table of rows is headed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heading<'a> {
     pub(super) caption: &'a str,
     pub(super) value: &'a str,
-    pub(super) unit: &'a str,
 }
 
-/// One row a block, in the order of the answer, with what is not known at the end.
+/// One row for each block, in the order of the answer; those that are not known come last.
 pub(super) fn rows(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
     let total = window.total.unwrap_or(0);
     let mut rows: Vec<_> = window.blocks.iter().map(|block| row(insight, block, total)).collect();
@@ -61,13 +58,13 @@ pub(super) fn part(count: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { count as f64 / total as f64 }
 }
 
-/// What a value belongs to: `de` for `de-CH` and `de/other`.
+/// The group of a value: `de` for `de-CH` and `de/other`.
 pub(super) fn group_of(label: &str) -> &str {
     label.split(['-', '/']).next().unwrap_or(label)
 }
 
-/// Values that belong together under their sum, the largest first. The blocks of a family have no reporter in common,
-/// so that they may be added within a window.
+/// Groups of values under their sums, the largest first. The blocks of a family have no reporter in common,
+/// so we may add them within a window.
 pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
     let total = window.total.unwrap_or(0);
     let mut groups: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
@@ -95,7 +92,7 @@ pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
             Err(parts) => {
                 let sum_label = sum.label.clone();
                 rows.push(sum);
-                // What says no more than its group.
+                // A value that says no more than its group.
                 let name = |row: &Row| match row.label == sum_label {
                     true => format!("{}, unspecified", row.name),
                     false => row.name.clone(),
@@ -108,47 +105,39 @@ pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
     rows
 }
 
-/// The table. The guide line, a share from 0 to 1, goes through all rows.
-pub(super) fn table(heading: Heading<'_>, rows: &[Row], guide: Option<f64>) -> Markup {
+/// The table of numbers about a unit. The guide line, a share from 0 to 1, crosses all rows.
+pub(super) fn table(heading: Heading<'_>, unit: &str, rows: &[Row], guide: Option<f64>) -> Markup {
     let longest = rows.iter().map(|row| row.share).fold(guide.unwrap_or(0.0) * 1.25, f64::max).max(0.01);
     let length = |share: f64| format!("{:.2}%", share / longest * 100.0);
-    html! {
-        div.scroll role="region" tabindex="0" aria-label=(heading.caption) {
-            table.bars {
-                caption { (heading.caption) }
-                thead {
-                    tr {
-                        th scope="col" { (heading.value) }
-                        th.number scope="col" { (heading.unit) "s" }
-                        th.number scope="col" { "Share" }
-                        td.bar aria-hidden="true" {}
+    let head = html! {
+        th scope="col" { (heading.value) }
+        th.number scope="col" { (text::capital(unit)) "s" }
+        th.number scope="col" { "Share" }
+        td.bar aria-hidden="true" {}
+    };
+    let body = html! {
+        @for row in rows {
+            tr.part[row.level == Level::Part].unknown[row.level == Level::Unknown] data-label=(row.label) {
+                th scope="row" {
+                    (row.name)
+                    @if row.name != row.label && row.level != Level::Unknown && !row.label.ends_with(&row.name) {
+                        " " code { (row.label) }
                     }
                 }
-                tbody {
-                    @for row in rows {
-                        tr.part[row.level == Level::Part].unknown[row.level == Level::Unknown] data-label=(row.label) {
-                            th scope="row" {
-                                (row.name)
-                                @if row.name != row.label && row.level != Level::Unknown && !row.label.ends_with(&row.name) {
-                                    " " code { (row.label) }
-                                }
-                            }
-                            td.number data-is="count" { (text::count(row.count)) }
-                            td.number data-is="share" { (text::percent(row.share)) }
-                            td.bar aria-hidden="true" {
-                                svg width="100%" height="100%" focusable="false" {
-                                    rect x="0" y="25%" height="50%" rx="3" width=(length(row.share)) {}
-                                    @if let Some(guide) = guide {
-                                        line.guide x1=(length(guide)) x2=(length(guide)) y1="0" y2="100%" {}
-                                    }
-                                }
-                            }
+                td.number data-is="count" { (text::count(row.count)) }
+                td.number data-is="share" { (text::percent(row.share)) }
+                td.bar aria-hidden="true" {
+                    svg width="100%" height="100%" focusable="false" {
+                        rect x="0" y="25%" height="50%" rx="3" width=(length(row.share)) {}
+                        @if let Some(guide) = guide {
+                            line.guide x1=(length(guide)) x2=(length(guide)) y1="0" y2="100%" {}
                         }
                     }
                 }
             }
         }
-    }
+    };
+    layout::table(Some("bars"), heading.caption, heading.caption, &head, &body)
 }
 
 #[cfg(test)]
@@ -165,7 +154,7 @@ mod tests {
         AnsweredWindow {
             start: "2026-11-16".to_owned(),
             end: "2026-11-23".to_owned(),
-            population: Some("pod"),
+            population: Some("pod".into()),
             total: Some(total),
             at_least: None,
             blocks: blocks.collect(),
@@ -196,8 +185,8 @@ mod tests {
     #[test]
     fn what_it_is_given_is_escaped() {
         let window = window(&[("<script>alert(1)</script>", 10)]);
-        let heading = Heading { caption: "\"><script>", value: "Value", unit: "Pod" };
-        let html = table(heading, &rows(Insight::Platforms, &window), None).into_string();
+        let heading = Heading { caption: "\"><script>", value: "Value" };
+        let html = table(heading, "Pod", &rows(Insight::Platforms, &window), None).into_string();
         assert!(!html.contains("<script"), "{html}");
     }
 }
