@@ -266,6 +266,7 @@ mod tests {
     use jiff::civil::Weekday;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
+    use shared::data_point::UserPlatform;
 
     use super::*;
     use crate::release::round;

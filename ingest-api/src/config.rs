@@ -312,6 +312,7 @@ fn default_data_dir(xdg_data_home: Option<String>, home: Option<String>) -> Path
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::data_point::PodVersion;
 
     #[test]
     fn with_nothing_configured_everything_has_a_value() {

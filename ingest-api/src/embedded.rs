@@ -144,8 +144,9 @@ impl Embedded {
 
     /// A URL for other tools on this machine, such as `psql` and `pg_dump`.
     pub fn url(&self) -> String {
-        let plain = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-        let socket = percent_encode(self.directory.as_os_str().as_bytes(), &plain).to_string();
+        const PLAIN: percent_encoding::AsciiSet =
+            NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        let socket = percent_encode(self.directory.as_os_str().as_bytes(), &PLAIN).to_string();
         format!("postgres://prose@{socket}:{PORT}/postgres?sslmode=disable")
     }
 

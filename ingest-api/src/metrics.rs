@@ -247,6 +247,7 @@ impl Default for Metrics {
 mod tests {
     use super::*;
     use crate::window::WindowKind;
+    use shared::data_point::UserPlatform;
 
     #[test]
     fn a_family_that_was_not_tried_to_the_end_is_counted() {

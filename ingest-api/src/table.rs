@@ -76,7 +76,7 @@ fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
 
 /// The opt-in domains, as a table.
 pub fn render_domains(answer: &DomainsAnswer) -> String {
-    let mut text = format!("{} – {}\n", answer.insight, answer.question);
+    let text = format!("{} – {}\n", answer.insight, answer.question);
     if answer.domains.is_empty() {
         return text + "  Nobody has opted in, or two weeks have closed without a report of those who had.\n";
     }

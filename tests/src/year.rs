@@ -3,11 +3,17 @@
 //! Numbers follow from the day alone: versions come out and spread, languages and platforms shift slowly, weekends are
 //! quiet. They are written as the close job writes them, each window in one transaction.
 
+use ingest_api::release::Rule;
 use ingest_api::release::{Family, Population, round};
 use ingest_api::release::{Release, ReleasedBlock};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
+use shared::data_point::MetaUserCount;
+use shared::data_point::PodVersion;
+use shared::data_point::UserAppVersion;
+use shared::data_point::UserLang;
+use shared::data_point::UserPlatform;
 use sqlx::{Connection, PgConnection};
 
 /// How many days the year has.

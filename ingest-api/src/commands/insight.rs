@@ -70,7 +70,11 @@ fn version(text: &str) -> Result<Version, &'static str> {
 impl PrintInsight {
     /// What is wrong with these options together.
     pub(super) fn mistakes(&self) -> Vec<Mistake> {
-        let (of_pods, of_apps) = (self.name == Insight::PodVersions, self.name == Insight::AppVersions);
+        let named = |has: fn(Insight) -> bool| {
+            let insights = Insight::ALL.into_iter().filter(|insight| has(*insight));
+            let names: Vec<_> = insights.map(Insight::as_str).collect();
+            format!("is for {}", names.join(" and "))
+        };
         let of_windows = self.name != Insight::Domains;
         let mut mistakes = Vec::new();
         let mut wrong = |is_wrong: bool, option: &str, problem: &str| {
@@ -78,12 +82,12 @@ impl PrintInsight {
                 mistakes.push(Mistake::new(option, problem));
             }
         };
+        wrong(self.below.is_some() && !self.name.has_versions(), "--below", &named(Insight::has_versions));
         wrong(
-            self.below.is_some() && !of_pods && !of_apps,
-            "--below",
-            "is for pod_versions and app_versions",
+            self.app.is_some() && !self.name.has_versions_of_each_app(),
+            "--app",
+            &named(Insight::has_versions_of_each_app),
         );
-        wrong(self.app.is_some() && !of_apps, "--app", "is for app_versions");
         let only_windows = "is for insights about windows, and domains have none";
         wrong(self.window.is_some() && !of_windows, "--window", only_windows);
         wrong(self.from.is_some() && !of_windows, "--from", only_windows);
@@ -129,7 +133,7 @@ impl PrintInsight {
     }
 
     async fn answer(&self, family: Family, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
-        let app = (self.name == Insight::AppVersions).then_some(self.app.unwrap_or(DEFAULT_APP));
+        let app = self.name.has_versions_of_each_app().then_some(self.app.unwrap_or(DEFAULT_APP));
         let below = self.below.map(|version| Cut { app, version });
         let kind = self.window.unwrap_or(WindowKind::Week);
         match from {

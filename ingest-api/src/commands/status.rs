@@ -55,10 +55,10 @@ impl Status {
             let release = database.releases(&[releases.newest], &Family::ALL).await?;
             let Some(release) = release.last() else { continue };
             for (population, family) in
-                Population::ALL.into_iter().flat_map(|p| Family::of(p).map(move |f| (p, f)))
+                Population::ALL.into_iter().flat_map(|p| Family::of_population(p).map(move |f| (p, f)))
             {
                 // A total has no values, so none of it is unknown.
-                if matches!(family, Family::Pods | Family::Installations) {
+                if family.point().is_none() {
                     continue;
                 }
                 let Some((folded, not_reported)) = unknown_shares(release, population, family) else {

@@ -66,6 +66,7 @@ mod tests {
     use super::*;
     use crate::insight::Insight;
     use crate::pages::{Page, Query};
+    use shared::data_point::UserLang;
 
     fn key(name: usize) -> PageKey {
         let kind = WindowKind::Day;
@@ -110,7 +111,7 @@ mod tests {
         for guide in 1..=40 {
             let query: Query =
                 serde_json::from_value(serde_json::json!({ "guide": guide.to_string() })).unwrap();
-            let view = View::of(Page::Insight(Insight::Languages), &query).unwrap();
+            let view = View::of(Page::Insight(Insight::of::<UserLang>()), &query).unwrap();
             cache.insert(PageKey { view, ..key(2) }, Bytes::new());
         }
         assert!(cache.get(&key(1)).is_some());

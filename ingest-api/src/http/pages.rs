@@ -19,8 +19,8 @@ use super::services::Services;
 use crate::anomaly::overdue;
 use crate::insight::{Insight, answer, domains_answer, newest_version, period};
 use crate::pages::{
-    Fresh, Guest, InsightPage, Overview, Page, Query as Chosen, View, asset, domains_page, has_values,
-    insight_page, methodology_page, overview_page, problem_page,
+    Fresh, Guest, InsightPage, Overview, Page, Query as Chosen, View, asset, domains_page, insight_page,
+    methodology_page, overview_page, problem_page,
 };
 use crate::release::Population;
 use crate::release::Release;
@@ -51,7 +51,7 @@ fn render_overview(key: &PageKey, releases: &[Release]) -> String {
     };
     let over_time = answers(releases, |insight| matches!(insight, Insight::Pods | Insight::Reach));
     // The period ends with the newest.
-    let now = answers(releases.last().map(std::slice::from_ref).unwrap_or_default(), has_values);
+    let now = answers(releases.last().map(std::slice::from_ref).unwrap_or_default(), Insight::has_values);
     overview_page(&Overview { guest, view, fresh, over_time, now })
 }
 
@@ -76,9 +76,11 @@ pub(super) async fn get_insight_page(
 
 fn render_insight(insight: Insight, key: &PageKey, releases: &[Release]) -> String {
     let PageKey { guest, view, days, fresh, .. } = key;
-    let population = if insight == Insight::AppVersions { view.population } else { Population::Pod };
-    let app = (insight == Insight::AppVersions).then_some(view.app);
-    let cut = view.cut(newest_version(releases, population, app));
+    let of_each_app = insight.has_versions_of_each_app();
+    let population = if of_each_app { view.population } else { Population::Pod };
+    let app = of_each_app.then_some(view.app);
+    let newest = insight.family().and_then(|family| newest_version(releases, population, family, app));
+    let cut = view.cut(newest);
     let answer = answer(insight, view.kind, releases, cut);
     let fresh = fresh[view.kind as usize];
     insight_page(insight, &InsightPage { guest, view, days: *days, fresh, cut, answer: &answer })

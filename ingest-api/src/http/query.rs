@@ -22,8 +22,8 @@ pub(super) struct InsightQuery {
 pub(super) fn parameters(insight: Insight) -> &'static [&'static str] {
     match insight {
         Insight::Domains => &["format"],
-        Insight::PodVersions => &["window", "from", "to", "below", "format"],
-        Insight::AppVersions => &["window", "from", "to", "below", "app", "format"],
+        _ if insight.has_versions_of_each_app() => &["window", "from", "to", "below", "app", "format"],
+        _ if insight.has_versions() => &["window", "from", "to", "below", "format"],
         _ => &["window", "from", "to", "format"],
     }
 }
@@ -51,7 +51,7 @@ impl InsightQuery {
         let version = "a version such as 0.4.0 or 0.4.0-rc.1";
         let below = read(&values, "below", version, Version::parse, &mut mistakes);
         let app = read(&values, "app", "a name such as prose-app-web", AppName::parse, &mut mistakes);
-        let app = (insight == Insight::AppVersions).then_some(app.unwrap_or(DEFAULT_APP));
+        let app = insight.has_versions_of_each_app().then_some(app.unwrap_or(DEFAULT_APP));
         let as_csv = read(&values, "format", "json or csv", is_csv, &mut mistakes);
         let asked = Self {
             kind: kind.unwrap_or(WindowKind::Week),
@@ -97,6 +97,8 @@ fn is_csv(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::data_point::PodVersion;
+    use shared::data_point::UserAppVersion;
 
     #[test]
     fn what_is_not_said_has_a_default() {
@@ -105,12 +107,15 @@ mod tests {
             InsightQuery { kind: WindowKind::Week, from: None, to: None, below: None, as_csv: false };
         assert_eq!(asked, nothing);
         let query = "window=month&from=2026-01-01&below=0.4.0-rc.1%2Bx&format=csv";
-        let asked = InsightQuery::read(Insight::PodVersions, query).unwrap();
+        let asked = InsightQuery::read(Insight::of::<PodVersion>(), query).unwrap();
         assert_eq!((asked.kind, asked.as_csv), (WindowKind::Month, true));
         let cut = asked.below.unwrap();
         assert_eq!((cut.app, cut.version.to_string().as_str()), (None, "0.4.0-rc.1"));
         let app = |query| {
-            InsightQuery::read(Insight::AppVersions, query).unwrap().below.map(|cut| cut.app.unwrap())
+            InsightQuery::read(Insight::of::<UserAppVersion>(), query)
+                .unwrap()
+                .below
+                .map(|cut| cut.app.unwrap())
         };
         assert_eq!(app("below=1.0.0&app=prose-app-ios"), AppName::parse("prose-app-ios"));
         assert_eq!(app("below=1.0.0"), Some(DEFAULT_APP));
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once_and_nothing_of_it_quoted() {
         let query = "window=CANARY&from=CANARY&to=2026-11-31&below=CANARY&format=CANARY&CANARY=1";
-        let mistakes = InsightQuery::read(Insight::PodVersions, query).unwrap_err();
+        let mistakes = InsightQuery::read(Insight::of::<PodVersion>(), query).unwrap_err();
         assert_eq!(
             mistakes,
             "`pod_versions` takes window, from, to, below, format, each once. `window` is day, week or month. \
@@ -135,8 +140,8 @@ mod tests {
         for (insight, query) in [
             (Insight::Pods, "window=day&window=day"),
             (Insight::Pods, "below=0.4.0"),
-            (Insight::PodVersions, "below=0.4.0&app=prose-app-web"),
-            (Insight::AppVersions, "below=0.4.0&app=whatever"),
+            (Insight::of::<PodVersion>(), "below=0.4.0&app=prose-app-web"),
+            (Insight::of::<UserAppVersion>(), "below=0.4.0&app=whatever"),
             (Insight::Domains, "window=day"),
             (Insight::Pods, "Window=day"),
             (Insight::Pods, "from=20261122"),

@@ -56,8 +56,12 @@ pub struct Reached {
 
 /// The newest version that was published on its own in the newest release that has any: of the Pod Server, or of an app.
 /// One that was tried out before its release counts only where there is no other.
-pub fn newest_version(releases: &[Release], population: Population, app: Option<AppName>) -> Option<Version> {
-    let family = if app.is_some() { Family::of::<UserAppVersion>() } else { Family::of::<PodVersion>() };
+pub fn newest_version(
+    releases: &[Release],
+    population: Population,
+    family: Family,
+    app: Option<AppName>,
+) -> Option<Version> {
     releases.iter().rev().find_map(|release| {
         let blocks = release.blocks_of(population, family).iter();
         let versions = blocks.filter_map(|block| match place(&block.label, app) {
@@ -192,7 +196,10 @@ fn days_between(from: Date, to: Date) -> i32 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shared::code::Coded;
+    use shared::data_point::PodVersion;
     use shared::event::Observed;
+    use shared::event::Pod;
 
     use super::*;
     use crate::release::ReleasedBlock;
@@ -299,10 +306,10 @@ mod tests {
     const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "0.4.1-rc.1", "0.4.1", "0.5.0"];
 
     fn publish(n: usize, pods: &[Option<usize>]) -> Release {
-        let mut tally = Tally::of_pods();
+        let mut tally = Tally::of::<Pod>();
         for (pod, version) in pods.iter().enumerate() {
             let version = version.map(|v| Observed::Recognised(Version::parse(VERSIONS[v]).unwrap()));
-            let said = tally.said_by_pod(version, None);
+            let said = tally.said([version.to_code(), 0]);
             tally.add(pod as i64, said);
         }
         let published = tally.publish(&Threshold::default());

@@ -1,5 +1,6 @@
 //! Releases → the answer to one question: shares of what was published, for each window and population. Pure.
 
+use shared::data_point::Shape;
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
@@ -137,7 +138,7 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
             let published: Vec<(&str, u64)> =
                 blocks.map(|block| (block.label.as_str(), block.published)).collect();
             let mut window = window(release, &published);
-            if insight.shape() == Some(Shape::Bins) {
+            if matches!(insight.shape(), Some(Shape::Bins { .. })) {
                 window.blocks.sort_by_key(|block| least_of_bin(&block.label));
             }
             let below = below.filter(|_| !published.is_empty());
@@ -202,6 +203,9 @@ fn window(release: &Release, published: &[(&str, u64)]) -> AnsweredWindow {
 
 #[cfg(test)]
 mod tests {
+    use shared::data_point::MetaUserCount;
+    use shared::data_point::PodVersion;
+    use shared::data_point::UserAppVersion;
     use shared::version::Version;
 
     use super::*;

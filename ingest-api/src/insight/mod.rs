@@ -14,7 +14,7 @@ pub use domains::{AnsweredDomain, DomainsAnswer, domains_answer};
 pub use period::{MAX_DAYS, PeriodError, period};
 pub use place::is_known;
 
-use shared::data_point::{Counted, CountedPoint, Shape, Unit};
+use shared::data_point::{Counted, CountedPoint, Family as DeclaredFamily, Shape, Unit};
 
 use crate::release::Family;
 
@@ -36,6 +36,11 @@ pub enum Insight {
 pub struct PointFamily(Family);
 
 impl PointFamily {
+    /// How the data point is published.
+    pub fn family(self) -> &'static DeclaredFamily {
+        &self.point().family
+    }
+
     /// The data point.
     pub fn point(self) -> &'static CountedPoint {
         self.0.point().expect("made of a family with a data point only")
@@ -73,7 +78,7 @@ impl Insight {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pods => "pods",
-            Self::Point(family) => family.point().family.name,
+            Self::Point(family) => family.family().name,
             Self::Reach => "reach",
             Self::Domains => "domains",
         }
@@ -88,8 +93,8 @@ impl Insight {
     pub fn title(self) -> &'static str {
         match self {
             Self::Pods => "Pods",
-            Self::Point(family) => family.point().family.title,
-            Self::Reach => "Without a Pod",
+            Self::Point(family) => family.family().title,
+            Self::Reach => "With and without a Pod",
             Self::Domains => "Domains",
         }
     }
@@ -122,9 +127,14 @@ impl Insight {
     /// What its page is like, if it is about a data point.
     pub fn shape(self) -> Option<Shape> {
         match self {
-            Self::Point(family) => Some(family.point().family.shape),
+            Self::Point(family) => Some(family.family().shape),
             Self::Pods | Self::Reach | Self::Domains => None,
         }
+    }
+
+    /// Whether it is about values, and not only about how many there are.
+    pub fn has_values(self) -> bool {
+        self.shape().is_some()
     }
 
     /// Whether it is about versions, so that one may ask what is below one.

@@ -143,6 +143,8 @@ pub(super) fn table(heading: Heading<'_>, unit: &str, rows: &[Row], guide: Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::data_point::UserLang;
+    use shared::data_point::UserPlatform;
 
     fn window(blocks: &[(&str, u64)]) -> AnsweredWindow {
         let total = blocks.iter().map(|(_, count)| count).sum();
@@ -166,7 +168,7 @@ mod tests {
     fn a_language_is_the_sum_of_its_regions_and_what_is_not_known_stands_last() {
         let window =
             window(&[("not_reported", 100), ("en-US", 60), ("de-DE", 50), ("de/other", 20), ("fr", 20)]);
-        let rows = grouped(Insight::Languages, &window);
+        let rows = grouped(Insight::of::<UserLang>(), &window);
         let shown: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.count, row.level)).collect();
         assert_eq!(
             shown,
@@ -186,7 +188,7 @@ mod tests {
     fn what_it_is_given_is_escaped() {
         let window = window(&[("<script>alert(1)</script>", 10)]);
         let heading = Heading { caption: "\"><script>", value: "Value" };
-        let html = table(heading, "Pod", &rows(Insight::Platforms, &window), None).into_string();
+        let html = table(heading, "Pod", &rows(Insight::of::<UserPlatform>(), &window), None).into_string();
         assert!(!html.contains("<script"), "{html}");
     }
 }

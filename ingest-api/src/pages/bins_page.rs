@@ -5,25 +5,28 @@ use maud::{Markup, html};
 use super::bars::{Heading, rows};
 use super::chart::area;
 use super::history::History;
-use super::shape::Bins;
 use super::{InsightPage, layout, names, shares, text};
 use crate::insight::{AnsweredWindow, Insight, is_known};
 
 /// How many bins a chart shows.
 const BANDS: usize = 7;
 
-pub(super) fn content(insight: Insight, page: &InsightPage<'_>, words: &Bins) -> Markup {
+pub(super) fn content(insight: Insight, page: &InsightPage<'_>, title: &str, value: &str) -> Markup {
     let windows = page.windows();
     html! {
         @if let Some(newest) = windows.last() {
-            (now(insight, page, newest, words))
-            (over_time(insight, page, &windows, words))
+            (now(insight, page, newest, [title, value]))
+            (over_time(insight, page, &windows, title))
         }
     }
 }
 
-fn now(insight: Insight, page: &InsightPage<'_>, window: &AnsweredWindow, words: &Bins) -> Markup {
-    let Bins { title, value } = words;
+fn now(
+    insight: Insight,
+    page: &InsightPage<'_>,
+    window: &AnsweredWindow,
+    [title, value]: [&str; 2],
+) -> Markup {
     let within = text::within(page.window(window));
     let caption = format!("{title} {within}, in {}", value.to_lowercase());
     let heading = Heading { caption: &caption, value };
@@ -38,7 +41,7 @@ fn now(insight: Insight, page: &InsightPage<'_>, window: &AnsweredWindow, words:
     })
 }
 
-fn over_time(insight: Insight, page: &InsightPage<'_>, windows: &[&AnsweredWindow], words: &Bins) -> Markup {
+fn over_time(insight: Insight, page: &InsightPage<'_>, windows: &[&AnsweredWindow], title: &str) -> Markup {
     let mut history = History::of(page.view.kind, windows, Some).at_most(BANDS, "Other ranges");
     history.columns.sort_by_key(|column| {
         let least = column.key.split('–').next().and_then(|least| least.parse::<u32>().ok());
@@ -55,6 +58,6 @@ fn over_time(insight: Insight, page: &InsightPage<'_>, windows: &[&AnsweredWindo
             column.name = names::name(insight, &column.key);
         }
     }
-    let title = format!("{} over time", words.title);
+    let title = format!("{title} over time");
     shares::over_time(page, &history, ["bins", &title], None, area)
 }

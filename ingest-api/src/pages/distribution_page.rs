@@ -1,11 +1,11 @@
 //! A page about a distribution: the newest window, and lines over time for the largest groups.
 
 use maud::{Markup, html};
+use shared::data_point::Guide;
 
 use super::bars::{Heading, Level, group_of, grouped};
 use super::chart::lines;
 use super::history::History;
-use super::shape::{Distribution, GuideWords};
 use super::{InsightPage, controls, layout, names, shares, text};
 use crate::insight::{AnsweredWindow, Insight, is_known};
 use crate::release::OTHER;
@@ -13,13 +13,13 @@ use crate::release::OTHER;
 /// How many lines a chart has.
 const LINES: usize = 6;
 
-pub(super) fn content(insight: Insight, page: &InsightPage<'_>, words: &Distribution) -> Markup {
+pub(super) fn content(insight: Insight, page: &InsightPage<'_>, value: &str, words: Option<Guide>) -> Markup {
     let windows = page.windows();
-    let guide = words.guide.as_ref().map(|_| f64::from(page.view.guide) / 100.0);
+    let guide = words.map(|_| f64::from(page.view.guide) / 100.0);
     html! {
         @if let Some(newest) = windows.last() {
-            @if let (Some(words), Some(guide)) = (&words.guide, guide) { (verdict(insight, page, newest, words, guide)) }
-            (now(insight, page, newest, words.value, guide))
+            @if let (Some(words), Some(guide)) = (words, guide) { (verdict(insight, page, newest, words, guide)) }
+            (now(insight, page, newest, value, guide))
             (over_time(insight, page, &windows, guide))
         }
     }
@@ -29,7 +29,7 @@ fn verdict(
     insight: Insight,
     page: &InsightPage<'_>,
     window: &AnsweredWindow,
-    words: &GuideWords,
+    words: Guide,
     guide: f64,
 ) -> Markup {
     let rows = grouped(insight, window);

@@ -21,7 +21,6 @@ mod overview;
 mod pods;
 mod problem;
 mod reach;
-mod shape;
 mod shares;
 mod text;
 mod totals;
@@ -34,17 +33,15 @@ pub(crate) use layout::{Fresh, Guest};
 pub(crate) use methodology::methodology_page;
 pub(crate) use overview::{Overview, overview_page};
 pub(crate) use problem::problem_page;
-pub(crate) use shape::has_values;
 pub(crate) use view::{Query, View};
 
 use jiff::civil::Date;
 use maud::html;
+use shared::data_point::Shape;
 
 use crate::insight::{Answer, AnsweredWindow, Cut, Insight};
 use crate::release::Population;
 use crate::window::Window;
-
-use shape::Shape;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
@@ -64,16 +61,7 @@ impl Page {
         match self {
             Self::Overview => "Overview",
             Self::Methodology => "Methodology",
-            Self::Insight(insight) => match insight {
-                Insight::Pods => "Pods",
-                Insight::PodVersions => "Pod versions",
-                Insight::PodSizes => "Company sizes",
-                Insight::AppVersions => "App versions",
-                Insight::Platforms => "Platforms",
-                Insight::Languages => "Languages",
-                Insight::Reach => "With and without a Pod",
-                Insight::Domains => "Domains",
-            },
+            Self::Insight(insight) => insight.title(),
         }
     }
 
@@ -119,14 +107,18 @@ impl<'a> InsightPage<'a> {
 
 /// The page about an insight that is answered from releases.
 pub(crate) fn insight_page(insight: Insight, page: &InsightPage<'_>) -> String {
-    let content = || match shape::of(insight) {
-        Some(Shape::Versions) => versions_page::content(page),
-        Some(Shape::Distribution(words)) => distribution_page::content(insight, page, words),
-        Some(Shape::Bins(words)) => bins_page::content(insight, page, words),
-        None if insight == Insight::Pods => pods::content(page),
-        None if insight == Insight::Reach => reach::content(page),
+    let content = || match insight {
+        Insight::Pods => pods::content(page),
+        Insight::Reach => reach::content(page),
+        Insight::Point(point) => match point.family().shape {
+            Shape::Versions { of_each_app } => versions_page::content(page, of_each_app),
+            Shape::Distribution { guide } => {
+                distribution_page::content(insight, page, point.family().value, guide)
+            }
+            Shape::Bins { title } => bins_page::content(insight, page, title, point.family().value),
+        },
         // Domains are not counted, so they have no releases.
-        None => html! {},
+        Insight::Domains => html! {},
     };
     layout::page(
         page.guest,

@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 use shared::app::AppName;
+use shared::data_point::PodVersion;
+use shared::data_point::UserAppVersion;
 
 use super::layout::{self, Fresh, Guest};
 use super::view::{View, short_name};
@@ -155,11 +157,12 @@ fn newest_of_all<'a>(overview: &'a Overview<'_>) -> Vec<(Page, String, &'a Adopt
     let first = |insight, app: Option<AppName>| {
         adoptions(insight).find(|adoption| adoption.app.as_deref() == app.map(AppName::as_str))
     };
-    let server = first(Insight::PodVersions, None)
-        .map(|adoption| (Page::Insight(Insight::PodVersions), "Pod Server".to_owned(), adoption));
+    let (of_pods, of_apps) = (Insight::of::<PodVersion>(), Insight::of::<UserAppVersion>());
+    let server =
+        first(of_pods, None).map(|adoption| (Page::Insight(of_pods), "Pod Server".to_owned(), adoption));
     let apps = AppName::ALL.into_iter().filter_map(|app| {
-        let adoption = first(Insight::AppVersions, Some(app))?;
-        Some((Page::Insight(Insight::AppVersions), format!("{} app", names::app(app)), adoption))
+        let adoption = first(of_apps, Some(app))?;
+        Some((Page::Insight(of_apps), format!("{} app", names::app(app)), adoption))
     });
     server.into_iter().chain(apps).collect()
 }

@@ -11,7 +11,7 @@ use super::chart::area;
 use super::controls::{Choice, below_form, choice};
 use super::history::{Column, History};
 use super::{InsightPage, adoption, layout, names, shares, text};
-use crate::insight::{AnsweredWindow, Below, Insight, is_known};
+use crate::insight::{AnsweredWindow, Below, is_known};
 use crate::release::{NOT_REPORTED, OTHER};
 
 /// How many versions a chart shows.
@@ -24,8 +24,8 @@ fn own(label: &str, app: Option<AppName>) -> Option<&str> {
     rest.strip_prefix([' ', '/'])
 }
 
-pub(super) fn content(page: &InsightPage<'_>) -> Markup {
-    let app = (page.answer.insight == Insight::AppVersions.as_str()).then_some(page.view.app);
+pub(super) fn content(page: &InsightPage<'_>, of_each_app: bool) -> Markup {
+    let app = of_each_app.then_some(page.view.app);
     let windows = page.windows();
     let software =
         app.map_or_else(|| "the Pod Server".to_owned(), |app| format!("the {} app", names::app(app)));
@@ -72,7 +72,7 @@ fn order(label: &str) -> impl Ord + use<> {
 }
 
 fn name_of(label: &str) -> String {
-    names::name(Insight::PodVersions, label)
+    names::version(label)
 }
 
 fn now(page: &InsightPage<'_>, window: &AnsweredWindow, app: Option<AppName>, software: &str) -> Markup {

@@ -1,9 +1,11 @@
 //! The address of a page ⇄ the choices of its reader.
 
+use crate::release::Family;
 use jiff::civil::Date;
 use jiff::{Span, ToSpan};
 use serde::Deserialize;
 use shared::app::AppName;
+use shared::data_point::Unit;
 use shared::version::Version;
 
 use super::Page;
@@ -133,8 +135,9 @@ impl View {
     /// The version below which reporters are counted: the one that the reader chose, or else `usual`.
     pub(crate) fn cut(&self, usual: Option<Version>) -> Option<Cut> {
         let app = match self.page {
-            Page::Insight(Insight::PodVersions) => None,
-            Page::Insight(Insight::AppVersions) => Some(self.app),
+            Page::Insight(insight) if insight.has_versions() => {
+                insight.has_versions_of_each_app().then_some(self.app)
+            }
             _ => return None,
         };
         Some(Cut { app, version: self.below.or(usual)? })
@@ -142,7 +145,8 @@ impl View {
 
     /// Whether the reader chooses between the two populations.
     pub(super) fn has_population(&self) -> bool {
-        matches!(self.page, Page::Insight(Insight::AppVersions | Insight::Platforms | Insight::Languages))
+        let of_installations = |family: Family| family.unit() == Unit::Installation;
+        matches!(self.page, Page::Insight(insight @ Insight::Point(_)) if insight.family().is_some_and(of_installations))
     }
 
     /// The choices that differ from the defaults, as in a query.
@@ -211,8 +215,11 @@ fn address(path: &str, parameters: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::data_point::UserAppVersion;
 
-    const PAGE: Page = Page::Insight(Insight::AppVersions);
+    fn page() -> Page {
+        Page::Insight(Insight::of::<UserAppVersion>())
+    }
 
     #[test]
     fn what_is_chosen_stays_chosen() {
@@ -225,10 +232,10 @@ mod tests {
             guide: Some("30".to_owned()),
             ..Query::default()
         };
-        let view = View::of(PAGE, &query).unwrap();
+        let view = View::of(page(), &query).unwrap();
         let expected = "/insights/app_versions?window=day&from=2026-09-01&app=ios&below=1.0.0-rc.1&guide=30";
         assert_eq!(view.href(|_| {}), expected);
-        assert_eq!(View::of(PAGE, &Query::default()).unwrap().href(|_| {}), "/insights/app_versions");
+        assert_eq!(View::of(page(), &Query::default()).unwrap().href(|_| {}), "/insights/app_versions");
     }
 
     #[test]
@@ -237,17 +244,17 @@ mod tests {
             [("1", true), ("99", true), ("0", false), ("100", false), ("20%", false), ("-1", false)]
         {
             let query = Query { guide: Some(guide.to_owned()), ..Query::default() };
-            assert_eq!(View::of(PAGE, &query).is_ok(), right, "{guide}");
+            assert_eq!(View::of(page(), &query).is_ok(), right, "{guide}");
         }
         let query = Query { below: Some("latest".to_owned()), ..Query::default() };
-        assert!(View::of(PAGE, &query).is_err());
+        assert!(View::of(page(), &query).is_err());
     }
 
     #[test]
     fn a_month_of_months_is_one() {
         let query =
             Query { window: Some("month".to_owned()), period: Some("1m".to_owned()), ..Query::default() };
-        let (from, to) = View::of(PAGE, &query).unwrap().days("2026-10-01".parse().ok());
+        let (from, to) = View::of(page(), &query).unwrap().days("2026-10-01".parse().ok());
         assert_eq!(from.map(|day| day.to_string()).as_deref(), Some("2026-09-02"));
         assert_eq!(to.map(|day| day.to_string()).as_deref(), Some("2026-10-01"));
     }

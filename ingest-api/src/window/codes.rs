@@ -76,7 +76,7 @@ mod tests {
             prop_assert_eq!(unpack::<App>(&kept), ours);
             merge::<App>(&mut kept, &pack::<App, { size_of::<InstallationCodes>() }>(&theirs));
             let greater: Vec<_> = ours.iter().zip(&theirs).map(|(ours, theirs)| *ours.max(theirs)).collect();
-            prop_assert_eq!(unpack::<App>(&kept).as_slice(), greater);
+            prop_assert_eq!(unpack::<App>(&kept).to_vec(), greater);
         }
     }
 

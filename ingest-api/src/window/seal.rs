@@ -61,7 +61,13 @@ pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<
     let opened = key.decrypt(nonce, sealed).ok_or(OpenError::NotOurs)?;
     let before = records.len();
     for record in Read(&opened) {
-        records.push(record.inspect_err(|_| records.truncate(before))?);
+        match record {
+            Ok(record) => records.push(record),
+            Err(newer) => {
+                records.truncate(before);
+                return Err(newer.into());
+            }
+        }
     }
     Ok(())
 }

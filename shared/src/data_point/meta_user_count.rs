@@ -30,7 +30,7 @@ impl DataPoint for MetaUserCount {
             name: "pod_sizes",
             title: "Company sizes",
             value: "Accounts",
-            shape: Shape::Bins,
+            shape: Shape::Bins { title: "Sizes of Pods" },
             examples: &["20–49"],
             reader_label: |_| None,
         }),

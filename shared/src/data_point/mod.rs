@@ -105,13 +105,27 @@ pub enum Shape {
         /// Whether each app has versions of its own.
         of_each_app: bool,
     },
-    /// Shares of values, by groups.
+    /// Shares of values, some of which belong together.
     Distribution {
-        /// Whether readers can draw a line at a share.
-        guide: bool,
+        /// The words around a line at a share that the reader chooses, if there is one.
+        guide: Option<Guide>,
     },
     /// Ordered bins.
-    Bins,
+    Bins {
+        /// What has the bins, such as `Sizes of Pods`.
+        title: &'static str,
+    },
+}
+
+/// The words around a line at a share that the reader chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guide {
+    /// `No language is preferred by` 20 % or more.
+    pub none: &'static str,
+    /// `Preferred by` 20 % or more: German.
+    pub some: &'static str,
+    /// How the numbers are to be read.
+    pub note: &'static str,
 }
 
 /// A data point: one fact that may be shared with the vendor.

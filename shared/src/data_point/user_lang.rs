@@ -1,7 +1,7 @@
 //! `usage.user_lang`: which languages the user of an installation prefers.
 
 use super::{
-    Counted, DataPoint, DataPointOption, Declaration, Family, OptionKind, Options, Path, Shape, Unfit,
+    Counted, DataPoint, DataPointOption, Declaration, Family, Guide, OptionKind, Options, Path, Shape, Unfit,
 };
 use crate::event::{App, Observed};
 use crate::locale::{Locale, Locales};
@@ -37,7 +37,15 @@ impl DataPoint for UserLang {
             name: "languages",
             title: "Languages",
             value: "Language",
-            shape: Shape::Distribution { guide: true },
+            shape: Shape::Distribution {
+                guide: Some(Guide {
+                    none: "No language is preferred by ",
+                    some: "Preferred by ",
+                    note: "Only the first choice of each installation counts. A language is the sum of its regions. Regions that \
+                           are too small are part of “everything else” of their language or of all languages, so a language \
+                           may be somewhat more common than its number says.",
+                }),
+            },
             examples: &["en", "de-CH", "pt-BR"],
             reader_label: Locale::reader_label,
         }),

@@ -45,7 +45,7 @@ impl DataPoint for UserPlatform {
             name: "platforms",
             title: "Platforms",
             value: "Platform",
-            shape: Shape::Distribution { guide: false },
+            shape: Shape::Distribution { guide: None },
             examples: &["web", "macos-aarch64", "android"],
             reader_label: Platform::reader_label,
         }),

@@ -1,5 +1,6 @@
 //! `deploy/run`: plays a fleet that does not exist through both services, prints the insights, and checks every number.
 
+use shared::data_point::PodVersion;
 use std::io::{IsTerminal, Write, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
