@@ -11,8 +11,7 @@ use prometheus::{
 use crate::anomaly::{Anomaly, unknown_shares};
 use crate::insight::Insight;
 use crate::intake::limits::Limit;
-use crate::release::Population;
-use crate::release::Release;
+use crate::release::{Family, Population, Release};
 use crate::window::Window;
 
 /// How many values of an insight we export for each population, the largest first: Prometheus keeps each for
@@ -247,7 +246,6 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::Family;
     use crate::window::WindowKind;
 
     #[test]
@@ -255,7 +253,7 @@ mod tests {
         let metrics = Metrics::new();
         let day = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
         let untried = vec![(day, Family::Platforms), (day, Family::Platforms)];
-        metrics.close_finished(&Closed { untried, ..Closed::default() });
+        metrics.close_finished(true, &[], &untried);
         let rendered = metrics.render();
         let line = "ingest_families_untried_total{family=\"platforms\"} 2\n";
         assert!(rendered.contains(line) && !rendered.contains("languages"), "{rendered}");

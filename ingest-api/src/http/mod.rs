@@ -41,7 +41,6 @@ use crate::metrics::Metrics;
 pub use login::login_path;
 pub(crate) use login_throttle::LoginThrottle;
 pub(crate) use page_cache::PageCache;
-pub(crate) use problem::Error;
 pub(crate) use readiness::Readiness;
 pub(crate) use render_queue::RenderQueue;
 pub(crate) use server::serve;
