@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -144,9 +144,8 @@ impl Embedded {
 
     /// A URL for other tools on this machine, such as `psql` and `pg_dump`.
     pub fn url(&self) -> String {
-        const PLAIN: percent_encoding::AsciiSet =
-            NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-        let socket = percent_encode(self.directory.as_os_str().as_bytes(), &PLAIN).to_string();
+        const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+        let socket = percent_encode(self.directory.as_os_str().as_bytes(), &ENCODED);
         format!("postgres://prose@{socket}:{PORT}/postgres?sslmode=disable")
     }
 
