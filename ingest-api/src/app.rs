@@ -14,9 +14,7 @@ use crate::access::Token;
 use crate::archive::Archive;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
-use crate::http::{
-    Entrance, MAX_BATCHES, MadePages, Making, Readiness, Services, metrics_router, router, serve,
-};
+use crate::http::{Entrance, MAX_BATCHES, MadePages, Making, Readiness, Services, metrics_router, router};
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
 use crate::jobs::close_windows::CloseWindows;
@@ -27,6 +25,8 @@ use crate::store::tokens::StoredToken;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
+/// Connections that are open at a time on one listener: fewer than the files that a process may open as a rule.
+const MAX_CONNECTIONS: usize = 800;
 /// How long requests that are in flight have to finish when the service stops.
 const DRAIN: Duration = Duration::from_secs(6);
 /// How long connections to the database have to close after that.
@@ -263,8 +263,10 @@ async fn start_parts(
     let metrics_address = metrics_listener.local_addr()?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writer_task);
-    tasks.spawn(serve(listener, router(services, &config.base_path), stopped.clone()));
-    tasks.spawn(serve(metrics_listener, metrics_router(metrics), stopped.clone()));
+    let router = router(services, &config.base_path);
+    tasks.spawn(listen::serve(listener, router, MAX_CONNECTIONS, stopped.clone()));
+    let router = metrics_router(metrics);
+    tasks.spawn(listen::serve(metrics_listener, router, MAX_CONNECTIONS, stopped.clone()));
     if schedule == Schedule::Timed {
         let (jobs, interval, mut stopped) = (jobs.clone(), config.close_interval, stopped);
         tasks.spawn(async move {

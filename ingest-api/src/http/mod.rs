@@ -4,7 +4,6 @@ mod caching;
 mod entrance;
 mod health;
 mod insights;
-mod lingering;
 mod login;
 mod made;
 mod making;
@@ -14,7 +13,6 @@ mod problem;
 mod query;
 mod reader;
 mod reports;
-mod server;
 mod source;
 
 use std::convert::Infallible;
@@ -46,7 +44,6 @@ pub use login::login_path;
 pub(crate) use made::MadePages;
 pub(crate) use making::Making;
 pub(crate) use problem::Error;
-pub(crate) use server::serve;
 
 /// The longest batch that is read, in bytes after inflation.
 const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;

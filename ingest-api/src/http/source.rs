@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Once;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
@@ -14,10 +14,6 @@ use super::Services;
 use crate::limits::Source;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// The other end of a connection. The listener puts it into each request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
 
 /// The address of the client. What a reverse proxy that we trust writes into `X-Forwarded-For` is believed, up to the
 /// first address from the right that is not such a proxy: what stands left of it was sent by a client, who may write
@@ -56,7 +52,8 @@ impl FromRequestParts<Arc<Services>> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| *address);
+        let unknown = IpAddr::from([0, 0, 0, 0]);
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(unknown, |peer| peer.ip());
         let client = client(peer, &parts.headers, &services.entrance.trusted_proxies);
         if is_inside(client) && parts.headers.contains_key(FORWARDED_FOR) {
             WARNED.call_once(|| {
