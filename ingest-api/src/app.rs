@@ -14,7 +14,7 @@ use crate::access::Token;
 use crate::config::{Config, DatabaseConfig, parse_database_url};
 use crate::embedded::Embedded;
 use crate::http::{
-    LoginThrottle, MAX_BATCHES, PageCache, Readiness, RenderQueue, Services, metrics_router, router, serve,
+    LoginThrottle, MAX_BATCHES, PageCache, Readiness, RenderQueue, Services, metrics_router, router,
 };
 use crate::intake::{DomainNotes, IntakeLimits, Writer};
 use crate::jobs::Jobs;
@@ -27,6 +27,8 @@ use crate::store::tokens::StoredToken;
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
+/// Connections that are open at a time on one listener: usually fewer than the files that a process may open.
+const MAX_CONNECTIONS: usize = 800;
 /// How long requests may take to finish when the service stops.
 const DRAIN: Duration = Duration::from_secs(6);
 /// How long connections to the database may take to close after that.
@@ -264,8 +266,10 @@ async fn start_parts(
     let metrics_address = metrics_listener.local_addr()?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writer_task);
-    tasks.spawn(serve(listener, router(services, &config.base_path), stopped.clone()));
-    tasks.spawn(serve(metrics_listener, metrics_router(metrics), stopped.clone()));
+    let router = router(services, &config.base_path);
+    tasks.spawn(listen::serve(listener, router, MAX_CONNECTIONS, stopped.clone()));
+    let router = metrics_router(metrics);
+    tasks.spawn(listen::serve(metrics_listener, router, MAX_CONNECTIONS, stopped.clone()));
     if schedule == Schedule::Timed {
         let (jobs, interval, mut stopped) = (jobs.clone(), config.close_interval, stopped);
         tasks.spawn(async move {

@@ -1,7 +1,7 @@
 //! The Pod's `prose.toml` and the environment → a checked [`Config`], or every mistake in them at once.
 //!
-//! Two sections are read, `[vendor_analytics]` and `[pod_proxy]`, and of `[server]` only the domain. The others
-//! belong to the Pod Server; but what is almost one of ours is a mistake. The environment is read here and nowhere else.
+//! It reads the sections `[vendor_analytics]` and `[pod_proxy]`, and the domain of `[server]`. The other sections belong to
+//! the Pod Server, but a name that resembles one of ours is a mistake. The environment is read here and nowhere else.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,12 +20,12 @@ use toml::{Table, Value};
 use tracing::Level;
 
 use crate::facts::PodFacts;
-use crate::forward::sent_log;
+use crate::facts::accounts::AccountSource;
+use crate::spool::SpoolBounds;
 
 /// Where Prose has its configuration.
 pub const DEFAULT_PATH: &str = "/etc/prose/prose.toml";
 
-/// The section of the proxy's own settings.
 const SECTION: &str = "pod_proxy";
 const SERVER: &str = "server";
 const PREFIX: &str = "PROSE_";
@@ -34,7 +34,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Everything that an operator can decide.
+/// The smallest log of what was sent, in bytes: each of its two files has room for a whole request.
+const MIN_SENT_BYTES: u64 = 2 << 20;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What is shared, and which layer decided each key.
@@ -42,11 +44,10 @@ pub struct Config {
     /// The Pod's domain. Its hash stands for the Pod; the domain itself is sent only where the operator opted in.
     /// By default that of `[server]`. Only `run` needs it.
     pub domain: Option<Domain>,
-    /// The Pod's version, for its own reports. By default it is not told.
+    /// The Pod's version, for its own reports. By default they have none.
     pub pod_version: Option<Observed<Version>>,
-    /// Where the number of enabled accounts comes from.
     pub accounts: AccountSource,
-    /// How long a number of accounts is taken for true. An hour by default.
+    /// How long a number of accounts is valid. An hour by default.
     pub accounts_lifetime: Duration,
     /// The vendor's API, without `/v1`.
     pub vendor_url: Url,
@@ -62,49 +63,19 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The salt. By default `salt` in `data_dir`.
     pub salt_file: PathBuf,
-    /// How often what has gathered is sent. An hour by default: the longer, the less its time tells.
+    /// How often events are sent. An hour by default: the longer, the less the time of sending tells.
     pub flush_interval: Duration,
-    /// What may wait for the vendor.
     pub quota: SpoolBounds,
-    /// How large the log of what was sent may grow before its older half is thrown away. Zero keeps none.
+    /// How large the log of what was sent may grow before its older half is deleted. Zero turns it off.
     pub max_sent_bytes: u64,
-    /// How long connecting to the vendor may take.
     pub connect_timeout: Duration,
-    /// How long a request to the vendor may take in all.
+    /// How long a whole request to the vendor may take.
     pub request_timeout: Duration,
-    /// How much is logged.
     pub log_level: Level,
 }
 
-/// Where the number of enabled accounts comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountSource {
-    /// Nowhere: it is not known.
-    Unknown,
-    /// The operator wrote it down.
-    Fixed(u32),
-    /// The Pod Server's local API, which answers `{"count": N}`.
-    Url(Url),
-    /// A command that prints a number, or `{"count": N}`. Not run through a shell.
-    Command(Vec<String>),
-}
-
-/// How much may wait for the vendor, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpoolBounds {
-    /// Bytes of all entries together. The file is larger, by about half and at least a mebibyte.
-    pub max_bytes: u64,
-    /// Entries; there is one for each installation that has something to report.
-    pub max_entries: u64,
-    /// What waited longer is discarded. Counted in whole days, as no time of day is kept.
-    pub max_age: Duration,
-}
-
 impl Config {
-    /// Reads the file at `path`, with the process's environment over it.
-    ///
-    /// # Errors
-    /// Every mistake in them; one that names the file, if it cannot be read.
+    /// Reads the file at `path` and the environment, which overrides it. Returns every mistake in them.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let text = fs::read_to_string(path).map_err(|error| {
@@ -119,17 +90,11 @@ impl Config {
     }
 
     /// Reads a document without an environment.
-    ///
-    /// # Errors
-    /// Every mistake in it.
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
         Self::read(text, [])
     }
 
-    /// Reads a document with environment variables over it.
-    ///
-    /// # Errors
-    /// Every mistake in them.
+    /// Reads a document and environment variables, which override it.
     pub fn read(
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -142,7 +107,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
-        // Of the Pod Server's own variables only its domain is read.
+        // Of the Pod Server's own variables, only its domain is read.
         let server = format!("{PREFIX}{}__", SERVER.to_uppercase());
         let environment: Vec<_> = environment.into_iter().collect();
         let written = document.clone();
@@ -226,7 +191,7 @@ impl Config {
         }
     }
 
-    /// What the Pod knows about itself without asking anybody; `None` without a domain.
+    /// What the Pod knows about itself from the configuration; `None` without a domain.
     pub fn facts(&self) -> Option<PodFacts> {
         let accounts = match self.accounts {
             AccountSource::Fixed(accounts) => Some(accounts),
@@ -236,10 +201,7 @@ impl Config {
         Some(facts.with_accounts(accounts))
     }
 
-    /// What is wrong for `run`, but for no other command.
-    ///
-    /// # Errors
-    /// The mistake, if the domain is missing.
+    /// The domain, which only `run` needs.
     pub fn require_domain(&self) -> Result<Domain, Mistakes> {
         let missing = || {
             let problem = format!("must be set to the Pod's domain: its hash stands for the Pod. {NEEDED}");
@@ -254,12 +216,12 @@ const HOST_NAME: &str = "a host name in lower-case ASCII, such as \"example.org\
 const SENT_BYTES: &str = "0, or from 2097152 to 1099511627776, so that a whole request has room";
 const HTTP_URL: &str = "a URL with http or https, without query, fragment or user";
 
-/// The value, or its mistakes put to the others.
+/// The value; or `None`, with its mistakes added to the others.
 fn collect<T>(result: Result<T, Mistakes>, mistakes: &mut Mistakes) -> Option<T> {
     result.map_err(|Mistakes(mut more)| mistakes.0.append(&mut more)).ok()
 }
 
-/// `domain` of `[server]`, where it is written.
+/// `domain` of `[server]`, if it is set.
 fn server_domain(document: &Table) -> Option<Result<Domain, Mistake>> {
     let value = document.get(SERVER)?.as_table()?.get("domain")?;
     let mistake = || Mistake::new(format!("{SERVER}.domain"), format!("must be {HOST_NAME}, not `{value}`"));
@@ -294,7 +256,7 @@ fn read_accounts(section: &mut Section<'_>, mistakes: &mut Mistakes) -> (Account
 
 fn sent_bytes(value: &Value) -> Option<u64> {
     let bytes = u64::try_from(value.as_integer()?).ok()?;
-    (bytes == 0 || (sent_log::MIN_BYTES..=1 << 40).contains(&bytes)).then_some(bytes)
+    (bytes == 0 || (MIN_SENT_BYTES..=1 << 40).contains(&bytes)).then_some(bytes)
 }
 
 fn http_url(value: &Value) -> Option<Url> {
@@ -310,7 +272,7 @@ fn default_vendor() -> Url {
     Url::parse("https://prose.org/_api/cloud").expect("it is a URL")
 }
 
-/// Segments of letters, digits and `-._~`, so that nothing in it can mean anything else to the router.
+/// Segments of letters, digits and `-._~`, so that nothing in it is syntax to the router.
 fn base_path(value: &Value) -> Option<String> {
     let path = value.as_str()?;
     let segment = |segment: &str| {

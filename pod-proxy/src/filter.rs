@@ -1,7 +1,7 @@
 //! Event + policy + facts of the Pod → [`FilteredEvent`], or [`Dropped`] with the reason. Pure; the only way out.
 //!
-//! What leaves is built from nothing, field by field, and not cut out of what came in. It says of the Pod what the
-//! Pod knows about itself, and never what an app said about it. Filtering twice changes nothing.
+//! What leaves is built field by field, and not by removing fields from the input. About the Pod it has what the Pod knows
+//! about itself, and never what an app said. Filtering twice changes nothing.
 
 use serde::{Serialize, Serializer};
 use shared::event::{App, Event, EventName, Origin, Pod};
@@ -10,9 +10,9 @@ use shared::pseudonym::{Salt, SaltedHash};
 
 use crate::facts::PodFacts;
 
-/// An installation was seen: its salted pseudonym, and what its app says about itself.
+/// An installation: its salted pseudonym, and what its app says about itself.
 ///
-/// Made by [`pseudonymise`], or read back from the spool. The pseudonym that the app sent is gone.
+/// Made by [`pseudonymise`], or read back from the spool. It does not have the pseudonym that the app sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     installation: SaltedHash,
@@ -20,17 +20,15 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// A sighting as the spool kept it.
+    /// A sighting that the spool stored.
     pub(crate) fn restore(installation: SaltedHash, app: App) -> Self {
         Self { installation, app }
     }
 
-    /// Who was seen.
     pub(crate) fn installation(&self) -> SaltedHash {
         self.installation
     }
 
-    /// What the app said about itself.
     pub(crate) fn app(&self) -> &App {
         &self.app
     }
@@ -39,14 +37,11 @@ impl Sighting {
 /// What the Pod reports about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodReport {
-    /// The Pod was started.
     Startup,
-    /// The Pod has been running for a day.
     Daily,
 }
 
 impl PodReport {
-    /// Its name on the wire.
     pub fn name(self) -> EventName {
         match self {
             Self::Startup => EventName::PodStartup,
@@ -55,26 +50,22 @@ impl PodReport {
     }
 }
 
-/// What may leave the Pod, if the policy lets it.
+/// What may leave the Pod if the policy lets it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// An app's.
     Installation(Sighting),
-    /// The Pod's own.
     Pod(PodReport),
 }
 
-/// An event of an app → the sighting of an installation. Name, `data`, and everything about the Pod end here.
-///
-/// # Errors
-/// [`Dropped::NoUserHash`] if it does not say which installation it is about; there is nothing to count then.
+/// An event of an app → the sighting of an installation, without name, `data`, and everything about the Pod. An event
+/// without `user_hash` is dropped, because there is nothing to count.
 pub fn pseudonymise(salt: &Salt, event: Event) -> Result<Sighting, Dropped> {
     let Event { name: _, origin: Origin { app, pod }, proxied: _ } = event;
     let user_hash = pod.user_hash.ok_or(Dropped::NoUserHash)?;
     Ok(Sighting { installation: salt.apply(user_hash), app: app.unwrap_or_default() })
 }
 
-/// What the policy lets out of a report. Made by [`filter`] alone; what is sent is made of it alone.
+/// What the policy lets out of a report. Only [`filter`] makes one, and everything that is sent is made of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilteredEvent {
     report: Report,
@@ -84,7 +75,7 @@ pub struct FilteredEvent {
 impl FilteredEvent {
     /// The event that the vendor gets.
     ///
-    /// Its name is the same for whatever an app calls its report: the name is no data point.
+    /// Its name does not depend on what an app calls its report, because the name is no data point.
     pub fn to_wire(&self) -> Event {
         let (name, app) = match &self.report {
             Report::Installation(sighting) => (EventName::AppDaily, Some(sighting.app.clone())),
@@ -93,7 +84,7 @@ impl FilteredEvent {
         Event { name, origin: Origin { app, pod: self.pod.clone() }, proxied: true }
     }
 
-    /// What is to be kept until it is sent. The facts of the Pod are not: they are added when it leaves.
+    /// What is stored until it is sent. The facts of the Pod are added when it leaves.
     pub fn into_report(self) -> Report {
         self.report
     }
@@ -108,25 +99,20 @@ impl Serialize for FilteredEvent {
 /// Why nothing of an event leaves the Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Dropped {
-    /// It does not say which installation it is about.
     #[error("the event names no installation")]
     NoUserHash,
-    /// The operator turned analytics off.
     #[error("analytics are off")]
     Disabled,
-    /// The Pod has fewer accounts than `min_cohort_size`.
     #[error("the Pod has fewer accounts than `min_cohort_size`")]
     SmallCohort,
-    /// `min_cohort_size` is set, and the number of accounts is not known.
-    #[error("`min_cohort_size` is set, and the number of accounts is not known")]
+    #[error("`min_cohort_size` is set, and the number of accounts is unknown")]
     UnknownCohort,
 }
 
 impl Dropped {
-    /// Every reason.
     pub const ALL: [Self; 4] = [Self::NoUserHash, Self::Disabled, Self::SmallCohort, Self::UnknownCohort];
 
-    /// The stable name of the reason, for metrics and `preview`.
+    /// The reason in metrics and in `preview`.
     pub fn label(self) -> &'static str {
         match self {
             Self::NoUserHash => "no_user_hash",
@@ -148,9 +134,6 @@ impl From<Withheld> for Dropped {
 }
 
 /// What `policy` lets out of a report of the Pod with these `facts`.
-///
-/// # Errors
-/// The reason, if nothing.
 pub fn filter(policy: &Policy, facts: &PodFacts, report: Report) -> Result<FilteredEvent, Dropped> {
     policy.permits(facts.accounts)?;
     let mut pod = Pod { domain_hash: Some(facts.pod_id), ..Pod::default() };
@@ -172,9 +155,6 @@ pub fn filter(policy: &Policy, facts: &PodFacts, report: Report) -> Result<Filte
 }
 
 /// An app's event → what the vendor gets: [`pseudonymise`], then [`filter`].
-///
-/// # Errors
-/// The reason, if nothing leaves.
 pub fn outgoing(
     policy: &Policy,
     facts: &PodFacts,

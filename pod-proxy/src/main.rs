@@ -16,8 +16,8 @@ use tracing_subscriber::prelude::*;
 /// Takes analytics events from the apps of a Prose Pod, enforces the operator's policy, and sends what is left to
 /// the vendor.
 ///
-/// What is shared is decided in `[vendor_analytics]` of the Pod's prose.toml. Everything that leaves can be seen:
-/// before it does with `preview`, afterwards with `sent`.
+/// `[vendor_analytics]` in the Pod's prose.toml decides what is shared. `preview` shows what would leave the Pod, and
+/// `sent` shows what has left.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Cli {
@@ -37,19 +37,19 @@ Examples:
   The last ten events that left:
     pod-proxy sent --limit 10
 
-To turn all of it off, write into prose.toml, and then `kill -HUP` the proxy or restart it:
+To turn all of it off, write this into prose.toml, then `kill -HUP` the proxy or restart it:
   [vendor_analytics]
   enabled = false
 
-Exit codes: 0 if all went well; 2 if the configuration has mistakes (each is on a line of its own), or the command line
-has one; else 1.";
+Exit codes: 0 for success; 2 for mistakes in the configuration (each on a line of its own) or on the command line;
+1 for any other error.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the proxy until it is told to stop
+    /// Run the proxy until a signal stops it
     ///
-    /// SIGTERM and SIGINT stop it cleanly. SIGHUP reads the configuration again; if that has a mistake, the one
-    /// before it stays in force, and log, health and metrics say so.
+    /// SIGTERM and SIGINT stop it cleanly. SIGHUP reads the configuration again. If that has mistakes, the one before
+    /// stays in force, and log, health and metrics say so.
     Run(Source),
     /// Show what is shared, key by key, and which layer decided it
     Policy {
@@ -62,15 +62,15 @@ enum Command {
     /// Show what would leave the Pod for events of apps, byte for byte
     ///
     /// Reads one event per line from standard input. Writes one line for each: `{"outcome":"sent","event":…}`,
-    /// `{"outcome":"dropped","reason":…}`, or `{"outcome":"rejected","problem":…}` for what is no event. Nothing is
-    /// kept or sent.
+    /// `{"outcome":"dropped","reason":…}`, or `{"outcome":"rejected","problem":…}` if it is not an event. Nothing is
+    /// stored or sent.
     Preview {
         #[command(flatten)]
         source: Source,
         /// How many enabled accounts to assume [default: the configured number, if it is fixed]
         #[arg(long, value_name = "N")]
         user_count: Option<u32>,
-        /// The salt to use [default: the Pod's own, if it can be read, else a random one]
+        /// The salt to use [default: the Pod's own if it can be read, else a random one]
         #[arg(long, value_name = "FILE")]
         salt_file: Option<PathBuf>,
         /// Show the Pod's own daily report instead; standard input is not read
@@ -88,15 +88,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Look for mistakes in the configuration, and show all of them
+    /// Show all mistakes in the configuration
     Check(Source),
-    /// Ask the proxy that runs here with this configuration how it is; for supervisors
+    /// Ask the proxy that runs on this machine with this configuration for its health; for supervisors
     Health(Source),
 }
 
 #[derive(Debug, Args)]
 struct Source {
-    /// The Pod's configuration; `PROSE_VENDOR_ANALYTICS__…` and `PROSE_POD_PROXY__…` variables are stronger
+    /// The Pod's configuration; `PROSE_VENDOR_ANALYTICS__…` and `PROSE_POD_PROXY__…` variables override it
     #[arg(long = "config", value_name = "FILE", default_value = DEFAULT_PATH)]
     path: PathBuf,
 }
@@ -110,10 +110,10 @@ impl Source {
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who asked has closed the pipe, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(CommandError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            // If standard error is closed, the exit code says it.
+            // If standard error is closed, the exit code still tells.
             let _ = writeln!(io::stderr(), "{error}");
             error.exit_code()
         }
@@ -147,12 +147,12 @@ fn run(command: Command) -> Result<(), CommandError> {
     }
 }
 
-/// One core is plenty, and one thread needs the least memory.
+/// One thread is fast enough and needs the least memory.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Logs what this crate says, and nothing of the libraries below it, which may write down headers and addresses.
+/// Logs from this crate only: its libraries may log headers and addresses.
 fn log_to_stderr(level: Level) {
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false))

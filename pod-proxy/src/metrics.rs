@@ -1,40 +1,31 @@
-//! What happens in the proxy → counters by reason, on a listener of their own.
+//! What happens in the proxy → counters and gauges for Prometheus. No label has a value that came from outside.
 
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::filter::Dropped;
 
-/// The numbers about the operation of one proxy. No label has a value that came from outside.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
-    /// Events that were kept in the spool.
     pub(crate) kept: IntCounter,
     dropped: IntCounterVec,
     rejected: IntCounterVec,
     discarded: IntCounterVec,
-    /// Events that the vendor has taken.
     pub(crate) sent: IntCounter,
     requests: IntCounterVec,
-    /// What waits for the vendor.
     pub(crate) spool_entries: IntGauge,
-    /// Its bytes.
     pub(crate) spool_bytes: IntGauge,
-    /// How many entries may wait.
     pub(crate) spool_max_entries: IntGauge,
-    /// How many bytes may wait.
     pub(crate) spool_max_bytes: IntGauge,
-    /// One, if the configuration in force is not what the file says.
     pub(crate) configuration_refused: IntGauge,
-    /// One, if nothing is sent because it cannot be written down before.
     pub(crate) sent_log_failing: IntGauge,
-    account_counts: IntCounterVec,
+    pub(crate) account_queries: IntCounterVec,
 }
 
 /// Why an entry of the spool will never be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Discarded {
-    /// The policy of the moment of sending does not let it out.
+pub(crate) enum Discarded {
+    /// The policy at the time of sending does not let it out.
     Policy(Dropped),
     /// The vendor refused it for good.
     Refused,
@@ -45,8 +36,8 @@ pub enum Discarded {
 }
 
 impl Discarded {
-    /// The stable name of the reason.
-    pub fn label(self) -> &'static str {
+    /// The reason as a metric label.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Policy(reason) => reason.label(),
             Self::Refused => "refused",
@@ -57,66 +48,61 @@ impl Discarded {
 }
 
 impl Metrics {
-    /// A new registry with everything at zero.
-    ///
-    /// # Errors
-    /// Never, as long as no two metrics have the same name.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    /// Never fails as long as no two metrics have the same name.
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let options = |name: &str, help: &str| Opts::new(name, help).namespace("pod_proxy");
         let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
+            let counter = IntCounter::with_opts(options(name, help))?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
         };
-        let by_reason = |name: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
+        let counters = |name: &str, label: &str, help: &str| {
+            let counters = IntCounterVec::new(options(name, help), &[label])?;
+            registry.register(Box::new(counters.clone())).map(|()| counters)
         };
         let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
+            let gauge = IntGauge::with_opts(options(name, help))?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
         };
         Ok(Self {
-            kept: counter("pod_proxy_events_kept_total", "Events that were kept in the spool.")?,
-            dropped: by_reason(
-                "pod_proxy_events_dropped_total",
-                "Events that the policy lets nothing out of.",
+            kept: counter("events_kept_total", "Events that were stored in the spool.")?,
+            dropped: counters(
+                "events_dropped_total",
                 "reason",
+                "Events of which the policy lets nothing out.",
             )?,
-            rejected: by_reason(
-                "pod_proxy_requests_rejected_total",
-                "Requests that were answered with a problem.",
+            rejected: counters(
+                "requests_rejected_total",
                 "problem",
+                "Requests that were answered with a problem.",
             )?,
-            discarded: by_reason(
-                "pod_proxy_entries_discarded_total",
-                "Spool entries that will never be sent.",
+            discarded: counters(
+                "entries_discarded_total",
                 "reason",
+                "Spool entries that will never be sent.",
             )?,
-            sent: counter("pod_proxy_events_sent_total", "Events that the vendor has taken.")?,
-            requests: by_reason(
-                "pod_proxy_vendor_requests_total",
-                "Requests to the vendor; those that are `not_recorded` were not made.",
+            sent: counter("events_sent_total", "Events that the vendor has taken.")?,
+            requests: counters(
+                "vendor_requests_total",
                 "outcome",
+                "Requests to the vendor; those with the outcome `not_recorded` were not made.",
             )?,
-            spool_entries: gauge("pod_proxy_spool_entries", "Entries that wait for the vendor.")?,
-            spool_bytes: gauge("pod_proxy_spool_bytes", "Bytes of the entries that wait.")?,
-            spool_max_entries: gauge("pod_proxy_spool_max_entries", "Entries that may wait for the vendor.")?,
-            spool_max_bytes: gauge("pod_proxy_spool_max_bytes", "Bytes of entries that may wait.")?,
+            spool_entries: gauge("spool_entries", "Entries that wait for the vendor.")?,
+            spool_bytes: gauge("spool_bytes", "Bytes of the entries that wait.")?,
+            spool_max_entries: gauge("spool_max_entries", "Entries that may wait for the vendor.")?,
+            spool_max_bytes: gauge("spool_max_bytes", "Bytes of entries that may wait.")?,
             configuration_refused: gauge(
-                "pod_proxy_configuration_refused",
-                "1 if the file had mistakes at the last reload, and the configuration before it is in force.",
+                "configuration_refused",
+                "1 if the configuration had mistakes at the last reload, so that the one before is in force.",
             )?,
             sent_log_failing: gauge(
-                "pod_proxy_sent_log_failing",
-                "1 if nothing is sent because what leaves cannot be written down in the log of what was sent.",
+                "sent_log_failing",
+                "1 if nothing is sent because the log of what was sent cannot be written.",
             )?,
-            account_counts: by_reason(
-                "pod_proxy_account_counts_total",
-                "Times that the number of accounts was asked for.",
+            account_queries: counters(
+                "account_counts_total",
                 "outcome",
+                "Queries for the number of accounts.",
             )?,
             registry,
         })
@@ -139,14 +125,10 @@ impl Metrics {
         self.requests.with_label_values(&[outcome]).inc();
     }
 
-    pub(crate) fn asked_for_accounts(&self, outcome: &'static str) {
-        self.account_counts.with_label_values(&[outcome]).inc();
-    }
-
-    /// Everything in the text format of Prometheus.
-    pub fn render(&self) -> String {
+    /// All metrics in the text format of Prometheus.
+    pub(crate) fn render(&self) -> String {
         let mut text = Vec::new();
-        // Writing to memory does not fail; without the numbers the page is empty.
+        // Writing to memory does not fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The salt file → the [`Salt`]. Made once, of mode 0600, and never changed, shown or logged.
+//! The salt file → the [`Salt`]. It is created once, with mode 0600, and never changed, shown or logged.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,32 +9,22 @@ use shared::pseudonym::Salt;
 /// Why there is no salt.
 #[derive(Debug, thiserror::Error)]
 pub enum SaltError {
-    /// The file has another length than a salt. Pseudonyms made with it would not be those of yesterday.
+    /// The file does not have the length of a salt. Pseudonyms made with it would differ from those before.
     #[error(
-        "the salt file {path} has {found} bytes and not {expected}, so it is damaged or no salt; restore it from a \
-         backup, or delete it and be counted as new installations from then on",
+        "the salt file {path} has {found} bytes and not {expected}, so it is damaged or not a salt; restore it from a \
+         backup, or delete it: all installations then count as new",
         path = .path.display(), expected = Salt::LEN
     )]
     NotASalt {
-        /// The file.
         path: PathBuf,
-        /// Its length in bytes.
+        /// The length of the file, in bytes.
         found: usize,
     },
-    /// It could be neither read nor made.
     #[error("cannot use the salt file {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
-/// The salt in the file at `path`; if there is no file, a new salt, kept there from now on.
-///
-/// # Errors
-/// If there is a file that is not a salt, or none can be made.
+/// The salt in the file at `path`. If there is no file, a new salt is written to it.
 pub fn load_or_create(path: &Path) -> Result<Salt, SaltError> {
     match load(path)? {
         Some(salt) => Ok(salt),
@@ -42,10 +32,7 @@ pub fn load_or_create(path: &Path) -> Result<Salt, SaltError> {
     }
 }
 
-/// The salt in the file at `path`; `None` if there is no file.
-///
-/// # Errors
-/// If there is a file that cannot be read or is not a salt.
+/// The salt in the file at `path`, if there is a file.
 pub fn load(path: &Path) -> Result<Option<Salt>, SaltError> {
     match fs::read(path) {
         Ok(bytes) => Salt::from_bytes(&bytes)
@@ -56,8 +43,8 @@ pub fn load(path: &Path) -> Result<Option<Salt>, SaltError> {
     }
 }
 
-/// Writes a new salt beside `path`, flushes it to the disk, and only then gives it its name. Whoever else made one
-/// at the same moment is not overwritten.
+/// Writes a new salt beside `path`, syncs it, and only then renames it. If another process created the file meanwhile,
+/// its salt is used.
 fn create(path: &Path) -> Result<Salt, SaltError> {
     let written = || -> io::Result<Option<Salt>> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -22,7 +22,7 @@ fn pod_proxy(config: &Path, arguments: &[&str], stdin: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that does not read its input may be gone already.
+    // A command that does not read its input may have ended.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -139,10 +139,10 @@ async fn preview_prints_byte_for_byte_what_a_socket_in_place_of_the_vendor_gets(
     );
     let app = proxy(&text).await;
     assert_eq!(post(&app, SAMPLE).await.status, 204);
-    app.flush().await;
+    app.proxy.flush().await;
     vendor.takes_one_by_one();
     assert_eq!(post(&app, SAMPLE).await.status, 204);
-    app.flush().await;
+    app.proxy.flush().await;
 
     let config = file(&text);
     let output = tokio::task::spawn_blocking(move || {
@@ -163,7 +163,7 @@ async fn health_asks_the_proxy_that_listens_and_fails_when_none_does() {
     let folder = tempfile::tempdir().unwrap();
     let app = proxy(&toml("http://127.0.0.1:9", folder.path(), "", "")).await;
     let config = |listen: std::net::SocketAddr| {
-        // As in a container: on all addresses, and asked by the loopback one.
+        // As in a container: it listens on all addresses, and is asked on loopback.
         file(&format!("[pod_proxy]\nlisten = '0.0.0.0:{}'\n", listen.port()))
     };
     let config = config(app.local_addr());

@@ -1,4 +1,4 @@
-//! `kill -9` of the real process: what was acknowledged arrives all the same.
+//! `kill -9` of the real process: every acknowledged event arrives.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -19,7 +19,7 @@ async fn every_event_that_was_acknowledged_before_a_kill_arrives() {
     std::fs::write(&config, toml(&vendor.url, folder.path(), "", "flush_interval = 'PT1S'")).unwrap();
     let http = http_client();
 
-    // Killed in the middle of the work, several times.
+    // Killed several times while it works.
     let mut acknowledged = BTreeSet::new();
     for round in 0..3 {
         let process = Process::start(&config);
@@ -59,7 +59,7 @@ async fn a_signal_stops_the_process_cleanly_and_soon() {
     let config = folder.path().join("prose.toml");
     std::fs::write(&config, toml(&vendor.url, folder.path(), "", "")).unwrap();
     let mut process = Process::start(&config);
-    // A connection that never sends anything does not hold it up.
+    // An idle connection does not delay it.
     let _idle = tokio::net::TcpStream::connect(&process.address).await.unwrap();
     process.signal(rustix::process::Signal::TERM);
     let started = tokio::time::Instant::now();

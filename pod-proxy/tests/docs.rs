@@ -1,4 +1,4 @@
-//! The README and the sample configuration say what is so.
+//! The README and the sample configuration agree with the code.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -17,7 +17,7 @@ use toml::{Table, Value};
 const README: &str = include_str!("../README.md");
 const SAMPLE: &str = include_str!("../prose.sample.toml");
 
-/// The sample with each key that is commented out written for real.
+/// The sample with all keys uncommented.
 fn written_out() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with(|first: char| first.is_ascii_lowercase()) => setting.to_owned(),
@@ -76,7 +76,7 @@ fn the_readme_and_the_sample_have_every_key() {
         let key = format!("vendor_analytics.{}", setting.key);
         assert!(sample.contains(&key), "the sample does not have {key}");
     }
-    // A mistake names the keys that the code asks for.
+    // The message about an unknown key lists the known ones.
     for section in ["", "accounts."] {
         let text = format!("[pod_proxy]\n{section}zzzzzzzzzzzzzzzzzzzz = 1");
         let mistake = Config::from_toml(&text).unwrap_err().to_string();

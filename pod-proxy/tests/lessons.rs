@@ -1,4 +1,4 @@
-//! What goes wrong in the Pod-side proxy that exists today, played against this one: twelve lessons, each a test.
+//! The faults of the proxy in today's Pod Server, tried on this one: twelve lessons, each a test.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -35,7 +35,7 @@ impl Stage {
     async fn sent(&self, event: &str) -> Vec<Value> {
         let answer = post(&self.app, event).await;
         assert!(answer.status == 204, "{answer:?}");
-        self.app.flush().await;
+        self.app.proxy.flush().await;
         self.vendor.events()
     }
 }
@@ -75,7 +75,7 @@ async fn lesson_1_nothing_but_post_on_the_exact_path_is_taken_or_relayed() {
                 "{method} {target}: {answer:?}"
             );
         }
-        stage.app.flush().await;
+        stage.app.proxy.flush().await;
         assert_eq!(stage.vendor.bytes(), b"", "{analytics}");
     }
 }
@@ -111,7 +111,7 @@ async fn lesson_2_unknown_fields_name_and_data_do_not_pass_and_odd_types_are_no_
         assert_eq!(answer.status, 422, "{pointer}: {answer:?}");
         assert!(!answer.body.contains(CANARY), "{pointer}: {answer:?}");
     }
-    stage.app.flush().await;
+    stage.app.proxy.flush().await;
     assert_eq!(stage.vendor.requests().len(), 1);
     assert!(!String::from_utf8_lossy(&stage.vendor.bytes()).contains(CANARY));
     assert!(!String::from_utf8_lossy(&stage.vendor.bytes()).contains("666"));
@@ -174,15 +174,15 @@ async fn lesson_6_no_header_of_the_app_goes_out_and_none_of_the_vendor_comes_bac
     .concat();
     let answer = raw(&stage.app, request("POST", EVENT, &headers, SAMPLE)).await;
     assert_eq!(answer.status, 204);
-    stage.app.flush().await;
+    stage.app.proxy.flush().await;
     let requests = stage.vendor.requests();
     let mut names: Vec<_> =
         requests[0].head.lines().skip(1).map(|line| line.split_once(':').unwrap().0).collect();
     names.sort_unstable();
     assert_eq!(names, ["accept", "content-length", "content-type", "host"]);
     assert!(!String::from_utf8_lossy(&stage.vendor.bytes()).contains(CANARY));
-    // The vendor has answered with a cookie, which is not for the app that comes next, nor for any other.
-    assert!(stage.app.held().entries == 0, "the vendor has not answered");
+    // The vendor has answered with a cookie, which no app may get.
+    assert!(stage.app.proxy.spool_usage().entries == 0, "the vendor has not answered");
     for (method, target) in
         [("POST", EVENT), ("GET", "/cloud-api-proxy/v1/analytics/policy"), ("GET", "/healthz")]
     {
@@ -226,7 +226,7 @@ async fn lesson_8_the_number_of_accounts_is_not_asked_for_with_every_event_and_n
     for installation in 0..20 {
         assert_eq!(post(&stage.app, &event(installation, "1.0.0")).await.status, 204);
     }
-    stage.app.flush().await;
+    stage.app.proxy.flush().await;
     assert_eq!(stage.vendor.events().len(), 20);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "x\n");
 
@@ -244,14 +244,14 @@ async fn lesson_9_a_vendor_who_is_away_costs_neither_the_event_nor_the_apps_time
     for _ in 0..3 {
         let flush = tokio::spawn({
             let app = stage.app.clone();
-            async move { app.flush().await }
+            async move { app.proxy.flush().await }
         });
         let before = tokio::time::Instant::now();
         assert_eq!(post(&stage.app, SAMPLE).await.status, 204);
         assert!(before.elapsed() < Duration::from_millis(900), "the app waited for the vendor");
         assert_eq!(flush.await.unwrap().left, 1);
     }
-    assert_eq!(stage.app.flush().await.sent, 1);
+    assert_eq!(stage.app.proxy.flush().await.sent, 1);
 }
 
 #[tokio::test]
@@ -302,7 +302,7 @@ async fn lesson_12_the_vendor_does_not_see_when_somebody_starts_an_app() {
             assert_eq!(post(&app, &event(*installation, "1.0.0")).await.status, 204);
         }
         assert_eq!(vendor.bytes(), b"");
-        app.flush().await;
+        app.proxy.flush().await;
         let requests = vendor.requests();
         assert_eq!(requests.len(), 1);
         requests[0].body.clone()

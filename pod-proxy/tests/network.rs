@@ -1,4 +1,4 @@
-//! A company network that lets nothing out but through its proxy, and inspects TLS with an authority of its own.
+//! A company network with a mandatory proxy that inspects TLS with its own certificate authority.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use stand_in::*;
 
-/// Reads until the end of a head, or of the stream.
+/// Reads until the end of a head or of the stream.
 async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -28,7 +28,7 @@ async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// What the network has seen: heads of requests to its proxy, and heads of requests within TLS.
+/// The heads that the network has seen: of requests to its proxy, and of requests inside TLS.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -42,7 +42,7 @@ impl Seen {
     }
 }
 
-/// Answers `CONNECT`, and is itself the vendor behind it, with a certificate of its own authority.
+/// Answers `CONNECT`, and plays the vendor behind it with a certificate of its own authority.
 async fn tunnel(mut stream: TcpStream, tls: TlsAcceptor, seen: Seen, answered: mpsc::Sender<()>) {
     seen.add(read_head(&mut stream).await);
     stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
@@ -64,7 +64,7 @@ async fn tunnel(mut stream: TcpStream, tls: TlsAcceptor, seen: Seen, answered: m
     answered.send(()).await.unwrap();
 }
 
-/// Runs the binary in that network, with one event that waits, until the network has answered once.
+/// Runs the binary in that network with one waiting event, until the network has answered once.
 async fn run(trust_the_authority: bool) -> Vec<String> {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new([]).unwrap();

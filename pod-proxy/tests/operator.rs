@@ -1,4 +1,4 @@
-//! The operator's will: it acts at once, on what waits too, and a mistake in it changes nothing.
+//! A change of the configuration acts at once, also on what waits, and a mistake in it changes nothing.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -13,7 +13,7 @@ use pod_proxy::app::{App, Options};
 use pod_proxy::config::Config;
 use pod_proxy::filter::{Dropped, PodReport};
 use pod_proxy::forward::Ended;
-use pod_proxy::forward::schedule::{Phase, next_report};
+use pod_proxy::forward::phase::{Phase, next_report};
 use serde_json::{Value, json};
 use shared::clock::FixedClock;
 use shared::pseudonym::Salt;
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use stand_in::*;
 
-/// Posts the events of so many installations, many at a time.
+/// Posts one event of each of so many installations, concurrently.
 async fn post_many(app: &App, installations: usize) {
     let http = http_client();
     let mut posts = tokio::task::JoinSet::new();
@@ -47,12 +47,12 @@ async fn a_policy_that_is_tightened_acts_on_a_thousand_events_that_wait() {
     let app = proxy(&text("preset = 'all'")).await;
     vendor.otherwise(Does::answer(503));
     post_many(&app, 1_000).await;
-    assert_eq!(app.held().entries, 1_000);
+    assert_eq!(app.proxy.spool_usage().entries, 1_000);
     let tighter = "usage.user_app_version.enabled = false\nusage.user_lang.max_locales = 1\n\
                    usage.user_platform.deny_list = ['macos']\nusage.meta_user_count.enabled = false";
-    app.reload(Config::from_toml(&text(tighter)).unwrap()).await.unwrap();
+    app.proxy.reload(Config::from_toml(&text(tighter)).unwrap()).await.unwrap();
     vendor.otherwise(Does::take());
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.left), (1_000, 0));
     for event in vendor.events() {
         assert_eq!(event["origin"]["app"], json!({ "user_preferred_locales": ["de-CH"] }));
@@ -75,15 +75,15 @@ async fn a_policy_that_is_tightened_acts_in_the_middle_of_sending_one_by_one() {
     post_many(&app, 200).await;
     let flush = tokio::spawn({
         let app = app.clone();
-        async move { app.flush().await }
+        async move { app.proxy.flush().await }
     });
     vendor.wait_for(|requests| requests.len() > 20).await;
-    app.reload(Config::from_toml(&text("usage.user_lang.enabled = false")).unwrap()).await.unwrap();
+    app.proxy.reload(Config::from_toml(&text("usage.user_lang.enabled = false")).unwrap()).await.unwrap();
     let before = vendor.requests().len();
     assert_eq!(flush.await.unwrap().sent, 200);
     let singles = vendor.requests();
     assert!(before < 150, "the reload came too late to show anything");
-    // One may have been on its way.
+    // One may have been in progress.
     for request in singles.iter().skip(before + 1).filter(|request| request.path().ends_with("/event")) {
         assert!(!request.body.contains("de-CH"), "{}", request.body);
     }
@@ -96,13 +96,15 @@ async fn turning_analytics_off_discards_a_thousand_events_that_wait() {
     let text = |analytics: &str| toml(&vendor.url, folder.path(), analytics, "");
     let app = proxy(&text("")).await;
     post_many(&app, 1_000).await;
-    app.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
-    assert_eq!(app.held().entries, 0);
-    // Turned on again, it starts from nothing.
-    app.reload(Config::from_toml(&text("")).unwrap()).await.unwrap();
-    assert_eq!(app.flush().await.sent, 0);
+    app.proxy.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
+    assert_eq!(app.proxy.spool_usage().entries, 0);
+    // Turned on again, it starts empty.
+    app.proxy.reload(Config::from_toml(&text("")).unwrap()).await.unwrap();
+    assert_eq!(app.proxy.flush().await.sent, 0);
     assert_eq!(vendor.bytes(), b"");
-    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="disabled"} 1000"#));
+    assert!(
+        app.proxy.render_metrics().contains(r#"pod_proxy_entries_discarded_total{reason="disabled"} 1000"#)
+    );
     let spool = std::fs::read(folder.path().join("spool.redb")).unwrap();
     assert!(!spool.windows(7).any(|window| window == b"442.1.1"));
 }
@@ -115,7 +117,7 @@ async fn what_waits_at_a_start_with_analytics_off_is_discarded() {
     post_many(&app, 10).await;
     app.shutdown().await;
     let app = proxy(&toml(&vendor.url, folder.path(), "enabled = false", "")).await;
-    assert_eq!(app.held().entries, 0);
+    assert_eq!(app.proxy.spool_usage().entries, 0);
 }
 
 #[tokio::test]
@@ -178,15 +180,15 @@ async fn the_pod_reports_at_the_start_and_then_daily_at_a_time_of_its_own() {
     let text = toml(&vendor.url, folder.path(), "", "pod_version = '0.5.0'\nflush_interval = 'P7D'");
     let options = Options { clock: clock.clone(), background: true };
     let app = App::start(Config::from_toml(&text).unwrap(), options).await.unwrap();
-    until("the report of the start", async || app.held().entries == 1).await;
-    assert_eq!(app.flush().await.sent, 1);
+    until("the report of the start", async || app.proxy.spool_usage().entries == 1).await;
+    assert_eq!(app.proxy.flush().await.sent, 1);
     for _ in 0..2 {
         clock.advance(SignedDuration::from_millis(200));
-        until("the daily report", async || app.held().entries == 1).await;
-        assert_eq!(app.flush().await.sent, 1);
+        until("the daily report", async || app.proxy.spool_usage().entries == 1).await;
+        assert_eq!(app.proxy.flush().await.sent, 1);
         clock.advance(SignedDuration::from_hours(24) - SignedDuration::from_millis(200));
-        // A reload makes the loops look at the clock, which a real one does not need.
-        app.reload(app.config()).await.unwrap();
+        // A reload makes the loop look at the clock. A real clock does not need that.
+        app.proxy.reload(app.proxy.config()).await.unwrap();
     }
     let names: Vec<_> = vendor.events().iter().map(|event| event["name"].clone()).collect();
     assert_eq!(names, ["pod:startup", "pod:daily", "pod:daily"]);
@@ -237,8 +239,8 @@ async fn what_is_shared_and_how_to_turn_it_off_is_logged_at_every_level() {
     }
 }
 
-/// The Pod Server's local API; `answer` is its body, and an empty one a failure. Returns its URL, and how often it
-/// was asked.
+/// The Pod Server's local API. `answer` is its body; an empty one stands for a failure. Returns its URL and the number of
+/// queries.
 async fn pod_server(answer: Arc<std::sync::Mutex<&'static str>>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/users-util/stats", listener.local_addr().unwrap());
@@ -271,27 +273,27 @@ async fn while_the_number_of_accounts_is_unknown_and_a_cohort_is_asked_for_nothi
     for installation in 0..5 {
         assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
     }
-    assert_eq!((app.held().entries, asked.load(Ordering::SeqCst)), (5, 1));
+    assert_eq!((app.proxy.spool_usage().entries, asked.load(Ordering::SeqCst)), (5, 1));
 
-    // The Pod Server is away when the answer is past its lifetime: what waits goes on waiting.
+    // The Pod Server is down when the answer expires: the entries keep waiting.
     *answer.lock().unwrap() = "";
     clock.advance(SignedDuration::from_hours(2));
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.left, report.ended), (0, 5, Ended::UnknownCohort));
     assert_eq!(vendor.bytes(), b"");
-    // What comes now is not even kept.
-    assert_eq!(app.report(PodReport::Daily).await, Ok(Some(Dropped::UnknownCohort)));
+    // New reports are not stored.
+    assert_eq!(app.proxy.report(PodReport::Daily).await, Ok(Some(Dropped::UnknownCohort)));
 
     *answer.lock().unwrap() = r#"{"count":33}"#;
     clock.advance(SignedDuration::from_mins(2));
-    assert_eq!(app.flush().await.sent, 5);
+    assert_eq!(app.proxy.flush().await.sent, 5);
     assert_eq!(vendor.events()[0]["origin"]["pod"]["user_count_range"], "20–49");
 
-    // The Pod has become small: what waits is discarded.
+    // The Pod has become small: the entries are discarded.
     assert_eq!(post(&app, SAMPLE).await.status, 204);
     *answer.lock().unwrap() = r#"{"count":19}"#;
     clock.advance(SignedDuration::from_hours(2));
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.withheld, report.left), (0, 1, 0));
     assert_eq!(vendor.requests().len(), 1);
 }
@@ -305,15 +307,15 @@ async fn nobody_is_asked_for_the_number_of_accounts_if_it_decides_nothing() {
         let text = toml(&vendor.url, folder.path(), analytics, &format!("accounts.url = '{url}'"));
         let app = proxy(&text).await;
         assert_eq!(post(&app, SAMPLE).await.status, 204);
-        app.report(PodReport::Startup).await.unwrap();
-        app.flush().await;
+        app.proxy.report(PodReport::Startup).await.unwrap();
+        app.proxy.flush().await;
         app.shutdown().await;
     }
     assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
-async fn the_policy_for_apps_says_what_is_in_force_and_can_be_kept() {
+async fn the_policy_for_apps_says_what_is_in_force_and_can_be_cached() {
     let vendor = Vendor::start().await;
     let folder = tempfile::tempdir().unwrap();
     let analytics = "preset = 'gdpr'\nusage.user_platform.deny_list = ['secret-platform']";
@@ -332,7 +334,7 @@ async fn the_policy_for_apps_says_what_is_in_force_and_can_be_kept() {
     }
 
     let small = toml(&vendor.url, folder.path(), analytics, "accounts.fixed = 19");
-    app.reload(Config::from_toml(&small).unwrap()).await.unwrap();
+    app.proxy.reload(Config::from_toml(&small).unwrap()).await.unwrap();
     let answer = raw(&app, request("GET", path, &format!("if-none-match: {etag}\r\n"), "")).await;
     let expected = json!({ "enabled": false, "max_locales": null, "data_points": [] });
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), expected);
@@ -398,10 +400,10 @@ async fn an_opt_out_breaks_off_a_request_that_is_on_its_way() {
     post_many(&app, 10).await;
     let sending = tokio::spawn({
         let app = app.clone();
-        async move { app.flush().await }
+        async move { app.proxy.flush().await }
     });
     vendor.wait_for(|requests| !requests.is_empty()).await;
-    app.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
+    app.proxy.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
     let report =
         tokio::time::timeout(Duration::from_secs(5), sending).await.expect("it does not wait").unwrap();
     assert_eq!((report.sent, report.left), (0, 0));
@@ -409,7 +411,7 @@ async fn an_opt_out_breaks_off_a_request_that_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn an_event_whose_policy_changes_while_accounts_are_asked_for_is_not_kept() {
+async fn an_event_whose_policy_changes_while_accounts_are_asked_for_is_not_stored() {
     let vendor = Vendor::start().await;
     let folder = tempfile::tempdir().unwrap();
     let asked = folder.path().join("asked");
@@ -421,7 +423,7 @@ async fn an_event_whose_policy_changes_while_accounts_are_asked_for_is_not_kept(
         async move { post(&app, &event(1, "1.0.0")).await }
     });
     until("the accounts are asked for", async || asked.exists()).await;
-    app.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
+    app.proxy.reload(Config::from_toml(&text("enabled = false")).unwrap()).await.unwrap();
     keeping.await.unwrap();
-    assert_eq!(app.held().entries, 0);
+    assert_eq!(app.proxy.spool_usage().entries, 0);
 }

@@ -1,8 +1,8 @@
-//! The leak oracle: marker values in every place of a request, under random policies, searched for wherever bytes go.
+//! The leak oracle: puts marker values into every place of a request, and searches for them wherever bytes go.
 //!
-//! Some markers may never leave (`canary`, the pseudonym that the app sent, what it says about the Pod). Others are
-//! values like real ones, for each data point, and may leave only while the policy says so; what earlier rounds left
-//! behind is removed before, so that a byte that was allowed to stay is not taken for a leak.
+//! Some markers may never leave (`canary`, the pseudonym that the app sent, what it says about the Pod). Others resemble
+//! real values of a data point, and may leave only if the policy, which is random, allows it. What a round left behind is
+//! removed before the next one, so that a byte that was allowed earlier does not look like a leak.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -31,7 +31,7 @@ const ROUNDS: usize = 220;
 const SEEDS: [u64; 3] = [0x5eed, 0xcafe, 2_026];
 const SEED: u64 = SEEDS[0];
 
-/// What may leave under no policy at all.
+/// What no policy lets out.
 const NEVER: [&str; 7] = ["canary", "deadbeef", "feedface", "6666.", "666.6.6", "Canary", "CANARY"];
 
 /// A log that can be searched.
@@ -55,14 +55,14 @@ fn capture_logs() -> Captured {
     let writer = captured.clone();
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
     let targets = Targets::new().with_target("pod_proxy", LevelFilter::TRACE);
-    // Another test of this file may have been first, which is as good for the panics and worse for the search.
+    // Another test of this file may have installed its own, which panics as well but cannot be searched.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer).with(targets));
     captured
 }
 
 #[track_caller]
 fn assert_absent(marker: &str, bytes: &[u8], place: &str, context: &str) {
-    // A search in text is many times faster. What is no text does not hide a marker, which is.
+    // A search in text is many times faster. A marker is text, so bytes that are not cannot hide one.
     let text = String::from_utf8_lossy(bytes);
     if let Some(at) = text.find(marker) {
         let before: String =
@@ -172,7 +172,7 @@ fn check_event(event: &Value, shares: &Shares, context: &str) {
     if *pod_domain {
         assert_eq!(pod["identifiable"], serde_json::json!({ "domain": "example.org" }), "{event}\n{context}");
     }
-    // An app need not say anything; what it may say is this.
+    // An app may leave out any of these.
     let of_app = [
         (*user_app_version, &["name", "version"][..]),
         (user_platform.is_some(), &["platform"]),
@@ -192,22 +192,22 @@ fn check_event(event: &Value, shares: &Shares, context: &str) {
     }
 }
 
-/// What an oracle has seen. One that sees nothing proves nothing.
+/// What the oracle has seen. If it sees nothing, it proves nothing.
 #[derive(Debug, Default)]
 struct Seen {
     taken: usize,
     arrived: usize,
-    /// Rounds in which that was allowed, and found at the vendor.
+    /// Rounds in which it was allowed and found at the vendor.
     versions: usize,
     platforms: usize,
     locales: usize,
     sizes: usize,
     domains: usize,
-    /// Rounds in which a version was allowed, and found in the spool.
+    /// Rounds in which a version was allowed and found in the spool.
     spooled: usize,
 }
 
-/// 31,680 cases, of which 10,000 at least are taken; a failure names the policy, and the seeds are fixed.
+/// 31,680 cases, at least 10,000 of them accepted. The seeds are fixed, and a failure names the policy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_marker_that_the_policy_does_not_allow_reaches_socket_spool_logs_metrics_or_answers() {
     let logs = capture_logs();
@@ -237,10 +237,10 @@ async fn play(seed: u64, logs: &Captured) -> Seen {
         let in_force = config(&analytics, &format!("accounts.fixed = {accounts}"));
         let policy = in_force.policy.clone();
         logs.0.lock().unwrap().clear();
-        // The spool starts from nothing: what an earlier round allowed is not taken for a leak. What is logged about
-        // the level shows that the log is captured.
-        app.reload(config("enabled = false", "log_level = 'warn'")).await.unwrap();
-        app.reload(in_force).await.unwrap();
+        // The spool starts empty, so that nothing of an earlier round looks like a leak. The warning about the level
+        // shows that the log is captured.
+        app.proxy.reload(config("enabled = false", "log_level = 'warn'")).await.unwrap();
+        app.proxy.reload(in_force).await.unwrap();
         vendor.forget();
         let shares = Shares::of(&policy, accounts);
         let max_locales = shares.as_ref().and_then(|shares| shares.user_lang).unwrap_or(16);
@@ -260,14 +260,14 @@ async fn play(seed: u64, logs: &Captured) -> Seen {
             }
         }
         let spool = std::fs::read(folder.path().join("spool.redb")).unwrap();
-        app.flush().await;
+        app.proxy.flush().await;
         let log = logs.0.lock().unwrap().clone();
         assert!(is_in("pod_proxy.log_level", &log), "the log is not captured");
         let places = [
             ("the spool", &spool),
             ("the vendor's socket", &vendor.bytes()),
             ("the logs", &log),
-            ("the metrics", &app.metrics().render().into_bytes()),
+            ("the metrics", &app.proxy.render_metrics().into_bytes()),
         ];
         for marker in &forbidden {
             for (place, bytes) in places {
@@ -347,7 +347,7 @@ async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes(
         let text = toml(&vendor.url, folder.path(), &analytics, &format!("accounts.fixed = {accounts}"));
         let config = Config::from_toml(&text).unwrap();
         let policy = config.policy.clone();
-        app.reload(config).await.unwrap();
+        app.proxy.reload(config).await.unwrap();
         let mut requests = Vec::new();
         for other in [1, 2] {
             vendor.forget();
@@ -356,7 +356,7 @@ async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes(
             let event = event_of(Shares::of(&policy, accounts).as_ref(), &mut same, &mut other);
             let headers = format!("user-agent: client {}\r\n", other.random::<u32>());
             assert_eq!(raw(&app, request("POST", EVENT, &headers, &event)).await.status, 204);
-            app.flush().await;
+            app.proxy.flush().await;
             requests.push((vendor.requests(), vendor.bytes()));
         }
         sent += requests[0].0.len();
@@ -365,7 +365,7 @@ async fn two_events_that_differ_only_in_what_is_not_allowed_give_the_same_bytes(
     assert!(sent > 150, "{sent}");
 }
 
-/// The moment is decided by the clock and the salt alone (`forward::schedule`), the bytes by what was said alone.
+/// The time depends on the clock and the salt alone (`forward::schedule`), and the bytes on the reports alone.
 #[tokio::test]
 async fn what_leaves_does_not_depend_on_when_in_which_order_or_how_often_events_came() {
     let folder = tempfile::tempdir().unwrap();
@@ -387,7 +387,7 @@ async fn what_leaves_does_not_depend_on_when_in_which_order_or_how_often_events_
             clock.advance(SignedDuration::from_secs(7 * turn as i64 + 1));
             assert_eq!(post(&app, &event).await.status, 204);
         }
-        app.flush().await;
+        app.proxy.flush().await;
         let bodies: Vec<_> = vendor.requests().iter().map(|request| request.body.clone()).collect();
         left.push(bodies);
     }

@@ -1,4 +1,4 @@
-//! A vendor who misbehaves, a disk that is full, a spool that is: no acknowledged event is lost, and no app waits.
+//! The vendor misbehaves, the disk is full, or the spool is: no acknowledged event is lost, and no app waits.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use pod_proxy::app::{App, Options};
 use pod_proxy::config::Config;
 use pod_proxy::forward::{Ended, sent_log};
+use pod_proxy::proxy::VendorState;
 use serde_json::json;
 use shared::clock::FixedClock;
 use tokio::sync::Notify;
@@ -49,8 +50,8 @@ async fn a_vendor_who_fails_hangs_resets_and_asks_to_wait_gets_everything_in_the
     let times = vendor.times();
     let waited = times[4] - times[3];
     assert!(waited >= Duration::from_secs(3), "sent after {waited:?}, though asked to wait");
-    until("the spool to be empty", async || app.held().entries == 0).await;
-    assert_eq!(app.vendor_state().as_str(), "reachable");
+    until("the spool to be empty", async || app.proxy.spool_usage().entries == 0).await;
+    assert_eq!(app.proxy.status().vendor, VendorState::Reachable);
     app.shutdown().await;
 }
 
@@ -64,11 +65,11 @@ async fn a_vendor_without_a_route_for_many_gets_one_after_the_other() {
         assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
     }
     vendor.next([Does::take(), Does::answer(422), Does::answer(503)]);
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.rejected, report.left), (1, 1, 3));
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.rejected, report.left), (3, 0, 0));
-    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="refused"} 1"#));
+    assert!(app.proxy.render_metrics().contains(r#"pod_proxy_entries_discarded_total{reason="refused"} 1"#));
 }
 
 #[tokio::test]
@@ -82,12 +83,12 @@ async fn what_the_vendor_rejects_is_discarded_and_the_rest_of_the_batch_is_settl
     let answer = json!({ "accepted": 3, "rejected": [{ "index": 1, "problem": {} }, { "index": 4, "problem": {} },
         { "index": 99, "problem": {} }] });
     vendor.next([Does::Answers(200, "", answer.to_string())]);
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.rejected, report.left), (3, 2, 0));
 
     assert_eq!(post(&app, SAMPLE).await.status, 204);
     vendor.next([Does::answer(400)]);
-    let report = app.flush().await;
+    let report = app.proxy.flush().await;
     assert_eq!((report.sent, report.rejected, report.left), (0, 1, 0));
 }
 
@@ -100,7 +101,7 @@ async fn a_batch_that_is_too_large_for_somebody_in_between_is_sent_one_by_one() 
         assert_eq!(post(&app, &event(installation, "1.0.0")).await.status, 204);
     }
     vendor.next([Does::answer(413)]);
-    assert_eq!(app.flush().await.sent, 3);
+    assert_eq!(app.proxy.flush().await.sent, 3);
     assert_eq!(vendor.requests().len(), 4);
 }
 
@@ -114,10 +115,10 @@ async fn a_redirection_is_not_followed_and_costs_nothing() {
     for status in [301, 302, 307, 308] {
         let location: &'static str = Box::leak(format!("location: {}\r\n", elsewhere.url).into_boxed_str());
         vendor.next([Does::Answers(status, location, String::new())]);
-        assert_eq!(app.flush().await.left, 1);
+        assert_eq!(app.proxy.flush().await.left, 1);
     }
     assert_eq!(elsewhere.bytes(), b"");
-    assert_eq!(app.flush().await.sent, 1);
+    assert_eq!(app.proxy.flush().await.sent, 1);
 }
 
 #[tokio::test]
@@ -129,12 +130,12 @@ async fn more_than_a_batch_is_sent_in_batches_of_bounded_size_one_at_a_time() {
     for installation in 0..1_201 {
         let app = app.clone();
         let event = shared::event::Event::from_json(event(installation, "1.0.0").as_bytes()).unwrap();
-        takes.spawn(async move { app.take(event).await });
+        takes.spawn(async move { app.proxy.take(event).await });
     }
     while let Some(taken) = takes.join_next().await {
         taken.unwrap().unwrap();
     }
-    // Each answer takes a while, so that who sends more than one at a time is seen to.
+    // Each answer takes a while, so that concurrent requests would be noticed.
     let slow = Arc::new(Notify::new());
     vendor.next((0..3).map(|_| Does::TakesWhen(Arc::clone(&slow))));
     let answers = async {
@@ -144,7 +145,7 @@ async fn more_than_a_batch_is_sent_in_batches_of_bounded_size_one_at_a_time() {
             slow.notify_one();
         }
     };
-    let (report, ()) = tokio::join!(app.flush(), answers);
+    let (report, ()) = tokio::join!(app.proxy.flush(), answers);
     assert_eq!(report.sent, 1_201);
     assert_eq!(vendor.most_at_once(), 1);
     let sizes: Vec<_> = vendor.requests().iter().map(|request| request.events().len()).collect();
@@ -156,8 +157,8 @@ async fn an_address_that_nobody_listens_on_is_a_vendor_who_is_away() {
     let folder = tempfile::tempdir().unwrap();
     let app = proxy(&toml("http://127.0.0.1:1/x", folder.path(), "", "")).await;
     assert_eq!(post(&app, SAMPLE).await.status, 204);
-    let report = app.flush().await;
-    assert_eq!(report.ended, Ended::VendorAway { reason: "unreachable", asked: None });
+    let report = app.proxy.flush().await;
+    assert_eq!(report.ended, Ended::VendorAway { reason: "unreachable", retry_after: None });
     // Nothing left, so nothing is in the log of what left.
     assert!(sent_log::read(folder.path(), 10).unwrap().is_empty());
 }
@@ -166,7 +167,7 @@ async fn an_address_that_nobody_listens_on_is_a_vendor_who_is_away() {
 async fn connecting_takes_no_longer_than_the_connect_timeout() {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 
-    // Who listens takes nobody in: the queue is full, and the system answers nothing to who comes then.
+    // The listener accepts nobody, and its queue is full, so the system does not answer new connections.
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&listener, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
     listen(&listener, 0).unwrap();
@@ -182,8 +183,8 @@ async fn connecting_takes_no_longer_than_the_connect_timeout() {
     let app = proxy(&toml(&format!("http://{address}/x"), folder.path(), "", settings)).await;
     assert_eq!(post(&app, SAMPLE).await.status, 204);
     let before = Instant::now();
-    let report = app.flush().await;
-    assert_eq!((report.ended, report.left), (Ended::VendorAway { reason: "timeout", asked: None }, 1));
+    let report = app.proxy.flush().await;
+    assert_eq!((report.ended, report.left), (Ended::VendorAway { reason: "timeout", retry_after: None }, 1));
     let waited = before.elapsed();
     assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(15), "{waited:?}");
     // Nothing left, so nothing is in the log of what left.
@@ -207,11 +208,11 @@ async fn a_full_spool_is_a_507_and_what_is_too_old_is_discarded_and_counted() {
 
     vendor.otherwise(Does::answer(503));
     clock.advance(SignedDuration::from_hours(48));
-    assert_eq!(app.flush().await.left, 3);
+    assert_eq!(app.proxy.flush().await.left, 3);
     assert_eq!(post(&app, &event(2, "1.0.2")).await.status, 204);
     clock.advance(SignedDuration::from_hours(24));
-    assert_eq!(app.flush().await.left, 1);
-    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 2"#));
+    assert_eq!(app.proxy.flush().await.left, 1);
+    assert!(app.proxy.render_metrics().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 2"#));
 }
 
 #[tokio::test]
@@ -228,24 +229,24 @@ async fn a_clock_that_is_set_back_loses_nothing_and_one_that_is_set_far_forward_
     assert_eq!(post(&app, &event(0, "1.0.0")).await.status, 204);
     clock.set(start - years);
     assert_eq!(post(&app, &event(1, "1.0.0")).await.status, 204);
-    assert_eq!(app.flush().await.sent, 2);
+    assert_eq!(app.proxy.flush().await.sent, 2);
 
-    // Forward, and back: what came while it was ahead is sent.
+    // Forward and back: what arrived while it was ahead is sent.
     clock.set(start + years);
     assert_eq!(post(&app, &event(2, "1.0.0")).await.status, 204);
     clock.set(start);
     vendor.next([Does::answer(503)]);
-    assert_eq!(app.flush().await.left, 1);
+    assert_eq!(app.proxy.flush().await.left, 1);
     clock.advance(SignedDuration::from_hours(24));
-    assert_eq!(app.flush().await.sent, 1);
+    assert_eq!(app.proxy.flush().await.sent, 1);
     assert_eq!(arrived(&vendor.requests()), hashes(0..3));
 
-    // Forward: what had waited is too old, as the clock has it, and that is counted; what comes then is not.
+    // Forward: what waits is too old by the clock, and is counted; what arrives then is not.
     assert_eq!(post(&app, &event(3, "1.0.0")).await.status, 204);
     clock.set(start + years);
     assert_eq!(post(&app, &event(4, "1.0.0")).await.status, 204);
-    assert_eq!(app.flush().await.sent, 1);
-    assert!(app.metrics().render().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 1"#));
+    assert_eq!(app.proxy.flush().await.sent, 1);
+    assert!(app.proxy.render_metrics().contains(r#"pod_proxy_entries_discarded_total{reason="too_old"} 1"#));
     assert!(arrived(&vendor.requests()).is_superset(&hashes([4])));
 }
 
@@ -286,7 +287,7 @@ async fn a_full_disk_is_a_507_and_loses_nothing_that_was_acknowledged() {
     std::fs::write(folder.path().join("salt"), [7; 256]).unwrap();
     let config = folder.path().join("prose.toml");
     std::fs::write(&config, toml(&vendor.url, folder.path(), "", "flush_interval = 'PT1S'")).unwrap();
-    // No file may grow beyond a bound, which is what a full disk looks like from here.
+    // A limit on the size of files looks like a full disk.
     let mut command = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_pod-proxy");
     command
@@ -333,5 +334,5 @@ async fn a_damaged_spool_is_set_aside_and_the_service_starts() {
     let app = proxy(&toml(&vendor.url, folder.path(), "", "")).await;
     assert!(folder.path().join("spool.redb.damaged-1").exists());
     assert_eq!(post(&app, SAMPLE).await.status, 204);
-    assert_eq!(app.flush().await.sent, 1);
+    assert_eq!(app.proxy.flush().await.sent, 1);
 }

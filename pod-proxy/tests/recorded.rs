@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use stand_in::*;
 
-/// The log as `pod-proxy sent` tells it: answer and event, word for word.
+/// The log as `pod-proxy sent` shows it: answer and event, byte for byte.
 fn sent(config: &Path) -> Vec<(String, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pod-proxy"));
     command.args(["sent", "--limit", "1000000", "--format", "json", "--config"]).arg(config);
@@ -37,7 +37,7 @@ fn times(events: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
     times
 }
 
-/// The events in these requests, word for word.
+/// The events in these requests, byte for byte.
 fn words(requests: &[Request]) -> Vec<String> {
     let array = |request: &Request| {
         let events: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&request.body).unwrap();
@@ -52,7 +52,7 @@ async fn health(http: &reqwest::Client, process: &Process) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
-/// How many requests were not made, as they could not be recorded.
+/// How many requests were not made because they could not be recorded.
 async fn attempts(http: &reqwest::Client, process: &Process) -> u64 {
     let metrics = process.metrics.as_ref().unwrap();
     let text = http.get(format!("http://{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
@@ -84,7 +84,7 @@ async fn nothing_leaves_while_the_disk_is_full_and_then_everything_does_and_all_
     );
     std::fs::write(&config, toml(&vendor.url, &data, "", &settings)).unwrap();
     vendor.otherwise(Does::answer(503));
-    // A file system of its own, in memory and in a name space of its own, so that it goes with the process.
+    // A file system in memory, in its own mount namespace, so that it disappears with the process.
     let mut command = Command::new("unshare");
     let script = r#"mount -t tmpfs -o size=16m,mode=700 tmpfs "$2" && exec "$0" run --config "$1""#;
     command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_pod-proxy")]);
@@ -117,8 +117,9 @@ async fn nothing_leaves_while_the_disk_is_full_and_then_everything_does_and_all_
     until("another attempt", async || attempts(&http, &process).await > tried).await;
     assert_eq!(vendor.requests().len(), before, "something left that could not be recorded");
     assert_eq!(health(&http, &process).await["spool"]["entries"], INSTALLATIONS + 1);
-    let told = process.log().matches("nothing is sent, as what leaves cannot be written down").count();
-    assert_eq!(told, 1, "{}", process.log());
+    let logged =
+        process.log().matches("nothing is sent, because the log of what was sent cannot be written").count();
+    assert_eq!(logged, 1, "{}", process.log());
 
     std::fs::remove_file(&filler).unwrap();
     let expected = hashes(0..INSTALLATIONS);
@@ -126,7 +127,7 @@ async fn nothing_leaves_while_the_disk_is_full_and_then_everything_does_and_all_
     until("health to say so", async || health(&http, &process).await["sent_log"] == "written").await;
     assert_eq!(health(&http, &process).await["status"], "ok");
 
-    // `sent` reads the folder that the configuration names, so it gets one that says where it is from here.
+    // The folder has another path outside the namespace, so `sent` gets a configuration of its own.
     let from_here = folder.path().join("from-here.toml");
     std::fs::write(&from_here, toml(&vendor.url, &inside(&data), "", "")).unwrap();
     until("the spool to be empty", async || health(&http, &process).await["spool"]["entries"] == 0).await;
@@ -146,7 +147,7 @@ async fn whatever_reached_the_vendor_before_a_kill_is_in_the_log() {
         let process = Process::start(&config);
         let url = format!("http://{}{EVENT}", process.address);
         let before = vendor.requests().len();
-        // Killed when a request has arrived, before its answer, or after it: by the parity of the round.
+        // Killed after a request has arrived: before its answer in even rounds, after it in odd ones.
         vendor.otherwise(if round % 2 == 0 { Does::Hangs } else { Does::take() });
         for installation in 0..20 {
             let body = event(installation, &format!("1.{round}.0"));

@@ -1,6 +1,6 @@
-//! When something leaves, and what is in it then: neither tells when in the interval an event came.
+//! Neither the time nor the bytes of a request tell when in the interval an event arrived.
 //!
-//! The clock stands still but for the test, so that the moment at which a request arrives is known exactly.
+//! Only the test moves the clock, so the moment at which a request arrives is known exactly.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -13,8 +13,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pod_proxy::app::{App, Options};
 use pod_proxy::config::Config;
+use pod_proxy::forward::phase::{Phase, next_flush, next_report};
 use pod_proxy::forward::retry::{Backoff, longest_backoff};
-use pod_proxy::forward::schedule::{Phase, next_flush, next_report};
 use shared::clock::FixedClock;
 use shared::pseudonym::Salt;
 
@@ -22,12 +22,12 @@ use stand_in::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A proxy whose own loop sends, with the salt of sevens, at a clock that the test moves.
+/// A proxy with its own schedule, a salt of sevens, and a clock that the test moves.
 struct Stage {
     vendor: Vendor,
     clock: Arc<FixedClock>,
     app: App,
-    /// When each request came, and its bytes.
+    /// When each request arrived, and its bytes.
     came: Vec<(Timestamp, Request)>,
 }
 
@@ -37,20 +37,20 @@ impl Stage {
         let clock = Arc::new(FixedClock::new(now));
         let config = Config::from_toml(&toml(&vendor.url, folder, "", "accounts.fixed = 33")).unwrap();
         let app = App::start(config, Options { clock: clock.clone(), background: true }).await.unwrap();
-        until("the report of the start", async || app.held().entries > 0).await;
+        until("the report of the start", async || app.proxy.spool_usage().entries > 0).await;
         Self { vendor: vendor.clone(), clock, app, came: Vec::new() }
     }
 
-    /// It is `now`. A reload makes the loops look at the clock, which one that goes by does not need.
+    /// It is `now`. A reload makes the loop look at the clock. A real clock does not need that.
     async fn it_is(&self, now: Timestamp) {
         self.clock.set(now);
-        self.app.reload(self.app.config()).await.unwrap();
+        self.app.proxy.reload(self.app.proxy.config()).await.unwrap();
     }
 
-    /// It is `now`, and the loop has done what was due then.
+    /// It is `now`, and the loop has done what is due.
     async fn passes(&self, now: Timestamp) {
         self.it_is(now).await;
-        let rests = || self.app.rests_until().is_some_and(|until| until > now);
+        let rests = || self.app.sleeps_until().is_some_and(|until| until > now);
         until("the proxy to have done what is due", async || rests()).await;
     }
 
@@ -60,7 +60,7 @@ impl Stage {
         assert_eq!(post(&self.app, &event(installation, version)).await.status, 204);
     }
 
-    /// It is `now`, and something leaves, which nothing did before.
+    /// It is `now`, and something leaves; nothing did since the last time.
     async fn leaves_at(&mut self, now: Timestamp) {
         let before = self.came.len();
         assert_eq!(self.vendor.requests().len(), before, "something has left before {now}");
@@ -75,7 +75,7 @@ fn salt() -> Salt {
     Salt::from_bytes(&[7; 256]).unwrap()
 }
 
-/// A point of sending, and the next one. The Pod's own daily report is not due around them.
+/// A point of sending and the next one, with no daily report due around them.
 fn points() -> [Timestamp; 2] {
     let point = |from| next_flush(from, HOUR, Phase::of_flush(&salt()));
     let report = next_report("2026-03-01T00:00:00Z".parse().unwrap(), Phase::of_report(&salt()));
@@ -87,8 +87,8 @@ fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-/// Requests, and when they came, if one installation after the other is seen so many seconds before or after the
-/// first point, and the vendor fails so often.
+/// The requests and when they arrived, if installations are seen so many seconds before or after the first point, and the
+/// vendor fails so often.
 async fn requests_if(seen: &[(i64, usize, &str)], failures: u32) -> Vec<(Timestamp, Request)> {
     let [first, second] = points();
     let mut vendor = Vendor::start().await;
@@ -113,7 +113,7 @@ async fn requests_if(seen: &[(i64, usize, &str)], failures: u32) -> Vec<(Timesta
         stage.seen_at(first + seconds(*at), *installation, version).await;
     }
     stage.leaves_at(due).await;
-    until("everything to have left", async || stage.app.held().entries == 0).await;
+    until("everything to have left", async || stage.app.proxy.spool_usage().entries == 0).await;
     stage.app.shutdown().await;
     vendor.url.clear();
     let host = address.strip_prefix("http://").unwrap().split('/').next().unwrap();
@@ -136,8 +136,8 @@ async fn times_and_bytes_of_requests_do_not_depend_on_when_in_the_interval_the_e
 
 #[tokio::test]
 async fn a_vendor_who_fails_learns_nothing_of_what_came_between_the_attempts() {
-    // The first wait is at most one second, the second two, and so on; what is seen after the first point is new, or
-    // about an installation that is in what is tried again.
+    // The first wait is at most one second, the second two, and so on. What is seen after the first point is a new
+    // installation, or one that is in the batch that is tried again.
     const FAILURES: u32 = 6;
     let early =
         [(-2_900, 1, "1.0.0"), (-2_800, 2, "1.0.0"), (1, 3, "1.0.0"), (2, 1, "1.0.1"), (3, 4, "1.0.0")];
@@ -165,7 +165,7 @@ async fn what_comes_while_batches_are_on_their_way_waits_for_the_next_point() {
     for installation in 0..600 {
         let app = stage.app.clone();
         let event = shared::event::Event::from_json(event(installation, "1.0.0").as_bytes()).unwrap();
-        takes.spawn(async move { app.take(event).await });
+        takes.spawn(async move { app.proxy.take(event).await });
     }
     while let Some(taken) = takes.join_next().await {
         taken.unwrap().unwrap();
@@ -178,9 +178,9 @@ async fn what_comes_while_batches_are_on_their_way_waits_for_the_next_point() {
         assert_eq!(post(&stage.app, &event(installation, "1.0.0")).await.status, 204);
     }
     go_on.notify_one();
-    until("the rest to have left", async || stage.app.held().entries == 50).await;
+    until("the rest to have left", async || stage.app.proxy.spool_usage().entries == 50).await;
     assert_eq!(arrived(&vendor.requests()), hashes(0..600));
-    let rests = || stage.app.rests_until() == Some(second);
+    let rests = || stage.app.sleeps_until() == Some(second);
     until("the proxy to rest", async || rests()).await;
     let before = vendor.requests().len();
     stage.passes(second).await;
@@ -204,7 +204,7 @@ async fn what_the_vendor_asked_to_wait_is_waited_for_also_after_a_restart() {
     let came = std::mem::take(&mut stage.came);
     let mut stage = Stage { came, ..Stage::set(&vendor, folder.path(), first + seconds(10)).await };
     stage.seen_at(first + seconds(20), 2, "1.0.0").await;
-    // The next point comes before the end of the wait: it decides what is to leave then.
+    // The next point comes before the end of the wait: it fixes what leaves then.
     stage.passes(second).await;
     assert_eq!(vendor.requests().len(), 1, "sent, though asked to wait");
     stage.seen_at(second + seconds(100), 3, "1.0.0").await;

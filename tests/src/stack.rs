@@ -221,9 +221,9 @@ impl Stack {
         for today in &day.pods {
             let Some(Proxy { app, .. }) = self.proxies.get(today.pod) else { continue };
             for _ in 0..times {
-                app.report(report_of(today)).await.context("a Pod's own report")?;
+                app.proxy.report(report_of(today)).await.context("a Pod's own report")?;
             }
-            let flushed = app.flush().await;
+            let flushed = app.proxy.flush().await;
             ensure!(
                 flushed.ended == Ended::Done && flushed.rejected == 0 && flushed.left == 0,
                 "a proxy could not send what it had: {flushed:?}"
@@ -276,7 +276,7 @@ impl Proxy {
             config += &format!("pod_version = '{version}'\n");
         }
         if config != self.config {
-            self.app.reload(pod_proxy::config::Config::from_toml(&config)?).await?;
+            self.app.proxy.reload(pod_proxy::config::Config::from_toml(&config)?).await?;
             self.config = config;
         }
         Ok(())

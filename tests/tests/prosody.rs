@@ -165,7 +165,7 @@ impl Pod {
             "app": { "name": "prose-app-web", "version": "1.0.1" }, "pod": { "user_hash": "19a124bd2f89edfe" },
         }});
         e2e::stack::post(&client()?, &self.app.event_url(), event.to_string()).await?;
-        let flushed = self.app.flush().await;
+        let flushed = self.app.proxy.flush().await;
         ensure!(flushed.ended == Ended::Done && flushed.left == 0, "{flushed:?}");
         let Ok(event) = self.events.try_recv() else { return Ok(None) };
         ensure!(self.events.try_recv().is_err(), "more than one event left");

@@ -4,7 +4,6 @@ mod blocking;
 mod conditional;
 mod health;
 mod insights;
-mod lingering;
 mod login;
 mod login_throttle;
 mod openapi;
@@ -16,7 +15,6 @@ mod reader;
 mod readiness;
 mod render_queue;
 mod reports;
-mod server;
 mod services;
 mod session_cookie;
 mod source;
@@ -43,7 +41,6 @@ pub(crate) use login_throttle::LoginThrottle;
 pub(crate) use page_cache::PageCache;
 pub(crate) use readiness::Readiness;
 pub(crate) use render_queue::RenderQueue;
-pub(crate) use server::serve;
 pub(crate) use services::Services;
 
 /// The longest batch, in bytes after inflation.

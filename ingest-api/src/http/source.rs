@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
@@ -13,10 +13,6 @@ use super::services::Services;
 use crate::rates::Source;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// The other end of a connection. The listener puts it into each request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
 
 /// The address of the client. We believe what a trusted reverse proxy wrote into `X-Forwarded-For`, from the
 /// right up to the first address that is not such a proxy. Everything left of it came from a client, who may
@@ -55,7 +51,8 @@ impl FromRequestParts<Arc<Services>> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, services: &Arc<Services>) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get().map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| *address);
+        let unknown = IpAddr::from([0, 0, 0, 0]);
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(unknown, |peer| peer.ip());
         let client = client(peer, &parts.headers, &services.trusted_proxies);
         if is_inside(client) && parts.headers.contains_key(FORWARDED_FOR) {
             WARNED.call_once(|| {

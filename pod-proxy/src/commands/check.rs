@@ -1,15 +1,12 @@
 //! `pod-proxy check`: a configuration → nothing, or every mistake in it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use crate::commands::CommandError;
 use crate::config::Config;
-use crate::forward::client::Client;
+use crate::vendor::Client;
 
-/// Says that there is no mistake, and on `notes` what `run` would still need.
-///
-/// # Errors
-/// If a file that the configuration names cannot be used, or nothing can be written.
+/// Prints what is shared, and on `notes` what `run` would still need.
 pub fn check(config: &Config, out: &mut impl Write, notes: &mut impl Write) -> Result<(), CommandError> {
     crate::app::install_crypto();
     Client::new(config).map_err(anyhow::Error::from)?;
@@ -19,28 +16,17 @@ pub fn check(config: &Config, out: &mut impl Write, notes: &mut impl Write) -> R
     let local =
         config.vendor_url.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127."));
     if config.vendor_url.scheme() == "http" && !local {
-        writeln!(
-            notes,
-            "note: `pod_proxy.vendor_url` is not HTTPS, so who is in between can read what is sent"
-        )?;
+        writeln!(notes, "note: `pod_proxy.vendor_url` is not HTTPS, so the network can read what is sent")?;
     }
-    write_summary(config, out)?;
+    writeln!(out, "{}", summary(config))?;
     Ok(())
-}
-
-/// What is shared under this configuration, and how to turn it off, in plain words.
-///
-/// # Errors
-/// If nothing can be written.
-pub fn write_summary(config: &Config, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{}", summary(config))
 }
 
 /// What is shared under this configuration, and how to turn it off, in plain words and on one line.
 pub fn summary(config: &Config) -> String {
     let policy = &config.policy;
     if !policy.is_enabled() {
-        return "Analytics are off: nothing is kept, and nothing is sent.".to_owned();
+        return "Analytics are off: nothing is stored, and nothing is sent.".to_owned();
     }
     let shared: Vec<_> = shared::data_point::REGISTRY
         .iter()
@@ -51,7 +37,7 @@ pub fn summary(config: &Config) -> String {
     let unless = match policy.min_cohort_size() {
         Some(min) if min > 0 => {
             format!(
-                "; nothing at all while the Pod has fewer than {min} enabled accounts, or it is not known how many"
+                "; nothing at all while the Pod has fewer than {min} enabled accounts, or their number is unknown"
             )
         }
         _ => String::new(),

@@ -1,4 +1,4 @@
-//! What an operator asks on the command line → an answer on standard output.
+//! The commands: what an operator asks on the command line → an answer on standard output.
 
 pub mod check;
 pub mod health;
@@ -12,16 +12,14 @@ use std::process::ExitCode;
 
 use shared::config::Mistakes;
 
-/// Why a command does not end well.
+/// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The configuration has mistakes.
     #[error(transparent)]
     Configuration(#[from] Mistakes),
-    /// Something else.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
-    /// Nobody reads what is written, or nothing can be read.
+    /// Standard input or output fails.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -36,10 +34,9 @@ impl CommandError {
     }
 }
 
-/// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For reading.
     #[default]
     Table,
     /// For programs.

@@ -1,4 +1,4 @@
-//! `pod-proxy policy`: a configuration → each key, its value, the layer that decided it, and whether it is in force.
+//! `pod-proxy policy`: a configuration → each key with its value, the layer that decided it, and whether it is in force.
 
 use std::io::Write;
 
@@ -9,10 +9,6 @@ use shared::policy::{Policy, Setting};
 use crate::commands::{CommandError, Format};
 use crate::config::Config;
 
-/// Writes the resolved policy.
-///
-/// # Errors
-/// If it cannot be written.
 pub fn policy(config: &Config, format: Format, out: &mut impl Write) -> Result<(), CommandError> {
     match format {
         Format::Json => {

@@ -1,6 +1,6 @@
-//! `pod-proxy preview`: events, one on each line → what the vendor would get for each, byte for byte.
+//! `pod-proxy preview`: one event on each line → what the vendor would get for each, byte for byte.
 //!
-//! The same code as in the service makes it; nothing is kept or sent.
+//! It is made by the code of the service; nothing is stored or sent.
 
 use std::io::{BufRead, Write};
 
@@ -16,10 +16,9 @@ use crate::facts::PodFacts;
 use crate::filter::{Dropped, FilteredEvent, PodReport, Report, filter, outgoing};
 use crate::salt;
 
-/// The domain of a preview whose configuration has none.
+/// The domain if the configuration has none.
 const PLACEHOLDER: &str = "pod.example";
 
-/// What would become of a line.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Outcome {
@@ -37,7 +36,6 @@ impl From<Result<FilteredEvent, Dropped>> for Outcome {
     }
 }
 
-/// What to preview.
 #[derive(Debug)]
 pub struct Preview {
     facts: PodFacts,
@@ -45,11 +43,8 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// With the Pod's salt, or another if it has none yet or `salt_file` says so; with `user_count` accounts, or as
-    /// many as the configuration says. What it has to assume it says on `notes`.
-    ///
-    /// # Errors
-    /// If `salt_file` cannot be used, or nothing can be written.
+    /// Takes the salt from `salt_file` or from the Pod, and the number of accounts from `user_count` or from the
+    /// configuration. What is missing is replaced, with a note on `notes`.
     pub fn new(
         config: &Config,
         user_count: Option<u32>,
@@ -59,10 +54,7 @@ impl Preview {
         let facts = match config.facts() {
             Some(facts) => facts,
             None => {
-                writeln!(
-                    notes,
-                    "note: there is no domain in the configuration; this is for `{PLACEHOLDER}`"
-                )?;
+                writeln!(notes, "note: the configuration has no domain; this is for `{PLACEHOLDER}`")?;
                 let domain = Domain::parse(PLACEHOLDER).ok_or_else(|| anyhow::anyhow!("not a domain"))?;
                 PodFacts::of(domain).with_version(config.pod_version)
             }
@@ -72,7 +64,7 @@ impl Preview {
             None => facts,
         };
         if facts.accounts.is_none() && config.policy.needs_account_count() {
-            writeln!(notes, "note: the number of accounts is not known here; `--user-count N` sets it")?;
+            writeln!(notes, "note: the number of accounts is unknown here; `--user-count N` sets it")?;
         }
         let salt = match salt_file {
             Some(path) => salt::load(path)
@@ -84,7 +76,7 @@ impl Preview {
                     let path = config.salt_file.display();
                     writeln!(
                         notes,
-                        "note: the salt file {path} cannot be read; this is with a random salt, so `user_hash` is another one than would be sent"
+                        "note: the salt file {path} cannot be read; a random salt is used, so `user_hash` differs from what would be sent"
                     )?;
                     Salt::generate(&mut rand::rng())
                 }
@@ -94,9 +86,6 @@ impl Preview {
     }
 
     /// Answers each line of `events`.
-    ///
-    /// # Errors
-    /// If nothing can be read or written.
     pub fn events(
         &self,
         config: &Config,
@@ -118,9 +107,6 @@ impl Preview {
     }
 
     /// Answers for the Pod's own report.
-    ///
-    /// # Errors
-    /// If nothing can be written.
     pub fn own_report(&self, config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
         let report = filter(&config.policy, &self.facts, Report::Pod(PodReport::Daily));
         write_line(&report.into(), out)
@@ -130,7 +116,7 @@ impl Preview {
 fn write_line(outcome: &Outcome, out: &mut impl Write) -> Result<(), CommandError> {
     let line = serde_json::to_string(outcome).map_err(anyhow::Error::from)?;
     writeln!(out, "{line}")?;
-    // Who types events by hand wants to see each answer.
+    // If events are typed by hand, each answer has to show at once.
     out.flush()?;
     Ok(())
 }

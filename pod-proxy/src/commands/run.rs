@@ -1,4 +1,4 @@
-//! `pod-proxy run`: a configuration → a service, until it is told to stop.
+//! `pod-proxy run`: a configuration → a service, until a signal stops it.
 
 use std::path::Path;
 
@@ -10,13 +10,10 @@ use crate::commands::CommandError;
 use crate::commands::check::summary;
 use crate::config::Config;
 
-/// The target of what is logged whatever `log_level` says: what is shared from now on, and how to turn it off.
+/// The log target that ignores `log_level`: what is shared from now on, and how to turn it off.
 pub const ALWAYS: &str = "pod_proxy::always";
 
 /// Runs until `SIGTERM` or `SIGINT`. `SIGHUP` reads the file again.
-///
-/// # Errors
-/// If it cannot start, or a part of it dies.
 pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
     config.require_domain()?;
     let summary = summary(&config);
@@ -39,10 +36,10 @@ pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
 }
 
 async fn reload(app: &App, path: &Path) {
-    match app.reload_file(path.to_owned()).await {
-        Ok(()) => tracing::info!(target: ALWAYS, "read again. {}", summary(&app.config())),
+    match app.proxy.reload_file(path.to_owned()).await {
+        Ok(()) => tracing::info!(target: ALWAYS, "configuration reloaded. {}", summary(&app.proxy.config())),
         Err(error) => {
-            tracing::error!("the configuration is not in force, and the one before it still is: {error:#}");
+            tracing::error!("the configuration is refused, and the one before stays in force: {error:#}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `pod-proxy sent`: the log of what was sent → its last lines.
+//! `pod-proxy sent`: the last events in the log of what was sent.
 
 use std::io::Write;
 
@@ -11,9 +11,6 @@ use crate::config::Config;
 use crate::forward::sent_log::{self, Line};
 
 /// Writes the last `limit` events that were sent, the oldest first.
-///
-/// # Errors
-/// If the log cannot be read, or nothing can be written.
 pub fn sent(config: &Config, limit: usize, format: Format, out: &mut impl Write) -> Result<(), CommandError> {
     let lines = sent_log::read(&config.data_dir, limit)
         .with_context(|| format!("cannot read the log in {}", config.data_dir.display()))?;

@@ -1,14 +1,16 @@
-//! A source of the number of enabled accounts → the number, remembered for its lifetime.
+//! A source of the number of enabled accounts → the number, cached for its lifetime.
 //!
-//! One question at a time; an answer is taken for true as long as the operator says, also while the source fails, and
-//! a source that fails is left alone for a minute. From half of its lifetime on, an answer is asked for anew in the
-//! background. An app waits for the source, for a second, only where it has not failed and its last answer is too old.
+//! One query at a time. An answer is valid for its lifetime, even while the source fails, and a source that failed is left
+//! alone for a minute. In the second half of its lifetime an answer is refreshed in the background. An app waits for the
+//! source, for up to a second, only if the last answer has expired and the source has not failed since.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use prometheus::IntCounterVec;
 use reqwest::{Client, Url};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
@@ -16,42 +18,52 @@ use shared::clock::Clock;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
-use crate::config::AccountSource;
-use crate::metrics::Metrics;
-
 /// How long a source may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an app waits for a source that is being asked.
-const PATIENCE_OF_APPS: Duration = Duration::from_secs(1);
-/// How long a source that failed is left alone.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an app waits for an answer.
+const APP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a source that failed is not asked again.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// The number of enabled accounts, and where it comes from.
+/// Where the number of enabled accounts comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountSource {
+    /// Nowhere: it is unknown.
+    Unknown,
+    /// The configuration says it.
+    Fixed(u32),
+    /// The Pod Server's local API, which answers `{"count": N}`.
+    Url(Url),
+    /// A command that prints a number or `{"count": N}`. It does not run in a shell.
+    Command(Vec<String>),
+}
+
+/// The number of enabled accounts, cached.
 #[derive(Debug)]
 pub struct Accounts {
     source: AccountSource,
     lifetime: Duration,
     http: Client,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    heard: Mutex<Heard>,
+    /// How often the source was asked, by outcome.
+    queries: IntCounterVec,
+    cache: Mutex<Cache>,
     asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What was heard of the source.
 #[derive(Clone, Copy, Debug, Default)]
-struct Heard {
-    /// What it last told, and when.
-    told: Option<(u32, Timestamp)>,
-    /// When it failed, if it has not told since.
+struct Cache {
+    /// The last answer, and when it came.
+    answer: Option<(u32, Timestamp)>,
+    /// When the source failed, if it has not answered since.
     failed: Option<Timestamp>,
 }
 
-/// Why the source did not tell.
+/// Why the source did not answer.
 #[derive(Debug, thiserror::Error)]
-enum NoAnswer {
+enum QueryError {
     #[error("it took too long")]
     TooSlow,
     #[error("the command cannot be run: {0}")]
@@ -67,169 +79,155 @@ enum NoAnswer {
 }
 
 impl Accounts {
-    /// # Errors
-    /// If no HTTP client can be made.
     pub fn new(
         source: AccountSource,
         lifetime: Duration,
         clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
+        queries: IntCounterVec,
     ) -> reqwest::Result<Self> {
         let http = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
+            .timeout(QUERY_TIMEOUT)
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { source, lifetime, http, clock, metrics, heard: Mutex::default(), asking: Arc::default() })
+        Ok(Self { source, lifetime, http, clock, queries, cache: Mutex::default(), asking: Arc::default() })
     }
 
-    /// Whether this is the same source with the same lifetime, so that what it answered stays true.
-    pub fn is_from(&self, source: &AccountSource, lifetime: Duration) -> bool {
-        self.source == *source && self.lifetime == lifetime
+    /// After a change of the configuration: these, if source and lifetime are the same, and else new ones.
+    pub fn reconfigured(self: &Arc<Self>, source: &AccountSource, lifetime: Duration) -> Arc<Self> {
+        if self.source == *source && self.lifetime == lifetime {
+            return Arc::clone(self);
+        }
+        let Self { source: _, lifetime: _, http, clock, queries, cache: _, asking: _ } = &**self;
+        Arc::new(Self {
+            source: source.clone(),
+            lifetime,
+            http: http.clone(),
+            clock: Arc::clone(clock),
+            queries: queries.clone(),
+            cache: Mutex::default(),
+            asking: Arc::default(),
+        })
     }
 
-    /// The number of enabled accounts; asks if nothing is known, or what is known is past its lifetime.
+    /// The number of enabled accounts. Asks if there is no valid answer.
     pub async fn fresh(&self) -> Option<u32> {
-        if let Some(known) = self.known() {
-            return known;
+        if let Some(settled) = self.settled() {
+            return settled;
         }
         let _asking = self.asking.lock().await;
-        // Somebody else may have asked while this waited.
-        if let Some(known) = self.known() {
-            return known;
+        // Another caller may have asked while this one waited.
+        if self.settled().is_none() {
+            self.query().await;
         }
-        self.ask_and_remember().await;
-        self.known().flatten()
+        self.settled().flatten()
     }
 
-    /// The number of enabled accounts for an app that waits for an answer. If it is time to ask, somebody else does; the
-    /// app waits for that, for a second, only where there is no answer within its lifetime and the source has not failed.
+    /// The number of enabled accounts, for an app that waits. Asks in the background if it is time to; see above for how
+    /// long the app waits for that.
     pub async fn without_delay(self: &Arc<Self>) -> Option<u32> {
-        if self.is_due() {
-            self.ask_in_background();
+        if let Some(constant) = self.constant() {
+            return constant;
         }
-        if self.is_worth_waiting_for() {
-            // Who asks holds this until there is an answer.
-            let _ = tokio::time::timeout(PATIENCE_OF_APPS, self.asking.lock()).await;
-        }
-        let heard = self.heard();
-        match self.source {
-            AccountSource::Unknown => None,
-            AccountSource::Fixed(accounts) => Some(accounts),
-            AccountSource::Url(_) | AccountSource::Command(_) => {
-                let (accounts, at) = heard.told?;
-                (self.is_younger(at, self.lifetime) || heard.failed.is_none()).then_some(accounts)
-            }
-        }
-    }
-
-    /// The number of enabled accounts as it was last told. Never asks.
-    pub fn last_told(&self) -> Option<u32> {
-        match self.source {
-            AccountSource::Fixed(accounts) => Some(accounts),
-            _ => self.heard().told.map(|(accounts, _)| accounts),
-        }
-    }
-
-    /// What need not be asked for now.
-    fn known(&self) -> Option<Option<u32>> {
-        match self.source {
-            AccountSource::Unknown => return Some(None),
-            AccountSource::Fixed(accounts) => return Some(Some(accounts)),
-            AccountSource::Url(_) | AccountSource::Command(_) => {}
-        }
-        let Heard { told, failed } = self.heard();
-        if let Some((accounts, at)) = told
-            && self.is_younger(at, self.lifetime)
+        let Cache { answer, failed } = *self.cache.lock();
+        if !answer.is_some_and(|(_, at)| self.is_younger(at, self.lifetime / 2))
+            && !self.has_just_failed(failed)
         {
-            return Some(Some(accounts));
+            self.query_in_background();
         }
-        failed.filter(|at| self.is_younger(*at, AFTER_FAILURE.min(self.lifetime))).map(|_| None)
+        if !answer.is_some_and(|(_, at)| self.is_younger(at, self.lifetime)) && failed.is_none() {
+            // The query holds this until there is an answer.
+            let _ = tokio::time::timeout(APP_TIMEOUT, self.asking.lock()).await;
+        }
+        let Cache { answer, failed } = *self.cache.lock();
+        let (accounts, at) = answer?;
+        (self.is_younger(at, self.lifetime) || failed.is_none()).then_some(accounts)
     }
 
-    /// Whether to ask, though what was told may still be true.
-    fn is_due(&self) -> bool {
-        let Heard { told, failed } = self.heard();
-        self.can_be_asked()
-            && !told.is_some_and(|(_, at)| self.is_younger(at, self.lifetime / 2))
-            && !failed.is_some_and(|at| self.is_younger(at, AFTER_FAILURE.min(self.lifetime)))
+    /// The last answer, however old. Never asks.
+    pub fn last_known(&self) -> Option<u32> {
+        self.constant().unwrap_or_else(|| self.cache.lock().answer.map(|(accounts, _)| accounts))
     }
 
-    /// Whether there is no answer within its lifetime, and the source has not failed since the last one.
-    fn is_worth_waiting_for(&self) -> bool {
-        let Heard { told, failed } = self.heard();
-        let is_told = told.is_some_and(|(_, at)| self.is_younger(at, self.lifetime));
-        self.can_be_asked() && !is_told && failed.is_none()
+    /// The number, if no source has to be asked for it.
+    fn constant(&self) -> Option<Option<u32>> {
+        match self.source {
+            AccountSource::Unknown => Some(None),
+            AccountSource::Fixed(accounts) => Some(Some(accounts)),
+            AccountSource::Url(_) | AccountSource::Command(_) => None,
+        }
     }
 
-    fn can_be_asked(&self) -> bool {
-        matches!(self.source, AccountSource::Url(_) | AccountSource::Command(_))
+    /// The number, or that it is unknown, if there is no need to ask now.
+    fn settled(&self) -> Option<Option<u32>> {
+        let Cache { answer, failed } = *self.cache.lock();
+        let valid = answer.filter(|(_, at)| self.is_younger(*at, self.lifetime));
+        let known = valid.map(|(accounts, _)| Some(accounts));
+        self.constant().or(known).or_else(|| self.has_just_failed(failed).then_some(None))
     }
 
-    fn heard(&self) -> Heard {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn has_just_failed(&self, failed: Option<Timestamp>) -> bool {
+        failed.is_some_and(|at| self.is_younger(at, AFTER_FAILURE.min(self.lifetime)))
     }
 
-    /// Whether less than that has passed since. A clock that was set back tells nothing.
+    /// Whether less than that has passed since `at`. False if the clock was set back.
     fn is_younger(&self, at: Timestamp, than: Duration) -> bool {
         let age = self.clock.now().duration_since(at);
         age >= SignedDuration::ZERO && age.unsigned_abs() < than
     }
 
-    /// Asks, if nobody does already.
-    fn ask_in_background(self: &Arc<Self>) {
+    /// Asks, unless a query is in progress.
+    fn query_in_background(self: &Arc<Self>) {
         let Ok(asking) = Arc::clone(&self.asking).try_lock_owned() else { return };
         let accounts = Arc::clone(self);
         tokio::spawn(async move {
-            accounts.ask_and_remember().await;
+            accounts.query().await;
             drop(asking);
         });
     }
 
-    /// Asks. What was told before a failure is not forgotten.
-    async fn ask_and_remember(&self) {
-        let asked = async {
+    /// Asks. A failure does not clear the last answer.
+    async fn query(&self) {
+        let answer = async {
             match &self.source {
-                AccountSource::Unknown => Ok(None),
-                AccountSource::Fixed(accounts) => Ok(Some(*accounts)),
-                AccountSource::Url(url) => ask_url(&self.http, url).await.map(Some),
-                AccountSource::Command(words) => ask_command(words).await.map(Some),
+                AccountSource::Unknown | AccountSource::Fixed(_) => Err(QueryError::NotANumber),
+                AccountSource::Url(url) => ask_url(&self.http, url).await,
+                AccountSource::Command(words) => ask_command(words).await,
             }
         };
-        let answer = tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(NoAnswer::TooSlow));
-        self.metrics.asked_for_accounts(if answer.is_ok() { "told" } else { "failed" });
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, answer).await.unwrap_or(Err(QueryError::TooSlow));
+        let outcome = if answer.is_ok() { "told" } else { "failed" };
+        self.queries.with_label_values(&[outcome]).inc();
         let now = self.clock.now();
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         match answer {
-            Ok(accounts) => {
-                *heard = Heard { told: accounts.map(|accounts| (accounts, now)), failed: None };
-            }
+            Ok(accounts) => *cache = Cache { answer: Some((accounts, now)), failed: None },
             Err(reason) => {
-                tracing::warn!(%reason, "the number of accounts is not told");
-                heard.failed = Some(now);
+                tracing::warn!(%reason, "the number of accounts is unknown");
+                cache.failed = Some(now);
             }
         }
     }
 }
 
-async fn ask_url(http: &Client, url: &Url) -> Result<u32, NoAnswer> {
-    let mut response = http.get(url.clone()).send().await.map_err(|_| NoAnswer::Request)?;
+async fn ask_url(http: &Client, url: &Url) -> Result<u32, QueryError> {
+    let mut response = http.get(url.clone()).send().await.map_err(|_| QueryError::Request)?;
     if !response.status().is_success() {
-        return Err(NoAnswer::Status(response.status().as_u16()));
+        return Err(QueryError::Status(response.status().as_u16()));
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| NoAnswer::Request)? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| QueryError::Request)? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_ANSWER_BYTES {
-            return Err(NoAnswer::NotANumber);
+            return Err(QueryError::NotANumber);
         }
     }
-    read_count(&body).ok_or(NoAnswer::NotANumber)
+    read_count(&body).ok_or(QueryError::NotANumber)
 }
 
-async fn ask_command(words: &[String]) -> Result<u32, NoAnswer> {
-    let [program, arguments @ ..] = words else { return Err(NoAnswer::NotANumber) };
+async fn ask_command(words: &[String]) -> Result<u32, QueryError> {
+    let [program, arguments @ ..] = words else { return Err(QueryError::NotANumber) };
     let child = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -238,32 +236,31 @@ async fn ask_command(words: &[String]) -> Result<u32, NoAnswer> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(NoAnswer::NotRun)?;
-    let mut group = Group(child);
+        .map_err(QueryError::NotRun)?;
+    let mut group = ProcessGroup(child);
     let mut answer = Vec::new();
     if let Some(stdout) = group.0.stdout.take() {
         let one_too_many = MAX_ANSWER_BYTES as u64 + 1;
-        stdout.take(one_too_many).read_to_end(&mut answer).await.map_err(NoAnswer::NotRun)?;
+        stdout.take(one_too_many).read_to_end(&mut answer).await.map_err(QueryError::NotRun)?;
     }
     if answer.len() > MAX_ANSWER_BYTES {
-        return Err(NoAnswer::NotANumber);
+        return Err(QueryError::NotANumber);
     }
-    let status = group.0.wait().await.map_err(NoAnswer::NotRun)?;
+    let status = group.0.wait().await.map_err(QueryError::NotRun)?;
     if !status.success() {
-        return Err(NoAnswer::Failed(status));
+        return Err(QueryError::Failed(status));
     }
-    read_count(&answer).ok_or(NoAnswer::NotANumber)
+    read_count(&answer).ok_or(QueryError::NotANumber)
 }
 
-/// A command and whatever it has started, killed together if nobody waits for its end any more.
-struct Group(Child);
+/// A command and the processes that it started. Killed together if nobody waits for its end any more.
+struct ProcessGroup(Child);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // Once its end is known there is no id, which might be somebody else's by then.
+        // After its end there is no id, which might be another process's by then.
         let leader = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(leader) = leader {
-            // It may just have ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -287,11 +284,11 @@ mod tests {
     use super::*;
 
     fn accounts(command: &str, clock: Arc<FixedClock>) -> Arc<Accounts> {
-        crate::app::install_crypto();
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let words = ["sh", "-c", command].map(str::to_owned).to_vec();
-        let metrics = Arc::new(Metrics::new().unwrap());
+        let queries = IntCounterVec::new(prometheus::Opts::new("queries", "x"), &["outcome"]).unwrap();
         let source = AccountSource::Command(words);
-        Arc::new(Accounts::new(source, Duration::from_secs(3_600), clock, metrics).unwrap())
+        Arc::new(Accounts::new(source, Duration::from_secs(3_600), clock, queries).unwrap())
     }
 
     fn clock() -> Arc<FixedClock> {
@@ -320,15 +317,15 @@ mod tests {
         let clock = clock();
         let accounts = accounts(&format!("echo x >> {}; echo 12", asked.display()), clock.clone());
         let times = || std::fs::read_to_string(&asked).unwrap().len() / 2;
-        assert_eq!(accounts.last_told(), None);
+        assert_eq!(accounts.last_known(), None);
         let (one, two) = tokio::join!(accounts.fresh(), accounts.fresh());
         assert_eq!((one, two, times()), (Some(12), Some(12), 1));
         clock.advance(SignedDuration::from_mins(61));
-        assert_eq!((accounts.last_told(), times()), (Some(12), 1));
+        assert_eq!((accounts.last_known(), times()), (Some(12), 1));
         assert_eq!((accounts.fresh().await, times()), (Some(12), 2));
     }
 
-    /// Until whoever asks in the background has heard.
+    /// Waits for the query in the background.
     async fn heard(accounts: &Accounts) {
         drop(accounts.asking.lock().await);
     }
@@ -345,18 +342,18 @@ mod tests {
         for app in apps.collect::<Vec<_>>() {
             assert_eq!(app.await.unwrap(), None);
         }
-        assert!(started.elapsed() < PATIENCE_OF_APPS * 3, "{:?}", started.elapsed());
+        assert!(started.elapsed() < APP_TIMEOUT * 3, "{:?}", started.elapsed());
         heard(&accounts).await;
         for minutes in 0..3 {
             clock.advance(SignedDuration::from_mins(minutes));
             let started = tokio::time::Instant::now();
             assert_eq!(accounts.without_delay().await, None);
-            assert!(started.elapsed() < PATIENCE_OF_APPS, "{:?}", started.elapsed());
+            assert!(started.elapsed() < APP_TIMEOUT, "{:?}", started.elapsed());
         }
     }
 
     #[tokio::test]
-    async fn what_was_told_is_true_for_its_lifetime_while_the_source_fails_and_no_app_waits() {
+    async fn an_answer_is_valid_for_its_lifetime_while_the_source_fails_and_no_app_waits() {
         let folder = tempfile::tempdir().unwrap();
         let answer = folder.path().join("answer");
         std::fs::write(&answer, "echo 12").unwrap();
@@ -364,18 +361,18 @@ mod tests {
         let accounts = accounts(&format!(". {}", answer.display()), clock.clone());
         assert_eq!(accounts.without_delay().await, Some(12));
 
-        // In the second half of its lifetime it is asked for in the background.
+        // In the second half of its lifetime it is refreshed in the background.
         std::fs::write(&answer, "echo 13").unwrap();
         clock.advance(SignedDuration::from_mins(29));
         assert_eq!(accounts.without_delay().await, Some(12));
         heard(&accounts).await;
-        assert_eq!(accounts.last_told(), Some(12));
+        assert_eq!(accounts.last_known(), Some(12));
         clock.advance(SignedDuration::from_mins(2));
         assert_eq!(accounts.without_delay().await, Some(12));
         heard(&accounts).await;
         assert_eq!(accounts.without_delay().await, Some(13));
 
-        // It fails: what was told stays true until its lifetime is over.
+        // The source fails: the answer stays valid until its lifetime is over.
         std::fs::write(&answer, "exit 3").unwrap();
         for _ in 0..2 {
             clock.advance(SignedDuration::from_mins(29));
@@ -390,7 +387,7 @@ mod tests {
         assert_eq!(accounts.without_delay().await, None);
         assert_eq!(accounts.fresh().await, None);
 
-        // It answers again, which is heard in the background.
+        // The source answers again, which a query in the background notices.
         std::fs::write(&answer, "echo 14").unwrap();
         clock.advance(SignedDuration::from_mins(2));
         assert_eq!(accounts.without_delay().await, None);
@@ -398,23 +395,23 @@ mod tests {
         assert_eq!(accounts.without_delay().await, Some(14));
     }
 
-    /// Whether a process does something still. One that has ended may stay in the list until somebody asks for it.
+    /// Whether a process still runs. One that has ended may stay in the list as a zombie.
     fn is_at_work(id: &str) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
     }
 
     #[tokio::test]
-    async fn a_command_that_says_too_much_is_ended_with_whatever_it_has_started() {
+    async fn a_command_that_prints_too_much_is_killed_with_the_processes_that_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let started = folder.path().join("started");
         let command = format!("sleep 600 & echo $! > {}; cat /dev/zero | cat", started.display());
         let accounts = accounts(&command, clock());
         let begun = tokio::time::Instant::now();
         assert_eq!(accounts.fresh().await, None);
-        assert!(begun.elapsed() < PATIENCE, "it was read on until nobody waited any more");
+        assert!(begun.elapsed() < QUERY_TIMEOUT, "it was read on until nobody waited any more");
         let id = std::fs::read_to_string(&started).unwrap();
-        let deadline = begun + PATIENCE;
+        let deadline = begun + QUERY_TIMEOUT;
         while is_at_work(id.trim()) {
             assert!(tokio::time::Instant::now() < deadline, "it goes on");
             tokio::task::yield_now().await;

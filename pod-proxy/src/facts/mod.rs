@@ -1,4 +1,4 @@
-//! What the Pod knows about itself, and where that comes from.
+//! What the Pod knows about itself, and where it comes from.
 
 pub mod accounts;
 
@@ -11,18 +11,17 @@ use shared::version::Version;
 /// What the Pod knows about itself at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFacts {
-    /// Its domain.
     pub domain: Domain,
     /// The pseudonym of its domain.
     pub pod_id: PodId,
-    /// Its version, where it is told.
+    /// If the configuration says it.
     pub version: Option<Observed<Version>>,
-    /// The number of enabled accounts, where it is known.
+    /// The number of enabled accounts, if it is known.
     pub accounts: Option<u32>,
 }
 
 impl PodFacts {
-    /// What is known of the Pod with this domain, and nothing more.
+    /// The facts that follow from the domain.
     pub fn of(domain: Domain) -> Self {
         Self { pod_id: PodId::of_domain(domain.as_str()), domain, version: None, accounts: None }
     }
@@ -37,12 +36,10 @@ impl PodFacts {
         pod
     }
 
-    /// With this version.
     pub fn with_version(self, version: Option<Observed<Version>>) -> Self {
         Self { version, ..self }
     }
 
-    /// With so many enabled accounts.
     pub fn with_accounts(self, accounts: Option<u32>) -> Self {
         Self { accounts, ..self }
     }

@@ -1,61 +1,58 @@
-//! Entries of the spool → filtered once more → batches to the vendor → removed when the vendor has them.
+//! Entries of the spool → filtered once more → batches to the vendor → removed once the vendor has them.
 
-pub mod client;
+pub mod phase;
 pub mod retry;
+pub(crate) mod retry_after;
 pub mod schedule;
 pub mod sent_log;
-pub(crate) mod told_to_wait;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use shared::clock::Clock;
 use tokio::sync::watch;
 
-use self::client::Answer;
 use self::sent_log::{Record, SentLog};
-use crate::complaint::Complaint;
 use crate::filter::{Dropped, FilteredEvent, filter};
 use crate::live::Live;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::{Discarded, Metrics};
 use crate::spool::{Entry, EntryId, Spool, StoreError};
+use crate::vendor::{Answer, Route};
 
-/// The most events in one request. The vendor takes 1,000; fewer are lost if a proxy in between takes offence.
+/// The most events in one request. The vendor takes 1,000; with fewer, less is lost if a proxy in between interferes.
 const MAX_BATCH: usize = 500;
 
-/// What one attempt to send everything has done.
+/// What an attempt to send did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushReport {
     /// Events that the vendor has taken.
     pub sent: usize,
-    /// Events that the vendor will never take. They are discarded.
+    /// Events that the vendor will never take. They were discarded.
     pub rejected: usize,
-    /// Entries that the policy of this moment does not let out. They are discarded.
+    /// Entries that the current policy does not let out. They were discarded.
     pub withheld: usize,
     /// Entries that still wait.
     pub left: usize,
-    /// Why it ended.
     pub ended: Ended,
 }
 
-/// Why an attempt to send everything ended.
+/// Why an attempt to send ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything that was there has been dealt with.
+    /// Nothing of the snapshot is left.
     #[default]
     Done,
-    /// The vendor cannot take it now, and perhaps asked to wait.
+    /// The vendor cannot take it now.
     VendorAway {
         /// What happened, as a metric label.
         reason: &'static str,
-        /// How long the vendor asked to wait.
-        asked: Option<Duration>,
+        retry_after: Option<Duration>,
     },
-    /// `min_cohort_size` is set, and the number of accounts is not known; what waits goes on waiting.
+    /// `min_cohort_size` is set and the number of accounts is unknown. The entries wait.
     UnknownCohort,
-    /// What is to be sent cannot be written down in the log of what was sent, so it does not leave.
+    /// The log of what was sent cannot be written, so nothing leaves.
     NotRecorded,
     /// The spool does not work.
     SpoolFault,
@@ -63,11 +60,11 @@ pub enum Ended {
 
 /// What an attempt sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub enum Attempt {
     /// What waits at its beginning.
-    WaitsNow,
-    /// What is left of what the last attempt was to send, as it was then, and nothing that came since.
-    WaitedThen,
+    New,
+    /// What is left of the last snapshot, unchanged, and nothing that arrived since.
+    Again,
 }
 
 /// Sends what waits. One attempt at a time.
@@ -77,27 +74,15 @@ pub struct Forwarder {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     sent_log: Arc<SentLog>,
-    not_recorded: Complaint<ErrorKind>,
-    sending: tokio::sync::Mutex<()>,
-    /// The day on which the spool was last searched for what is too old.
-    searched_on: AtomicU32,
+    record_failures: LogThrottle<ErrorKind>,
+    sending: tokio::sync::Mutex<Sending>,
 }
 
-/// Events that may leave while the configuration that filtered them is in force.
-struct Batch {
-    events: Vec<(EntryId, FilteredEvent)>,
-    filtered_by: Arc<Live>,
-}
-
-/// How a flush goes on after a batch.
-enum Next {
-    /// With the next batch.
-    GoOn,
-    /// With what comes after this entry: the configuration was replaced, and what of the batch has not been sent is
-    /// to be filtered by the new one.
-    FilterAgain(Option<EntryId>),
-    /// Not at all.
-    Stop(Ended),
+/// What the attempt in progress has to itself.
+#[derive(Debug, Default)]
+struct Sending {
+    /// The day on which the spool was last searched for entries that are too old.
+    searched_on: Option<u32>,
 }
 
 impl From<StoreError> for Ended {
@@ -118,39 +103,33 @@ impl Forwarder {
             metrics,
             clock,
             sent_log: Arc::new(sent_log),
-            not_recorded: Complaint::default(),
+            record_failures: LogThrottle::default(),
             sending: Default::default(),
-            searched_on: AtomicU32::new(u32::MAX),
         }
     }
 
-    /// Lets what waits now leave with the next attempt, and nothing that comes later.
-    pub(crate) async fn seal(&self) {
+    /// The next attempt may send what waits now, and nothing that arrives later.
+    pub(crate) async fn snapshot(&self) {
         let _sending = self.sending.lock().await;
-        self.seal_spool().await;
+        // The store has logged the fault, and the snapshot has everything else.
+        let _ = self.spool.snapshot().await;
     }
 
-    async fn seal_spool(&self) {
-        // The store has said what is wrong; what could be sealed is.
-        let _ = self.spool.seal().await;
-    }
-
-    /// Sends what waits. What comes while it does stays for another time. A policy acts at once: `live` is asked before
-    /// each request, and a request that is on its way when it changes is broken off.
-    pub(crate) async fn flush(&self, which: Which, live: watch::Receiver<Arc<Live>>) -> FlushReport {
-        let _sending = self.sending.lock().await;
-        if which == Which::WaitsNow {
-            self.seal_spool().await;
+    /// Sends what waits. A new policy acts at once: `live` is read before each request, and a request in progress is
+    /// aborted when it changes.
+    pub(crate) async fn flush(&self, attempt: Attempt, live: watch::Receiver<Arc<Live>>) -> FlushReport {
+        let mut sending = self.sending.lock().await;
+        if attempt == Attempt::New {
+            let _ = self.spool.snapshot().await;
         }
         let mut report = FlushReport::default();
-        report.ended = match self.flush_into(&mut report, live).await {
+        report.ended = match self.flush_into(&mut report, &mut sending, live).await {
             Ok(()) => Ended::Done,
             Err(ended) => ended,
         };
-        report.left = usize::try_from(self.spool.held().entries).unwrap_or(usize::MAX);
-        self.metrics.sent_log_failing.set(i64::from(report.ended == Ended::NotRecorded));
+        report.left = usize::try_from(self.spool.usage().entries).unwrap_or(usize::MAX);
         if report.ended == Ended::Done {
-            self.not_recorded.settle();
+            self.record_failures.reset();
         }
         report
     }
@@ -158,120 +137,128 @@ impl Forwarder {
     async fn flush_into(
         &self,
         report: &mut FlushReport,
+        sending: &mut Sending,
         live: watch::Receiver<Arc<Live>>,
     ) -> Result<(), Ended> {
-        let now = || Arc::clone(&live.borrow());
-        self.discard_old(&now()).await?;
-        let mut vendor_takes_many = true;
+        let max_age = live.borrow().config.quota.max_age;
+        self.discard_old(max_age, sending).await?;
+        let mut route = Route::Many;
         let mut after = None;
         loop {
             let entries = self.spool.read(after.clone(), MAX_BATCH).await?;
             let Some(last) = entries.last().map(|entry| entry.id.clone()) else { return Ok(()) };
-            let batch = self.filter(&now(), entries, report).await?;
-            let next = if batch.events.is_empty() {
-                Next::GoOn
-            } else {
-                self.send(batch, &live, &mut vendor_takes_many, report).await?
+            let current = Arc::clone(&live.borrow());
+            let events = self.filter(&current, entries, report).await?;
+            after = match events.is_empty() {
+                true => Some(last),
+                false => self.send(events, &current, &live, &mut route, report).await?.or(after),
             };
-            match next {
-                Next::GoOn => after = Some(last),
-                Next::FilterAgain(sent) => after = sent.or(after),
-                Next::Stop(ended) => return Err(ended),
-            }
         }
     }
 
-    /// What of `entries` may leave now. What may not is discarded.
+    /// What of `entries` may leave now. The rest is discarded.
     async fn filter(
         &self,
-        live: &Arc<Live>,
+        live: &Live,
         entries: Vec<Entry>,
         report: &mut FlushReport,
-    ) -> Result<Batch, Ended> {
+    ) -> Result<Vec<(EntryId, FilteredEvent)>, Ended> {
         let facts = live.facts_for_sending().await;
         let mut events = Vec::with_capacity(entries.len());
         let mut discarded = Vec::new();
         for Entry { id, report } in entries {
-            match report.map(|report| filter(&live.config.policy, &facts, report)) {
-                Some(Ok(event)) => events.push((id, event)),
+            let reason = match report.map(|report| filter(&live.config.policy, &facts, report)) {
+                Some(Ok(event)) => {
+                    events.push((id, event));
+                    continue;
+                }
                 Some(Err(Dropped::UnknownCohort)) => return Err(Ended::UnknownCohort),
-                Some(Err(reason)) => discarded.push((id, Discarded::Policy(reason))),
-                None => discarded.push((id, Discarded::Unreadable)),
-            }
+                Some(Err(reason)) => Discarded::Policy(reason),
+                None => Discarded::Unreadable,
+            };
+            discarded.push((id, reason));
         }
         report.withheld += discarded.len();
         for (_, reason) in &discarded {
             self.metrics.discarded(*reason, 1);
         }
         self.spool.remove(discarded.into_iter().map(|(id, _)| id)).await?;
-        Ok(Batch { events, filtered_by: Arc::clone(live) })
+        Ok(events)
     }
 
-    /// Sends a batch, in one request or, where the vendor has no route for that, one by one.
+    /// Sends a batch that `filtered_by` lets out: in one request or, if the vendor has no route for that, one by one.
+    /// Returns the last entry that is settled. If another configuration replaces `filtered_by`, the entries after it have
+    /// to be filtered again.
     async fn send(
         &self,
-        batch: Batch,
+        events: Vec<(EntryId, FilteredEvent)>,
+        filtered_by: &Arc<Live>,
         live: &watch::Receiver<Arc<Live>>,
-        vendor_takes_many: &mut bool,
+        route: &mut Route,
         report: &mut FlushReport,
-    ) -> Result<Next, Ended> {
-        let Batch { events, filtered_by } = batch;
-        let in_force = || Arc::ptr_eq(&live.borrow(), &filtered_by);
-        let overtaken = || async {
-            let mut live = live.clone();
-            // The sender outlives us; if it did not, nothing would be in force any more.
-            let _ = live.wait_for(|now| !Arc::ptr_eq(now, &filtered_by)).await;
+    ) -> Result<Option<EntryId>, Ended> {
+        let (ids, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+        if *route == Route::Many {
+            match self.request(Route::Many, &events, filtered_by, live).await? {
+                None => return Ok(None),
+                Some(Answer::NoSuchRoute) => *route = Route::One,
+                Some(Answer::TooLarge) => {}
+                Some(answer) => {
+                    let last = ids.last().cloned();
+                    self.settle(ids, answer, report).await?;
+                    return Ok(last);
+                }
+            }
+        }
+        let mut settled = None;
+        for (id, event) in ids.into_iter().zip(&events) {
+            let request = self.request(Route::One, std::slice::from_ref(event), filtered_by, live);
+            let Some(answer) = request.await? else { return Ok(settled) };
+            self.settle(vec![id.clone()], answer, report).await?;
+            settled = Some(id);
+        }
+        Ok(settled)
+    }
+
+    /// Makes one request, with its record in the log of what was sent. `None` if another configuration has replaced
+    /// `filtered_by` before there was an answer.
+    async fn request(
+        &self,
+        route: Route,
+        events: &[FilteredEvent],
+        filtered_by: &Arc<Live>,
+        live: &watch::Receiver<Arc<Live>>,
+    ) -> Result<Option<Answer>, Ended> {
+        if !Arc::ptr_eq(&live.borrow(), filtered_by) {
+            return Ok(None);
+        }
+        let mut record = self.record(events).await?;
+        let answer = async {
+            record.leaves();
+            filtered_by.client.send(route, events, self.clock.now()).await
         };
-        if !in_force() {
-            return Ok(Next::FilterAgain(None));
+        let mut live = live.clone();
+        let answer = tokio::select! {
+            biased;
+            // The sender outlives this; without it, no configuration would be in force.
+            _ = live.wait_for(|live| !Arc::ptr_eq(live, filtered_by)) => return Ok(None),
+            answer = answer => answer,
+        };
+        self.metrics.requested(answer.label());
+        match answer {
+            Answer::Later { left: false, .. } => record.nothing_left(),
+            _ => record.answered(answer.label()),
         }
-        if *vendor_takes_many {
-            let (ids, events): (Vec<_>, Vec<_>) = events.iter().cloned().unzip();
-            let record = self.record(&events).await?;
-            let request = filtered_by.client.send_many(&events, self.clock.now());
-            let answer = tokio::select! {
-                biased;
-                () = overtaken() => return Ok(Next::FilterAgain(None)),
-                answer = self.attempt(record, request) => answer,
-            };
-            match answer {
-                Answer::NoSuchRoute => *vendor_takes_many = false,
-                Answer::TooLarge => {}
-                answer => return self.settle(ids, answer, report).await,
-            }
-        }
-        let mut sent = None;
-        for (id, event) in events {
-            if !in_force() {
-                return Ok(Next::FilterAgain(sent));
-            }
-            let record = self.record(std::slice::from_ref(&event)).await?;
-            let request = filtered_by.client.send_one(&event, self.clock.now());
-            let answer = tokio::select! {
-                biased;
-                () = overtaken() => return Ok(Next::FilterAgain(sent)),
-                answer = self.attempt(record, request) => answer,
-            };
-            if let Next::Stop(ended) = self.settle(vec![id.clone()], answer, report).await? {
-                return Ok(Next::Stop(ended));
-            }
-            sent = Some(id);
-        }
-        Ok(Next::GoOn)
+        Ok(Some(answer))
     }
 
     /// Removes what need not be sent again.
-    async fn settle(
-        &self,
-        ids: Vec<EntryId>,
-        answer: Answer,
-        report: &mut FlushReport,
-    ) -> Result<Next, Ended> {
+    async fn settle(&self, ids: Vec<EntryId>, answer: Answer, report: &mut FlushReport) -> Result<(), Ended> {
         let rejected = match answer {
             Answer::Taken { rejected } => (0..ids.len()).filter(|index| rejected.contains(index)).count(),
             Answer::NoSuchRoute | Answer::TooLarge | Answer::Refused => ids.len(),
-            Answer::Later { reason, asked, left: _ } => {
-                return Ok(Next::Stop(Ended::VendorAway { reason, asked }));
+            Answer::Later { reason, retry_after, left: _ } => {
+                return Err(Ended::VendorAway { reason, retry_after });
             }
         };
         let taken = ids.len() - rejected;
@@ -280,10 +267,10 @@ impl Forwarder {
         report.rejected += rejected;
         self.metrics.sent.inc_by(taken as u64);
         self.metrics.discarded(Discarded::Refused, rejected);
-        Ok(Next::GoOn)
+        Ok(())
     }
 
-    /// Writes down what is about to leave. What cannot be written down does not leave.
+    /// Records what is about to leave. What cannot be recorded does not leave.
     async fn record(&self, events: &[FilteredEvent]) -> Result<Record, Ended> {
         let log = Arc::clone(&self.sent_log);
         let request = sent_log::encode(self.clock.now(), events);
@@ -291,46 +278,30 @@ impl Forwarder {
         let recorded = recorded.unwrap_or_else(|panicked| Err(panicked.into()));
         recorded.map_err(|error| {
             self.metrics.requested("not_recorded");
-            if self.not_recorded.is_due(error.kind(), Instant::now()) {
+            if self.record_failures.admit(error.kind(), Instant::now()) {
                 tracing::error!(
                     %error,
-                    "nothing is sent, as what leaves cannot be written down in the log of what was sent; \
-                     it waits, and is tried again"
+                    "nothing is sent, because the log of what was sent cannot be written; trying again later"
                 );
             }
             Ended::NotRecorded
         })
     }
 
-    /// Makes the request, and writes down the answer. Nothing leaves before this is polled.
-    async fn attempt(&self, mut record: Record, request: impl Future<Output = Answer>) -> Answer {
-        record.leaves();
-        let answer = request.await;
-        self.metrics.requested(answer.label());
-        match answer {
-            Answer::Later { left: false, .. } => record.nothing_left(),
-            _ => record.answered(answer.label()),
-        }
-        answer
-    }
-
-    /// Discards what waited too long. Once a day is enough, as days are all that is known.
-    async fn discard_old(&self, live: &Live) -> Result<(), StoreError> {
-        let today = schedule::day(self.clock.now());
-        if self.searched_on.load(Ordering::Relaxed) == today {
+    /// Discards what waited too long. Once a day is enough, because only the day of arrival is known.
+    async fn discard_old(&self, max_age: Duration, sending: &mut Sending) -> Result<(), StoreError> {
+        let today = phase::day(self.clock.now());
+        if sending.searched_on == Some(today) {
             return Ok(());
         }
-        let days = live.config.quota.max_age.as_secs().div_ceil(86_400);
+        let days = max_age.as_secs().div_ceil(86_400);
         let first_day = today.saturating_sub(u32::try_from(days).unwrap_or(u32::MAX));
         let removed = self.spool.remove_before(first_day).await?;
         if removed > 0 {
-            tracing::warn!(
-                removed,
-                "discarded what had waited longer than `max_spool_age`, as the clock has it"
-            );
+            tracing::warn!(removed, "discarded entries older than `max_spool_age` by this machine's clock");
         }
         self.metrics.discarded(Discarded::TooOld, removed);
-        self.searched_on.store(today, Ordering::Relaxed);
+        sending.searched_on = Some(today);
         Ok(())
     }
 
@@ -338,7 +309,7 @@ impl Forwarder {
     pub(crate) async fn discard_all(&self) {
         match self.spool.wipe().await {
             Ok(removed) => self.metrics.discarded(Discarded::Policy(Dropped::Disabled), removed),
-            Err(_) => tracing::error!("what waits could not be discarded; none of it will be sent"),
+            Err(_) => tracing::error!("the spool could not be wiped; nothing of it will be sent"),
         }
     }
 }

@@ -1,138 +1,166 @@
-//! A moment → when the next thing is due. Pure, and stable over restarts: neither depends on when the process
-//! started or on when events came in.
+//! The time and what happened → what the proxy does now, or until when it sleeps. Pure.
+//!
+//! Each interval has a point of the Pod's own, and what an attempt may send is fixed at such a point. Otherwise a vendor
+//! that fails on purpose would learn, from what is new in the next attempt, when it arrived. A point that passes during
+//! an attempt is skipped, so that a slow vendor cannot choose the moment.
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use shared::pseudonym::{Salt, UserHash};
+use jiff::Timestamp;
+use shared::pseudonym::Salt;
 
-const DAY: Duration = Duration::from_secs(86_400);
+use super::phase::{Phase, after, next_flush, next_report};
+use super::retry::{Backoff, longest_backoff};
+use super::{Attempt, Ended};
+use crate::filter::PodReport;
 
-/// A point within each interval that is the Pod's own, so that not all Pods send at the same moment. It is made
-/// from the salt, so that nobody can tell from it which Pod is sending.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Phase(u64);
+/// The longest sleep without a look at the clock, which may be set or stand still.
+const LONGEST_NAP: Duration = Duration::from_secs(900);
+/// The longest wait after a fault of this machine, where a new attempt costs nobody anything.
+const AFTER_FAULT: Duration = Duration::from_secs(300);
 
-impl Phase {
-    /// The phase of sending.
-    pub fn of_flush(salt: &Salt) -> Self {
-        Self::of(salt, "flush")
+/// What happened since the last step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// The last step is done, or the sleep is over.
+    Woke,
+    /// The attempt to send ended.
+    Ended(Ended),
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Put the Pod's own report into the spool.
+    Report(PodReport),
+    /// Fix what the attempt that is waited for may send.
+    Snapshot,
+    /// Send, and say how it ended.
+    Send(Attempt),
+    /// Remember over a restart that nothing may be sent before this moment, or that there is no such moment any more.
+    RetryAfter(Option<Timestamp>),
+    /// Sleep for `nap`, or until the configuration changes. Nothing is due before `until`.
+    Sleep { until: Timestamp, nap: Duration },
+}
+
+/// When the Pod sends and reports.
+#[derive(Debug)]
+pub struct Schedule {
+    salt: Salt,
+    /// Waits for the next point, since the last attempt or snapshot.
+    flush: Alarm,
+    /// Waits for the next daily report. There is none before the first report.
+    report: Option<Alarm>,
+    /// Waits for the next attempt after one that failed.
+    retry: Option<Retry>,
+    backoff: Backoff,
+    /// Whether a restart would honour a `Retry-After`.
+    remembers_retry_after: bool,
+}
+
+#[derive(Debug)]
+struct Retry {
+    since: Alarm,
+    wait: Duration,
+}
+
+impl Schedule {
+    /// The schedule of a proxy that starts `now`. Before `retry_after`, nothing may be sent.
+    pub fn new(salt: &Salt, now: Timestamp, retry_after: Option<Timestamp>) -> Self {
+        let wait = retry_after.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+        Self {
+            salt: salt.clone(),
+            flush: Alarm::new(now),
+            report: None,
+            retry: wait.map(|wait| Retry { since: Alarm::new(now), wait }),
+            backoff: Backoff::default(),
+            remembers_retry_after: wait.is_some(),
+        }
     }
 
-    /// The phase of the Pod's own daily report.
-    pub fn of_report(salt: &Salt) -> Self {
-        Self::of(salt, "report")
+    /// What to do `now`.
+    pub fn next(&mut self, now: Timestamp, flush_interval: Duration, happened: Happened) -> Step {
+        if let Happened::Ended(ended) = happened
+            && let Some(retry_after) = self.attempt_ended(now, flush_interval, ended)
+        {
+            return Step::RetryAfter(retry_after);
+        }
+        let Some(report) = &mut self.report else {
+            self.report = Some(Alarm::new(now));
+            return Step::Report(PodReport::Startup);
+        };
+        let report_due = report.due(now, |from| next_report(from, Phase::of_report(&self.salt)));
+        if report_due <= now {
+            *report = Alarm::new(now);
+            return Step::Report(PodReport::Daily);
+        }
+        let flush_due =
+            self.flush.due(now, |from| next_flush(from, flush_interval, Phase::of_flush(&self.salt)));
+        let retry_due =
+            self.retry.as_mut().map(|Retry { since, wait }| since.due(now, |from| after(from, *wait)));
+        match retry_due {
+            None if flush_due <= now => return Step::Send(Attempt::New),
+            Some(_) if flush_due <= now => {
+                self.flush = Alarm::new(now);
+                return Step::Snapshot;
+            }
+            Some(retry_due) if retry_due <= now => return Step::Send(Attempt::Again),
+            None | Some(_) => {}
+        }
+        let until = retry_due.into_iter().fold(flush_due.min(report_due), Timestamp::min);
+        Step::Sleep { until, nap: nap(now, until) }
     }
 
-    /// What is drawn for the wait after so many failures in a row, between 0 and 1. The salt draws it and not the
-    /// moment, so that when the proxy tries again depends on the vendor's answers and on nothing else.
-    pub fn of_wait(salt: &Salt, failures: u32) -> f64 {
-        let Self(drawn) = Self::of(salt, &format!("wait {failures}"));
-        // 32 bits are all that a fraction of an hour needs.
-        f64::from(u32::try_from(drawn >> 32).unwrap_or(0)) / f64::from(u32::MAX)
-    }
-
-    fn of(salt: &Salt, purpose: &str) -> Self {
-        // No full JID has an empty username, so this is nobody's pseudonym.
-        let digest = salt.apply(UserHash::of_device("", purpose, ""));
-        Self(u64::from_be_bytes(*digest.as_bytes()))
-    }
-
-    /// How far into an interval it is.
-    fn within(self, interval: Duration) -> i128 {
-        let nanoseconds = (interval.as_nanos() * u128::from(self.0)) >> 64;
-        i128::try_from(nanoseconds).unwrap_or(0)
+    /// Takes into account how an attempt ended. Returns what is to be remembered of `Retry-After`, if that changes.
+    fn attempt_ended(
+        &mut self,
+        now: Timestamp,
+        flush_interval: Duration,
+        ended: Ended,
+    ) -> Option<Option<Timestamp>> {
+        let longest = longest_backoff(flush_interval);
+        let (wait, is_asked) = match ended {
+            Ended::Done => {
+                self.backoff = Backoff::default();
+                (None, false)
+            }
+            Ended::VendorAway { retry_after, .. } => {
+                let jitter = Phase::of_wait(&self.salt, self.backoff.failures());
+                (Some(self.backoff.next(longest, jitter, retry_after)), retry_after.is_some())
+            }
+            Ended::UnknownCohort | Ended::SpoolFault | Ended::NotRecorded => {
+                (Some(longest.min(AFTER_FAULT)), false)
+            }
+        };
+        self.flush = Alarm::new(now);
+        self.retry = wait.map(|wait| Retry { since: Alarm::new(now), wait });
+        let remembered = std::mem::replace(&mut self.remembers_retry_after, is_asked);
+        (is_asked || remembered).then(|| wait.filter(|_| is_asked).map(|wait| after(now, wait)))
     }
 }
 
-impl std::fmt::Debug for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Phase[redacted]")
+/// How long to sleep until `due`, which is after `now`, or until the next look at the clock.
+fn nap(now: Timestamp, due: Timestamp) -> Duration {
+    due.duration_since(now).unsigned_abs().min(LONGEST_NAP)
+}
+
+/// A wait that begins at a moment. If the clock is set back, it begins again from there, so that it never lasts longer
+/// than it would have.
+#[derive(Debug)]
+struct Alarm {
+    from: Timestamp,
+}
+
+impl Alarm {
+    fn new(now: Timestamp) -> Self {
+        Self { from: now }
     }
-}
 
-/// The next moment after `now` at which to send. The intervals are counted from 1970.
-pub fn next_flush(now: Timestamp, interval: Duration, phase: Phase) -> Timestamp {
-    next(now, interval, phase)
-}
-
-/// The next moment after `now` for the Pod's own daily report.
-pub fn next_report(now: Timestamp, phase: Phase) -> Timestamp {
-    next(now, DAY, phase)
-}
-
-fn next(now: Timestamp, interval: Duration, phase: Phase) -> Timestamp {
-    let length = i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX).max(1);
-    let offset = phase.within(interval);
-    let passed = (now.as_nanosecond() - offset).div_euclid(length);
-    Timestamp::from_nanosecond((passed + 1) * length + offset).unwrap_or(Timestamp::MAX)
-}
-
-/// The number of the UTC day, counted since 1970.
-pub fn day(now: Timestamp) -> u32 {
-    u32::try_from(now.as_second().div_euclid(86_400)).unwrap_or(0)
-}
-
-/// The moment that lies `wait` after `now`.
-pub fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+    fn due(&mut self, now: Timestamp, due: impl FnOnce(Timestamp) -> Timestamp) -> Timestamp {
+        self.from = self.from.min(now);
+        due(self.from)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3_600);
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_next_flush_is_at_the_pods_own_point_of_the_interval() {
-        let half_past = Phase(1 << 63);
-        let check = |now: &str, expected: &str| {
-            assert_eq!(next_flush(at(now), HOUR, half_past), at(expected), "{now}");
-        };
-        check("2026-03-01T10:00:00Z", "2026-03-01T10:30:00Z");
-        check("2026-03-01T10:29:59.9Z", "2026-03-01T10:30:00Z");
-        check("2026-03-01T10:30:00Z", "2026-03-01T11:30:00Z");
-        assert_eq!(next_report(at("2026-03-01T10:00:00Z"), half_past), at("2026-03-01T12:00:00Z"));
-    }
-
-    #[test]
-    fn two_salts_have_two_phases_and_one_salt_has_always_the_same() {
-        let salt = |byte| Salt::from_bytes(&[byte; Salt::LEN]).unwrap();
-        assert_eq!(Phase::of_flush(&salt(1)), Phase::of_flush(&salt(1)));
-        assert_ne!(Phase::of_flush(&salt(1)), Phase::of_flush(&salt(2)));
-        assert_ne!(Phase::of_flush(&salt(1)), Phase::of_report(&salt(1)));
-        let waits = |byte| [0, 1, 2].map(|failures| Phase::of_wait(&salt(byte), failures));
-        assert_eq!(waits(1), waits(1));
-        assert!(waits(1).iter().all(|wait| !waits(2).contains(wait) && (0.0..=1.0).contains(wait)));
-        assert!(waits(1)[0] != waits(1)[1] && waits(1)[1] != waits(1)[2]);
-    }
-
-    #[test]
-    fn days_are_counted_since_1970() {
-        assert_eq!(day(at("1970-01-01T23:59:59Z")), 0);
-        assert_eq!(day(at("1970-01-02T00:00:00Z")), 1);
-        assert_eq!(day(at("1969-12-31T00:00:00Z")), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn the_next_flush_is_later_by_at_most_an_interval_and_the_same_for_all_of_it(
-            now in -1_000_000_000_i64..4_000_000_000, seconds in 1_u64..700_000, phase: u64, share in 0.0..1.0_f64,
-        ) {
-            let (now, interval) = (Timestamp::from_second(now).unwrap(), Duration::from_secs(seconds));
-            let next = next_flush(now, interval, Phase(phase));
-            let wait = next.duration_since(now);
-            prop_assert!(wait > SignedDuration::ZERO && wait.unsigned_abs() <= interval);
-            let between = after(now, wait.unsigned_abs().mul_f64(share));
-            prop_assume!(between < next);
-            prop_assert_eq!(next_flush(between, interval, Phase(phase)), next);
-        }
-    }
-}
+mod tests;

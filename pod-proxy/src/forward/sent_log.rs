@@ -1,21 +1,21 @@
-//! What is about to leave the Pod → a bounded file that its operator can read: one line for each event, word for word.
+//! What is about to leave the Pod → a bounded file that its operator can read: one line for each event, byte for byte.
 //!
-//! A request is written down, and the disk has it, before anything of it leaves. So nothing leaves that is not in the
-//! log, however the process ends. After the events of a request comes a line for the answer. It has a fixed length and
-//! says `unknown` at first; what the answer was is written over that, which needs no room on the disk. A request of
-//! which nothing left is taken out again.
+//! A request is recorded, and the record synced, before anything of it leaves. So nothing leaves that is not in the log,
+//! however the process ends. The lines of a request's events are followed by a line of fixed length for the answer. It says
+//! `unknown` until the answer is written over it, which needs no space on the disk. If nothing of a request left, its
+//! record is removed.
 //!
-//! Two files take turns. When the newer one is full it takes the place of the older one, so that together they
-//! never have more than the bound.
+//! There are two files. When the newer one is full it replaces the older one, so that together they stay within the bound.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -24,27 +24,23 @@ use crate::filter::FilteredEvent;
 const NEWER: &str = "sent.ndjson";
 const OLDER: &str = "sent.old.ndjson";
 
-/// The smallest bound, in bytes, of a log that keeps anything: each of the two files has room for a whole request.
-pub const MIN_BYTES: u64 = 2 << 20;
-
-/// Nobody wrote down how the request ended: it is still on its way, or the process was killed before there was an
-/// answer, perhaps before anything left.
+/// The request is in progress, or the process was killed before there was an answer, perhaps before anything left.
 const UNKNOWN: &str = "unknown";
-/// Nobody waited for the answer: the configuration was replaced, or the proxy stopped. It may have left.
+/// The request was aborted, by a reload or a stop. It may have left.
 const INTERRUPTED: &str = "interrupted";
-/// It did not leave, and could not be taken out of the log.
+/// The request did not leave, but its record could not be removed.
 const NOTHING_LEFT: &str = "nothing_left";
 
-/// How the line of an answer begins. No line of an event does.
+/// How the line of an answer begins. No line of an event begins like this.
 const ANSWER: &[u8] = br#"{"answer":"#;
 /// The length of that line, in bytes, with the line feed.
 const ANSWER_BYTES: usize = 48;
 
-/// The log of one proxy. It is written by one request at a time.
+/// The log of one proxy. One request at a time writes to it.
 #[derive(Debug)]
 pub struct SentLog {
     folder: PathBuf,
-    /// The bound of one of the two files, in bytes. Zero keeps nothing.
+    /// The bound of one of the two files, in bytes. Zero turns the log off.
     max_bytes: u64,
     open: Mutex<Option<Open>>,
 }
@@ -56,18 +52,17 @@ struct Open {
     end: u64,
 }
 
-/// One event that left.
+/// An event that left.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// When it was sent: the moment of the whole request.
+    /// When its request was sent.
     pub at: String,
-    /// What became of the request it was in: the outcome as in the metrics, `interrupted`, or `unknown`.
+    /// The outcome of its request as in the metrics, or `interrupted`, or `unknown`.
     pub answer: String,
-    /// What was sent, byte for byte.
     pub event: Box<RawValue>,
 }
 
-/// The line of an event, as it is in the file.
+/// The line of an event in the file.
 #[derive(Deserialize)]
 struct Stored {
     at: String,
@@ -85,22 +80,19 @@ impl SentLog {
         Self { folder: folder.to_owned(), max_bytes: max_bytes / 2, open: Mutex::new(None) }
     }
 
-    /// Writes down a request that is about to leave, and waits until the disk has it.
-    ///
-    /// # Errors
-    /// If it is not written down: nothing of it may leave.
+    /// Records a request that is about to leave, and syncs it. After an error, nothing of it may leave.
     pub(super) fn record(self: &Arc<Self>, request: &[u8]) -> io::Result<Record> {
-        let mut open = self.lock();
-        let place = match self.max_bytes {
+        let mut open = self.open.lock();
+        let extent = match self.max_bytes {
             0 => None,
-            // After an error the file is opened again, which cuts off what was written of the request.
+            // After an error the file is opened again, which cuts off an incomplete record.
             _ => Some(self.append(&mut open, request)?),
         };
         drop(open);
-        Ok(Record { log: Arc::clone(self), place, state: State::Waits })
+        Ok(Record { log: Arc::clone(self), extent, state: State::Recorded })
     }
 
-    fn append(&self, open: &mut Option<Open>, request: &[u8]) -> io::Result<Place> {
+    fn append(&self, open: &mut Option<Open>, request: &[u8]) -> io::Result<Extent> {
         let length = request.len() as u64;
         if length > self.max_bytes {
             return Err(io::Error::new(ErrorKind::FileTooLarge, "a request is larger than the log may be"));
@@ -115,16 +107,16 @@ impl SentLog {
         }
         let Open { file, end: start } = newer;
         if let Err(error) = file.write_all_at(request, start).and_then(|()| file.sync_data()) {
-            // The room that a part of it takes may be the last there is. If it stays, opening cuts it off.
+            // An incomplete record may take the last space on the disk. If this fails, opening cuts it off.
             let _ = file.set_len(start);
             return Err(error);
         }
         let end = start + length;
         *open = Some(Open { file: Arc::clone(&file), end });
-        Ok(Place { file, start, end })
+        Ok(Extent { file, start, end })
     }
 
-    /// Opens the newer file, or makes it. What was not written to its end is cut off: it has not left.
+    /// Opens the newer file, or creates it. An incomplete record is cut off: its request has not left.
     fn open(&self) -> io::Result<Open> {
         let path = self.folder.join(NEWER);
         let file =
@@ -137,20 +129,13 @@ impl SentLog {
             }
         })?;
         file.set_len(end)?;
-        // The name of a new file, and the other name of the older one, are to be on the disk too.
+        // The folder's entries of new and renamed files are to be on disk too.
         File::open(&self.folder)?.sync_all()?;
         Ok(Open { file: Arc::new(file), end })
     }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A request as it is written down: its events, and [`UNKNOWN`] for the answer.
-///
-/// # Errors
-/// If an event cannot be written as JSON.
+/// The record of a request: its events, and [`UNKNOWN`] for the answer.
 pub(super) fn encode(at: Timestamp, events: &[FilteredEvent]) -> serde_json::Result<Vec<u8>> {
     let mut request = Vec::new();
     for event in events {
@@ -167,16 +152,16 @@ fn answer_line(answer: &str) -> String {
     format!("{answer:<width$}\n", width = ANSWER_BYTES - 1)
 }
 
-/// A request that is written down. It is taken out again if it does not leave.
+/// A request that is recorded. The record is removed if nothing of it leaves.
 #[derive(Debug)]
 pub(super) struct Record {
     log: Arc<SentLog>,
-    place: Option<Place>,
+    extent: Option<Extent>,
     state: State,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Extent {
     file: Arc<File>,
     start: u64,
     end: u64,
@@ -185,39 +170,37 @@ struct Place {
 #[derive(Debug)]
 enum State {
     /// Nothing of it has left.
-    Waits,
+    Recorded,
     /// It may have left.
-    Leaves,
-    /// It is known how it ended.
-    Ended,
+    Leaving,
+    Answered,
 }
 
 impl Record {
     /// From now on something of it may leave.
     pub(super) fn leaves(&mut self) {
-        self.state = State::Leaves;
+        self.state = State::Leaving;
     }
 
-    /// It left, and this was the answer.
     pub(super) fn answered(mut self, answer: &str) {
-        self.state = State::Ended;
+        self.state = State::Answered;
         self.write(answer);
     }
 
-    /// Nothing of it left, as nobody could be reached.
+    /// Nothing of it left, because there was no connection.
     pub(super) fn nothing_left(mut self) {
-        self.state = State::Waits;
+        self.state = State::Recorded;
     }
 
     fn write(&self, answer: &str) {
-        let Some(Place { file, end, .. }) = &self.place else { return };
-        // If it cannot be written, it stays unknown.
+        let Some(Extent { file, end, .. }) = &self.extent else { return };
+        // After an error, it stays unknown.
         let _ = file.write_all_at(answer_line(answer).as_bytes(), end - ANSWER_BYTES as u64);
     }
 
-    fn take_out(&self) {
-        let Some(Place { file, start, end }) = &self.place else { return };
-        let mut open = self.log.lock();
+    fn remove(&self) {
+        let Some(Extent { file, start, end }) = &self.extent else { return };
+        let mut open = self.log.open.lock();
         match open.as_mut() {
             Some(newer)
                 if Arc::ptr_eq(&newer.file, file) && newer.end == *end && file.set_len(*start).is_ok() =>
@@ -232,19 +215,16 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         match self.state {
-            State::Waits => self.take_out(),
-            State::Leaves => self.write(INTERRUPTED),
-            State::Ended => {}
+            State::Recorded => self.remove(),
+            State::Leaving => self.write(INTERRUPTED),
+            State::Answered => {}
         }
     }
 }
 
 /// The last `limit` events of the log in `folder`, the oldest first.
-///
-/// # Errors
-/// If there is a file that cannot be read.
 pub fn read(folder: &Path, limit: usize) -> io::Result<Vec<Line>> {
-    // The newer one first: if the files take turns meanwhile, it is found twice, and not missed.
+    // The newer one is opened first. If it is renamed meanwhile, it is found twice, and not missed.
     let newer = open_to_read(&folder.join(NEWER))?;
     let mut older = open_to_read(&folder.join(OLDER))?;
     if let (Some((_, newer)), Some((_, same))) = (&newer, &older)
@@ -257,7 +237,7 @@ pub fn read(folder: &Path, limit: usize) -> io::Result<Vec<Line>> {
         let mut request: Vec<Stored> = Vec::new();
         for_each_line(&file, |line| {
             if !line.starts_with(ANSWER) {
-                // What is no whole line was not written to its end, and has not left.
+                // An incomplete line has not left.
                 request.extend(serde_json::from_slice::<Stored>(line));
                 return;
             }
@@ -274,7 +254,7 @@ pub fn read(folder: &Path, limit: usize) -> io::Result<Vec<Line>> {
     Ok(lines.into())
 }
 
-/// The file and what tells it from others, if there is one.
+/// The file with its identity, if it exists.
 fn open_to_read(path: &Path) -> io::Result<Option<(File, (u64, u64))>> {
     match File::open(path) {
         Ok(file) => {

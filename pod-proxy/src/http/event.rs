@@ -2,40 +2,47 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
-use shared::event::{Event, MAX_EVENT_BYTES, Rejection};
+use shared::event::{Event, Rejection};
 
 use super::problem::Error;
-use crate::app::App;
+use crate::proxy::Proxy;
 
 /// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes one event from an app. The answer says that it is safe, not that the vendor has it, and it is the same
-/// if the operator's policy lets nothing out of it.
+/// Takes one event from an app. The answer says that it is stored, not that the vendor has it, and it is the same if the
+/// operator's policy lets nothing out of it.
 pub(super) async fn post_event(
-    State(app): State<App>,
+    State(proxy): State<Proxy>,
     ValidEvent(event): ValidEvent,
 ) -> Result<StatusCode, Error> {
-    app.take(event).await?;
+    proxy.take(event).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// A body that is an event.
 pub(super) struct ValidEvent(Event);
 
-impl<S: Sync> FromRequest<S> for ValidEvent {
+impl<S: Send + Sync> FromRequest<S> for ValidEvent {
     type Rejection = Error;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         if !is_json(request.headers()) {
             return Err(Error::NotJson);
         }
-        let bytes = tokio::time::timeout(PATIENCE, read(request.into_body())).await;
-        Ok(Self(Event::from_json(&bytes.map_err(|_| Error::TooSlow)??)?))
+        let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = body.map_err(|_| Error::TooSlow)?.map_err(|rejection| match rejection {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                Rejection::TooLarge.into()
+            }
+            _ => Error::CutOff,
+        })?;
+        Ok(Self(Event::from_json(&bytes)?))
     }
 }
 
@@ -44,21 +51,4 @@ fn is_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split_once(';').map_or(declared, |(essence, _)| essence).trim();
     essence.eq_ignore_ascii_case("application/json")
-}
-
-/// The whole body, if it is not longer than an event.
-async fn read(body: Body) -> Result<Vec<u8>, Error> {
-    use hyper::body::Body as _;
-
-    let mut body = std::pin::pin!(body);
-    let mut bytes = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
-        if let Ok(data) = frame.map_err(|_| Error::CutOff)?.into_data() {
-            if bytes.len() + data.len() > MAX_EVENT_BYTES {
-                return Err(Rejection::TooLarge.into());
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
 }

@@ -1,23 +1,22 @@
-//! `GET /healthz`: how the proxy is → a few words for whoever watches it. Nothing in it is about anybody.
+//! `GET /healthz`: how the proxy is, for its supervisor. Nothing in it is about anybody.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::proxy::{Proxy, Status, VendorState};
 
-/// How the proxy is.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
-    /// `ok`, or `degraded` if somebody should have a look.
+    /// `ok`, or `degraded` if an operator should have a look.
     status: &'static str,
-    /// `in_force`, or `refused` if the file had mistakes at the last reload and what was before it is in force.
+    /// `in_force`, or `refused` if the file had mistakes at the last reload, so that the configuration before it is in
+    /// force.
     configuration: &'static str,
     /// `on` or `off`, as the operator decided.
     analytics: &'static str,
-    /// `untried`, `reachable` or `away`.
-    vendor: &'static str,
-    /// `written`, or `failing` if nothing is sent because it cannot be written down before.
+    vendor: VendorState,
+    /// `written`, or `failing` if nothing is sent because the log of what was sent cannot be written.
     sent_log: &'static str,
     spool: SpoolHealth,
 }
@@ -28,18 +27,16 @@ struct SpoolHealth {
     bytes: u64,
 }
 
-/// Tells how the proxy is. It answers 200 as long as it takes events.
-pub(super) async fn get_health(State(app): State<App>) -> Json<Health> {
-    let refused = app.is_configuration_refused();
-    let unrecorded = app.is_sent_log_failing();
-    let held = app.held();
-    let vendor = app.vendor_state();
+/// Answers 200 as long as the proxy takes events.
+pub(super) async fn get_health(State(proxy): State<Proxy>) -> Json<Health> {
+    let Status { configuration_refused, vendor, sent_log_failing } = proxy.status();
+    let usage = proxy.spool_usage();
     Json(Health {
-        status: if refused || unrecorded { "degraded" } else { "ok" },
-        configuration: if refused { "refused" } else { "in_force" },
-        analytics: if app.live().config.policy.is_enabled() { "on" } else { "off" },
-        vendor: vendor.as_str(),
-        sent_log: if unrecorded { "failing" } else { "written" },
-        spool: SpoolHealth { entries: held.entries, bytes: held.bytes },
+        status: if configuration_refused || sent_log_failing { "degraded" } else { "ok" },
+        configuration: if configuration_refused { "refused" } else { "in_force" },
+        analytics: if proxy.live().config.policy.is_enabled() { "on" } else { "off" },
+        vendor,
+        sent_log: if sent_log_failing { "failing" } else { "written" },
+        spool: SpoolHealth { entries: usage.entries, bytes: usage.bytes },
     })
 }

@@ -1,7 +1,7 @@
-//! `GET …/v1/analytics/policy`: the policy in force → what apps need to know of it.
+//! `GET …/v1/analytics/policy`: the policy in force → what apps need to know about it.
 //!
-//! So that an app need not send what is stripped anyway, and can show its user what is collected. The operator's
-//! lists of platforms are not in it: what somebody denies may be a secret.
+//! With it, an app does not send what would be stripped, and can show its user what is collected. The operator's lists of
+//! platforms are not in it, because they may be confidential.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,16 +15,13 @@ use shared::data_point::{DataPoint, Reporter, UserLang};
 use shared::event::App;
 use shared::policy::Policy;
 
-use crate::app;
+use crate::proxy::Proxy;
 
-/// What is collected on this Pod at the moment.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Collected {
-    /// Whether anything is.
     enabled: bool,
     /// The keys of the data points that apps may send.
     data_points: Vec<&'static str>,
-    /// How many locales are shared at most.
     max_locales: Option<u32>,
 }
 
@@ -41,10 +38,10 @@ impl Collected {
     }
 }
 
-/// Tells apps what is collected. May be kept for five minutes.
-pub(super) async fn get_policy(State(app): State<app::App>, headers: HeaderMap) -> Response {
-    let live = app.live();
-    let facts = live.facts_for_keeping().await;
+/// The answer may be cached for five minutes.
+pub(super) async fn get_policy(State(proxy): State<Proxy>, headers: HeaderMap) -> Response {
+    let live = proxy.live();
+    let facts = live.facts_for_spooling().await;
     let collected = Collected::of(&live.config.policy, facts.accounts);
     let body = serde_json::to_vec(&collected).unwrap_or_default();
     let mut hasher = DefaultHasher::new();

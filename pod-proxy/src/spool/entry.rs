@@ -1,8 +1,8 @@
-//! A filtered report ↔ what the spool keeps of it: for whom, on what day, and what its app said.
+//! A filtered report ↔ the key and value that the spool stores.
 //!
-//! The key of an installation is its salted pseudonym, that of the Pod's own report is empty. So there is one entry
+//! The key of an installation is its salted pseudonym; that of the Pod's own report is empty. So there is one entry
 //! for each, and the order of the keys says nothing about the order of arrival. Reports of one installation merge as
-//! they do at the vendor, value by value to the greater one; so it makes no difference which came first, or how often.
+//! they do at the vendor, value by value to the greater one, so their order and number make no difference.
 
 use shared::data_point::Reporter;
 use shared::event::{App, EventName};
@@ -10,10 +10,9 @@ use shared::pseudonym::SaltedHash;
 
 use crate::filter::{PodReport, Report, Sighting};
 
-/// Whose report it is.
 pub(super) type Key = Vec<u8>;
 
-/// One entry as it was at one moment. If another report has taken its place since, it has another number.
+/// One entry at one moment. When another report takes its place, the number changes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EntryId {
     pub(super) key: Key,
@@ -29,13 +28,11 @@ impl std::fmt::Debug for EntryId {
 /// What waits for the vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Which one it is.
     pub id: EntryId,
-    /// What it says; `None` if it cannot be read, having been written by another version or damaged.
+    /// `None` if it cannot be read: another version wrote it, or it is damaged.
     pub report: Option<Report>,
 }
 
-/// The key and value of a report.
 pub(super) fn encode(report: &Report) -> Result<(Key, Vec<u8>), serde_json::Error> {
     Ok(match report {
         Report::Installation(sighting) => {
@@ -45,7 +42,7 @@ pub(super) fn encode(report: &Report) -> Result<(Key, Vec<u8>), serde_json::Erro
     })
 }
 
-/// Two values of one key → the one that is kept. Of the Pod's own reports, the last; likewise where the old one cannot
+/// Two values of one key → the one that is stored. It is the new one for the Pod's own reports, and if the old one cannot
 /// be read.
 pub(super) fn merge(key: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let app = |value: &[u8]| serde_json::from_slice::<App>(value).ok().filter(|_| !key.is_empty());
@@ -56,7 +53,6 @@ pub(super) fn merge(key: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     merged.and_then(|app| serde_json::to_vec(&app).ok()).unwrap_or_else(|| new.to_vec())
 }
 
-/// The report with that key and value; `None` if there is none.
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Report> {
     if key.is_empty() {
         return match serde_json::from_slice(value).ok()? {

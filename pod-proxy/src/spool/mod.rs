@@ -1,28 +1,27 @@
-//! What is kept until the vendor has it: filtered reports → entries on disk, one for each installation.
+//! Filtered reports → entries on disk, one for each installation, until the vendor has them.
 //!
-//! A report is acknowledged after it is on disk. One thread owns the store; it takes whatever has gathered while
-//! the last transaction was written, writes it as one, and then answers everybody.
+//! A report is acknowledged after it is on disk. One thread owns the store. It takes the jobs that arrived during the last
+//! transaction, writes them as one, and then answers them.
 //!
-//! Only what is [sealed](Spool::seal) can be read, and it stays as it was then: what comes meanwhile, also for the same
-//! installation, is not in what is sent before the next seal. So what is sent again after a failure tells nothing of
-//! what came since.
+//! Only the [snapshot](Spool::snapshot) can be read, and it does not change: what arrives later, also for the same
+//! installation, is in the next one. So a repeated attempt to send tells nothing of what arrived in between.
 
 mod entry;
 mod quota;
 mod store;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::entry::{Entry, EntryId};
-pub use self::quota::Held;
+pub use self::quota::{SpoolBounds, Usage};
 use self::store::{Change, Changed, Store};
 pub use self::store::{OpenError, StoreError};
-use crate::config::SpoolBounds;
 use crate::filter::FilteredEvent;
 
 /// The file in the data folder.
@@ -31,9 +30,9 @@ pub const FILE_NAME: &str = "spool.redb";
 /// The most jobs that wait for the thread, and the most that are written together.
 const MAX_GROUP: usize = 1_024;
 
-/// Why a report was not kept.
+/// Why a report was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum KeepError {
+pub enum PutError {
     /// `max_spool_bytes` or `max_spool_entries` is reached, or the disk is full.
     #[error("there is no room left")]
     Full,
@@ -42,7 +41,7 @@ pub enum KeepError {
     Fault,
 }
 
-impl From<StoreError> for KeepError {
+impl From<StoreError> for PutError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::DiskFull => Self::Full,
@@ -51,127 +50,104 @@ impl From<StoreError> for KeepError {
     }
 }
 
-/// What became of a report that is to be kept.
+/// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Put {
     /// It is on disk.
-    OnDisk,
-    /// Nothing of it is: another configuration has come into force since it was filtered.
-    Overtaken,
+    Stored,
+    /// It is not, because another configuration replaced the one that filtered it.
+    Outdated,
 }
 
 /// The spool of one proxy.
 #[derive(Debug)]
 pub struct Spool {
     jobs: mpsc::Sender<Job>,
-    held: Arc<HeldNow>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What is known on both sides of the queue.
+/// What both sides of the queue know.
 #[derive(Debug, Default)]
-struct HeldNow {
-    entries: AtomicU64,
-    bytes: AtomicU64,
+struct Shared {
+    usage: Mutex<Usage>,
     /// The generation of the configuration in force. What an earlier one let through is not written any more.
     generation: AtomicU64,
 }
 
-impl HeldNow {
-    fn set(&self, Held { entries, bytes }: Held) {
-        self.entries.store(entries, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-    }
-}
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Job {
-    Change(Change, oneshot::Sender<Result<Changed, StoreError>>),
-    Wipe(oneshot::Sender<Result<usize, StoreError>>),
-    Seal(oneshot::Sender<Result<(), StoreError>>),
-    Read(Option<EntryId>, usize, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
+    Change(Change, Reply<Changed>),
+    Wipe(Reply<usize>),
+    Snapshot(Reply<()>),
+    Read(Option<EntryId>, usize, Reply<Vec<Entry>>),
     SetBounds(SpoolBounds),
     Close,
 }
 
 impl Spool {
-    /// Opens the spool in `folder`, or makes it. One that is damaged is set aside, and an empty one takes its place.
-    ///
-    /// # Errors
-    /// If another process uses it, or the system does not let us.
+    /// Opens the spool in `folder`, or creates it. A damaged one is set aside, and an empty one takes its place.
     pub fn open(folder: &Path, bounds: SpoolBounds) -> Result<Self, OpenError> {
         let path = folder.join(FILE_NAME);
         let (store, set_aside) = Store::open(&path, bounds)?;
         if let Some(aside) = set_aside {
             tracing::error!(path = %aside.display(), "the spool was damaged; it is set aside, and a new one is used");
         }
-        let held = Arc::new(HeldNow::default());
-        held.set(store.held());
+        let shared = Arc::new(Shared { usage: Mutex::new(store.usage()), generation: AtomicU64::default() });
         let (jobs, queue) = mpsc::channel(MAX_GROUP);
-        let held_by_thread = Arc::clone(&held);
+        let shared_with_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || run(store, queue, &held_by_thread))
+            .spawn(move || run(store, queue, &shared_with_thread))
             .map_err(|error| OpenError::Io { path, reason: error.to_string() })?;
-        Ok(Self { jobs, held, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Keeps what may be kept of a filtered event. When this returns, it is on disk. `day` is counted since 1970;
-    /// `under` is the generation of the configuration that filtered it.
-    ///
-    /// # Errors
-    /// If it is not on disk; what was held before still is.
-    pub async fn keep(&self, event: FilteredEvent, day: u32, under: u64) -> Result<Kept, KeepError> {
-        let (key, value) = entry::encode(&event.into_report()).map_err(|_| KeepError::Fault)?;
-        match self.change(Change::Keep { key, day, value, under }).await? {
-            Changed::Kept | Changed::Removed(_) => Ok(Kept::OnDisk),
-            Changed::Overtaken => Ok(Kept::Overtaken),
-            Changed::NoRoom => Err(KeepError::Full),
+    /// Stores what a filtered event has to be kept for; it is on disk when this returns. `day` is counted since 1970, and
+    /// `generation` is that of the configuration that filtered the event.
+    pub async fn put(&self, event: FilteredEvent, day: u32, generation: u64) -> Result<Put, PutError> {
+        let (key, value) = entry::encode(&event.into_report()).map_err(|_| PutError::Fault)?;
+        match self.change(Change::Put { key, day, value, generation }).await? {
+            Changed::Stored | Changed::Removed(_) => Ok(Put::Stored),
+            Changed::Outdated => Ok(Put::Outdated),
+            Changed::NoRoom => Err(PutError::Full),
         }
     }
 
-    /// From now on nothing is written that a configuration of an earlier generation let through, however long it has
-    /// waited for the thread. What was written before can be wiped.
-    pub fn overtake(&self, generation: u64) {
-        self.held.generation.fetch_max(generation, Ordering::SeqCst);
+    /// From now on nothing is written that a configuration of an earlier generation let through, however long it waited
+    /// for the thread.
+    pub fn require_generation(&self, generation: u64) {
+        self.shared.generation.fetch_max(generation, Ordering::SeqCst);
     }
 
-    /// Seals what is held: until the next seal [`Spool::read`] has this and nothing else. After opening, it has nothing.
+    /// From now on [`Spool::read`] has what is there now, and nothing else. After opening, it has nothing.
     ///
-    /// # Errors
-    /// If what came for an installation whose entry was sealed cannot be merged into it; it goes on waiting, and the
-    /// rest is sealed.
-    pub async fn seal(&self) -> Result<(), StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Seal(answer)).await.map_err(|_| StoreError::Fault)?;
-        answered.await.map_err(|_| StoreError::Fault)?
+    /// After an error, reports that arrived for entries of the last snapshot are missing from this one. They wait for the
+    /// next.
+    pub async fn snapshot(&self) -> Result<(), StoreError> {
+        self.ask(Job::Snapshot).await
     }
 
-    /// The first `limit` sealed entries after `after`, in the order of their keys.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
+    /// The first `limit` entries of the snapshot after `after`, in the order of their keys.
     pub async fn read(&self, after: Option<EntryId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Read(after, limit, answer)).await.map_err(|_| StoreError::Fault)?;
-        answered.await.map_err(|_| StoreError::Fault)?
+        self.ask(|reply| Job::Read(after, limit, reply)).await
     }
 
-    /// Removes these entries, but for those whose place has been taken by another since they were read. What came for
-    /// their installations since they were sealed stays.
-    ///
-    /// # Errors
-    /// If the store cannot be written; the entries are then sent once more, which changes nothing.
+    /// Removes these entries, unless they were replaced since they were read. Reports that arrived since the snapshot
+    /// stay. After an error, the entries are sent once more, which changes nothing.
     pub async fn remove(&self, entries: impl IntoIterator<Item = EntryId>) -> Result<usize, StoreError> {
         let mut removed = 0;
         let mut answers = Vec::new();
+        // They are all queued before the first answer, so that one transaction removes them.
         for id in entries {
-            let (answer, answered) = oneshot::channel();
-            let job = Job::Change(Change::Remove(id), answer);
+            let (reply, answer) = oneshot::channel();
+            let job = Job::Change(Change::Remove(id), reply);
             self.jobs.send(job).await.map_err(|_| StoreError::Fault)?;
-            answers.push(answered);
+            answers.push(answer);
         }
-        for answered in answers {
-            if let Changed::Removed(n) = answered.await.map_err(|_| StoreError::Fault)?? {
+        for answer in answers {
+            if let Changed::Removed(n) = answer.await.map_err(|_| StoreError::Fault)?? {
                 removed += n;
             }
         }
@@ -179,48 +155,42 @@ impl Spool {
     }
 
     /// Removes what arrived before that day.
-    ///
-    /// # Errors
-    /// If the store cannot be written.
     pub async fn remove_before(&self, day: u32) -> Result<usize, StoreError> {
         match self.change(Change::RemoveBefore(day)).await? {
             Changed::Removed(n) => Ok(n),
-            Changed::Kept | Changed::NoRoom | Changed::Overtaken => Ok(0),
+            Changed::Stored | Changed::NoRoom | Changed::Outdated => Ok(0),
         }
     }
 
     /// Removes everything, so that no byte of it stays.
-    ///
-    /// # Errors
-    /// If the store cannot be made anew.
     pub async fn wipe(&self) -> Result<usize, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Wipe(answer)).await.map_err(|_| StoreError::Fault)?;
-        answered.await.map_err(|_| StoreError::Fault)?
+        self.ask(Job::Wipe).await
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Change(change, answer)).await.map_err(|_| StoreError::Fault)?;
-        answered.await.map_err(|_| StoreError::Fault)?
+        self.ask(|reply| Job::Change(change, reply)).await
     }
 
-    /// What is held now.
-    pub fn held(&self) -> Held {
-        let HeldNow { entries, bytes, generation: _ } = &*self.held;
-        Held { entries: entries.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(job(reply)).await.map_err(|_| StoreError::Fault)?;
+        answer.await.map_err(|_| StoreError::Fault)?
     }
 
-    /// Other bounds from now on. What is held already stays.
+    pub fn usage(&self) -> Usage {
+        *self.shared.usage.lock()
+    }
+
+    /// Changes the bounds. What is stored already stays.
     pub async fn set_bounds(&self, bounds: SpoolBounds) {
         // If the thread is gone there is nothing to bound.
         let _ = self.jobs.send(Job::SetBounds(bounds)).await;
     }
 
-    /// Does what is still to be done, and closes the store. Everything after this fails.
+    /// Finishes the queue and closes the store. Everything after this fails.
     pub async fn close(&self) {
         let _ = self.jobs.send(Job::Close).await;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -232,66 +202,50 @@ impl Spool {
     }
 }
 
-/// The thread: takes what has gathered, writes it as one transaction, then answers everybody.
-fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, held: &HeldNow) {
+/// The thread: takes the jobs that wait, writes their changes as one transaction, then answers them.
+fn run(mut store: Store, mut queue: mpsc::Receiver<Job>, shared: &Shared) {
     let mut group = Vec::new();
     let mut open = true;
-    while open && let Some(first) = queue.blocking_recv() {
-        group.push(first);
-        while group.len() < MAX_GROUP
-            && let Ok(next) = queue.try_recv()
-        {
-            group.push(next);
-        }
-        let mut changes = Vec::new();
-        let mut answers = Vec::new();
-        let mut reads = Vec::new();
-        let mut wipes = Vec::new();
-        let mut seals = Vec::new();
-        let in_force = held.generation.load(Ordering::SeqCst);
+    while open && queue.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+        let (mut changes, mut replies) = (Vec::new(), Vec::new());
+        let (mut snapshots, mut wipes, mut reads) = (Vec::new(), Vec::new(), Vec::new());
+        let in_force = shared.generation.load(Ordering::SeqCst);
         for job in group.drain(..) {
             match job {
-                Job::Change(Change::Keep { under, .. }, answer) if under < in_force => {
-                    let _ = answer.send(Ok(Changed::Overtaken));
+                Job::Change(Change::Put { generation, .. }, reply) if generation < in_force => {
+                    let _ = reply.send(Ok(Changed::Outdated));
                 }
-                Job::Change(change, answer) => {
+                Job::Change(change, reply) => {
                     changes.push(change);
-                    answers.push(answer);
+                    replies.push(reply);
                 }
-                Job::Read(after, limit, answer) => reads.push((after, limit, answer)),
-                Job::Wipe(answer) => wipes.push(answer),
-                Job::Seal(answer) => seals.push(answer),
+                Job::Read(after, limit, reply) => reads.push((after, limit, reply)),
+                Job::Wipe(reply) => wipes.push(reply),
+                Job::Snapshot(reply) => snapshots.push(reply),
                 Job::SetBounds(bounds) => store.set_bounds(bounds),
                 Job::Close => open = false,
             }
         }
+        // A caller that does not wait any more needs no reply.
         if !changes.is_empty() {
             let outcome = store.apply(&changes);
-            held.set(store.held());
-            // Who does not wait any more need not be answered.
-            match outcome {
-                Ok(outcomes) => {
-                    for (answer, changed) in answers.into_iter().zip(outcomes) {
-                        let _ = answer.send(Ok(changed));
-                    }
-                }
-                Err(error) => answers.into_iter().for_each(|answer| {
-                    let _ = answer.send(Err(error));
-                }),
+            *shared.usage.lock() = store.usage();
+            for (index, reply) in replies.into_iter().enumerate() {
+                let _ = reply.send(outcome.as_ref().map(|changed| changed[index]).map_err(|error| *error));
             }
         }
-        for answer in seals {
-            let outcome = store.seal();
-            held.set(store.held());
-            let _ = answer.send(outcome);
+        for reply in snapshots {
+            let outcome = store.snapshot();
+            *shared.usage.lock() = store.usage();
+            let _ = reply.send(outcome);
         }
-        for answer in wipes {
+        for reply in wipes {
             let outcome = store.wipe();
-            held.set(store.held());
-            let _ = answer.send(outcome);
+            *shared.usage.lock() = store.usage();
+            let _ = reply.send(outcome);
         }
-        for (after, limit, answer) in reads {
-            let _ = answer.send(store.read(after.as_ref(), limit));
+        for (after, limit, reply) in reads {
+            let _ = reply.send(store.read(after.as_ref(), limit));
         }
     }
 }

@@ -1,34 +1,44 @@
-//! What is held + what would come → whether there is room for it. Pure.
+//! What is stored and what arrives → whether there is room for it. Pure.
 
-use crate::config::SpoolBounds;
+use std::time::Duration;
 
-/// What a spool holds.
+/// How much may wait for the vendor, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolBounds {
+    /// Bytes of all entries together. The file is larger, by about half and at least a mebibyte.
+    pub max_bytes: u64,
+    /// There is one entry for each installation that has something to report.
+    pub max_entries: u64,
+    /// Older entries are discarded. Counted in whole days, because no time of day is stored.
+    pub max_age: Duration,
+}
+
+/// How much a spool has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Entries.
+pub struct Usage {
     pub entries: u64,
-    /// Bytes of their keys and values.
+    /// Bytes of keys and values.
     pub bytes: u64,
 }
 
-impl Held {
-    /// With an entry of so many bytes in place of one of `replaced` bytes, or beside the others.
+impl Usage {
+    /// After an entry of so many bytes was added, or took the place of one of `replaced` bytes.
     pub(super) fn with(self, bytes: u64, replaced: Option<u64>) -> Self {
-        let held = replaced.map_or(self, |replaced| self.without(replaced));
-        Self { entries: held.entries + 1, bytes: held.bytes + bytes }
+        let usage = replaced.map_or(self, |replaced| self.without(replaced));
+        Self { entries: usage.entries + 1, bytes: usage.bytes + bytes }
     }
 
-    /// With so many bytes beside an entry that is there, in place of `replaced` bytes there.
-    pub(super) fn with_beside(self, bytes: u64, replaced: Option<u64>) -> Self {
+    /// After so many bytes were added to an entry as pending, or took the place of `replaced` pending bytes.
+    pub(super) fn with_pending(self, bytes: u64, replaced: Option<u64>) -> Self {
         Self { bytes: (self.bytes + bytes).saturating_sub(replaced.unwrap_or(0)), ..self }
     }
 
-    /// Without an entry of so many bytes.
+    /// After an entry of so many bytes was removed.
     pub(super) fn without(self, bytes: u64) -> Self {
         Self { entries: self.entries.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 
-    /// Whether `next` may follow. What does not grow may always.
+    /// Whether `next` may follow. What does not grow always may.
     pub(super) fn may_become(self, next: Self, bounds: SpoolBounds) -> bool {
         let fits = |now: u64, next: u64, max: u64| next <= max || next <= now;
         fits(self.entries, next.entries, bounds.max_entries) && fits(self.bytes, next.bytes, bounds.max_bytes)
@@ -37,14 +47,12 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn there_is_room_up_to_the_bounds_and_always_for_what_does_not_grow() {
         let bounds = SpoolBounds { max_bytes: 100, max_entries: 2, max_age: Duration::ZERO };
-        let empty = Held::default();
+        let empty = Usage::default();
         let one = empty.with(60, None);
         assert!(empty.may_become(one, bounds));
         assert!(one.may_become(one.with(40, None), bounds));

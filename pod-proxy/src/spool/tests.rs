@@ -25,18 +25,18 @@ fn event(installation: u64, version: &str) -> FilteredEvent {
     outgoing(&Policy::default(), &facts(), &Salt::from_bytes(&[1; 256]).unwrap(), event).unwrap()
 }
 
-async fn keep(spool: &Spool, event: FilteredEvent, day: u32) -> Result<Kept, KeepError> {
-    spool.keep(event, day, 0).await
+async fn put(spool: &Spool, event: FilteredEvent, day: u32) -> Result<Put, PutError> {
+    spool.put(event, day, 0).await
 }
 
-/// The events that are held, in the order in which they would be sent.
-async fn held(spool: &Spool) -> Vec<FilteredEvent> {
-    spool.seal().await.unwrap();
-    sealed(spool).await
+/// The events that are stored, in the order in which they would be sent.
+async fn stored(spool: &Spool) -> Vec<FilteredEvent> {
+    spool.snapshot().await.unwrap();
+    in_snapshot(spool).await
 }
 
-/// The events that are sealed.
-async fn sealed(spool: &Spool) -> Vec<FilteredEvent> {
+/// The events in the snapshot.
+async fn in_snapshot(spool: &Spool) -> Vec<FilteredEvent> {
     let entries = spool.read(None, usize::MAX).await.unwrap();
     let sent = |entry: Entry| filter(&Policy::default(), &facts(), entry.report.unwrap()).unwrap();
     entries.into_iter().map(sent).collect()
@@ -46,18 +46,18 @@ async fn sealed(spool: &Spool) -> Vec<FilteredEvent> {
 async fn what_was_kept_is_there_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    put(&spool, event(1, "1.0.0"), 1).await.unwrap();
     let own = filter(&Policy::default(), &facts(), Report::Pod(PodReport::Daily)).unwrap();
-    keep(&spool, own.clone(), 1).await.unwrap();
-    let before = spool.held();
+    put(&spool, own.clone(), 1).await.unwrap();
+    let before = spool.usage();
     let mode = fs::metadata(folder.path().join(FILE_NAME)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     spool.close().await;
-    assert_eq!(keep(&spool, event(2, "1.0.0"), 1).await, Err(KeepError::Fault));
+    assert_eq!(put(&spool, event(2, "1.0.0"), 1).await, Err(PutError::Fault));
 
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    assert_eq!(held(&spool).await, [own, event(1, "1.0.0")]);
-    assert_eq!(spool.held(), before);
+    assert_eq!(stored(&spool).await, [own, event(1, "1.0.0")]);
+    assert_eq!(spool.usage(), before);
 }
 
 #[tokio::test]
@@ -65,10 +65,10 @@ async fn there_is_one_entry_for_an_installation_in_which_its_reports_merge() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for version in ["1.0.0", "1.0.2", "1.0.1"] {
-        keep(&spool, event(1, version), 1).await.unwrap();
+        put(&spool, event(1, version), 1).await.unwrap();
     }
-    assert_eq!(held(&spool).await, [event(1, "1.0.2")]);
-    assert_eq!(spool.held().entries, 1);
+    assert_eq!(stored(&spool).await, [event(1, "1.0.2")]);
+    assert_eq!(spool.usage().entries, 1);
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn the_order_says_nothing_about_arrival() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), BOUNDS).unwrap();
         for installation in installations {
-            keep(&spool, event(*installation, "1.0.0"), 1).await.unwrap();
+            put(&spool, event(*installation, "1.0.0"), 1).await.unwrap();
         }
-        held(&spool).await
+        stored(&spool).await
     };
     assert_eq!(order(&[1, 2, 3, 4]).await, order(&[4, 2, 1, 3]).await);
 }
@@ -88,91 +88,91 @@ async fn the_order_says_nothing_about_arrival() {
 async fn an_entry_that_was_replaced_while_it_was_sent_stays() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
-    keep(&spool, event(2, "1.0.0"), 1).await.unwrap();
-    spool.seal().await.unwrap();
+    put(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    put(&spool, event(2, "1.0.0"), 1).await.unwrap();
+    spool.snapshot().await.unwrap();
     let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
-    keep(&spool, event(1, "1.0.1"), 1).await.unwrap();
+    put(&spool, event(1, "1.0.1"), 1).await.unwrap();
     assert_eq!(spool.remove(read).await, Ok(2));
-    assert_eq!(spool.held().entries, 1);
-    assert_eq!(held(&spool).await, [event(1, "1.0.1")]);
+    assert_eq!(spool.usage().entries, 1);
+    assert_eq!(stored(&spool).await, [event(1, "1.0.1")]);
 }
 
 #[tokio::test]
 async fn a_replaced_entry_is_told_from_the_new_one_also_after_opening_again() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    put(&spool, event(1, "1.0.0"), 1).await.unwrap();
     spool.close().await;
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    spool.seal().await.unwrap();
+    spool.snapshot().await.unwrap();
     let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
     assert_eq!(read.len(), 1);
-    keep(&spool, event(1, "1.0.1"), 1).await.unwrap();
-    spool.seal().await.unwrap();
+    put(&spool, event(1, "1.0.1"), 1).await.unwrap();
+    spool.snapshot().await.unwrap();
     assert_eq!(spool.remove(read).await, Ok(0));
-    assert_eq!(held(&spool).await, [event(1, "1.0.1")]);
+    assert_eq!(stored(&spool).await, [event(1, "1.0.1")]);
 }
 
 #[tokio::test]
-async fn what_is_sealed_stays_as_it_is_and_what_comes_meanwhile_is_there_at_the_next_seal() {
+async fn a_snapshot_stays_as_it_is_and_what_arrives_meanwhile_is_in_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in [1, 2] {
-        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+        put(&spool, event(installation, "1.0.0"), 1).await.unwrap();
     }
-    assert_eq!(sealed(&spool).await, []);
-    let before = held(&spool).await;
+    assert_eq!(in_snapshot(&spool).await, []);
+    let before = stored(&spool).await;
     for (installation, version) in [(1, "1.0.2"), (1, "1.0.1"), (3, "1.0.0")] {
-        keep(&spool, event(installation, version), 1).await.unwrap();
+        put(&spool, event(installation, version), 1).await.unwrap();
     }
-    assert_eq!(sealed(&spool).await, before);
-    assert_eq!(spool.held().entries, 3);
-    let bytes = spool.held().bytes;
-    // Nor does opening it again let anything leave, or forget anything.
+    assert_eq!(in_snapshot(&spool).await, before);
+    assert_eq!(spool.usage().entries, 3);
+    let bytes = spool.usage().bytes;
+    // Opening it again lets nothing leave, and forgets nothing.
     spool.close().await;
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    assert_eq!((spool.held().entries, spool.held().bytes), (3, bytes));
-    assert_eq!(sealed(&spool).await, []);
+    assert_eq!((spool.usage().entries, spool.usage().bytes), (3, bytes));
+    assert_eq!(in_snapshot(&spool).await, []);
     let mut after: Vec<_> = [event(1, "1.0.2"), event(2, "1.0.0"), event(3, "1.0.0")].into();
     after.sort_by_key(|event| entry::encode(&event.clone().into_report()).unwrap());
-    assert_eq!(held(&spool).await, after);
+    assert_eq!(stored(&spool).await, after);
     let read: Vec<_> = spool.read(None, 10).await.unwrap().into_iter().map(|entry| entry.id).collect();
     assert_eq!(spool.remove(read).await, Ok(3));
-    assert_eq!(spool.held(), Held::default());
+    assert_eq!(spool.usage(), Usage::default());
 }
 
 #[tokio::test]
-async fn of_an_installation_whose_sealed_entry_is_too_old_what_came_since_stays() {
+async fn of_an_installation_whose_entry_in_the_snapshot_is_too_old_what_came_since_stays() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in [1, 2, 3] {
-        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+        put(&spool, event(installation, "1.0.0"), 1).await.unwrap();
     }
-    spool.seal().await.unwrap();
-    keep(&spool, event(1, "1.0.1"), 2).await.unwrap();
-    keep(&spool, event(2, "1.0.1"), 5).await.unwrap();
+    spool.snapshot().await.unwrap();
+    put(&spool, event(1, "1.0.1"), 2).await.unwrap();
+    put(&spool, event(2, "1.0.1"), 5).await.unwrap();
     assert_eq!(spool.remove_before(3).await, Ok(2));
-    assert_eq!(spool.held().entries, 1);
-    assert_eq!(sealed(&spool).await, []);
-    assert_eq!(held(&spool).await, [event(2, "1.0.1")]);
+    assert_eq!(spool.usage().entries, 1);
+    assert_eq!(in_snapshot(&spool).await, []);
+    assert_eq!(stored(&spool).await, [event(2, "1.0.1")]);
     assert_eq!(spool.remove_before(6).await, Ok(1));
-    assert_eq!(spool.held(), Held::default());
+    assert_eq!(spool.usage(), Usage::default());
 }
 
 #[tokio::test]
-async fn what_a_configuration_let_through_that_is_not_in_force_any_more_is_not_written() {
+async fn what_an_outdated_configuration_let_through_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
-    assert_eq!(spool.keep(event(1, "442.1.1"), 1, 0).await, Ok(Kept::OnDisk));
-    spool.overtake(1);
+    assert_eq!(spool.put(event(1, "442.1.1"), 1, 0).await, Ok(Put::Stored));
+    spool.require_generation(1);
     spool.wipe().await.unwrap();
-    // It was let through before, and waited for its turn until now.
-    assert_eq!(spool.keep(event(2, "442.1.1"), 1, 0).await, Ok(Kept::Overtaken));
-    assert_eq!(spool.held(), Held::default());
+    // It was let through before, and has waited for its turn until now.
+    assert_eq!(spool.put(event(2, "442.1.1"), 1, 0).await, Ok(Put::Outdated));
+    assert_eq!(spool.usage(), Usage::default());
     let bytes = fs::read(folder.path().join(FILE_NAME)).unwrap();
     assert!(!bytes.windows(7).any(|window| window == b"442.1.1"));
-    assert_eq!(spool.keep(event(3, "1.0.0"), 1, 1).await, Ok(Kept::OnDisk));
+    assert_eq!(spool.put(event(3, "1.0.0"), 1, 1).await, Ok(Put::Stored));
 }
 
 #[tokio::test]
@@ -180,9 +180,9 @@ async fn entries_are_read_in_batches() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in 0..10 {
-        keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+        put(&spool, event(installation, "1.0.0"), 1).await.unwrap();
     }
-    spool.seal().await.unwrap();
+    spool.snapshot().await.unwrap();
     let mut read = Vec::new();
     while let batch = spool.read(read.last().map(|entry: &Entry| entry.id.clone()), 3).await.unwrap()
         && !batch.is_empty()
@@ -197,13 +197,13 @@ async fn a_full_spool_takes_what_replaces_and_refuses_what_is_new() {
     let folder = tempfile::tempdir().unwrap();
     let bounds = SpoolBounds { max_entries: 2, ..BOUNDS };
     let spool = Spool::open(folder.path(), bounds).unwrap();
-    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
-    keep(&spool, event(2, "1.0.0"), 1).await.unwrap();
-    assert_eq!(keep(&spool, event(3, "1.0.0"), 1).await, Err(KeepError::Full));
-    keep(&spool, event(2, "1.0.1"), 1).await.unwrap();
-    assert_eq!(spool.held().entries, 2);
+    put(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    put(&spool, event(2, "1.0.0"), 1).await.unwrap();
+    assert_eq!(put(&spool, event(3, "1.0.0"), 1).await, Err(PutError::Full));
+    put(&spool, event(2, "1.0.1"), 1).await.unwrap();
+    assert_eq!(spool.usage().entries, 2);
     spool.set_bounds(BOUNDS).await;
-    keep(&spool, event(3, "1.0.0"), 1).await.unwrap();
+    put(&spool, event(3, "1.0.0"), 1).await.unwrap();
 }
 
 #[tokio::test]
@@ -211,10 +211,10 @@ async fn what_waited_too_long_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for day in 1..=5 {
-        keep(&spool, event(u64::from(day), "1.0.0"), day).await.unwrap();
+        put(&spool, event(u64::from(day), "1.0.0"), day).await.unwrap();
     }
     assert_eq!(spool.remove_before(3).await, Ok(2));
-    assert_eq!(spool.held().entries, 3);
+    assert_eq!(spool.usage().entries, 3);
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn what_is_wiped_leaves_no_byte_behind() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), BOUNDS).unwrap();
     for installation in 0..50 {
-        keep(&spool, event(installation, "442.1.1"), 1).await.unwrap();
+        put(&spool, event(installation, "442.1.1"), 1).await.unwrap();
     }
     let found = |text: &str| {
         let bytes = fs::read(folder.path().join(FILE_NAME)).unwrap();
@@ -231,9 +231,9 @@ async fn what_is_wiped_leaves_no_byte_behind() {
     assert!(found("442.1.1"), "the search would not find it");
     assert_eq!(spool.wipe().await, Ok(50));
     assert!(!found("442.1.1"));
-    assert_eq!(spool.held(), Held::default());
-    keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
-    assert_eq!(held(&spool).await, [event(1, "1.0.0")]);
+    assert_eq!(spool.usage(), Usage::default());
+    put(&spool, event(1, "1.0.0"), 1).await.unwrap();
+    assert_eq!(stored(&spool).await, [event(1, "1.0.0")]);
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::open(folder.path(), BOUNDS).unwrap();
         for installation in 0..100 {
-            keep(&spool, event(installation, "1.0.0"), 1).await.unwrap();
+            put(&spool, event(installation, "1.0.0"), 1).await.unwrap();
         }
         spool.close().await;
         let path = folder.path().join(FILE_NAME);
@@ -265,8 +265,8 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_is_used() {
         fs::write(&path, &bytes).unwrap();
 
         let spool = Spool::open(folder.path(), BOUNDS).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(spool.held(), Held::default(), "{name}");
-        keep(&spool, event(1, "1.0.0"), 1).await.unwrap();
+        assert_eq!(spool.usage(), Usage::default(), "{name}");
+        put(&spool, event(1, "1.0.0"), 1).await.unwrap();
         let aside = folder.path().join("spool.redb.damaged-1");
         assert_eq!(fs::read(aside).unwrap(), bytes, "{name}");
     }

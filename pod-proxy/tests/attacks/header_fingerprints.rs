@@ -1,12 +1,11 @@
-//! The attack: the vendor, or whoever reads its traffic, tells the apps of a Pod apart by the headers of their requests
-//! (agent, languages, encodings, order, what networks on the way have added), and so knows which reports come from one.
+//! The attack: the vendor, or a reader of its traffic, tells the apps of a Pod apart by the headers of their requests
+//! (agent, languages, encodings, order, additions of networks in between), and so knows which reports belong together.
 //!
-//! It is held off if fifty apps that differ in every header leave with the same ones, byte for byte. `oracle.rs` holds the
-//! bodies against what is allowed.
+//! It fails if the reports of fifty apps that differ in every header leave with the same headers, byte for byte.
+//! `oracle.rs` checks the bodies.
 //!
-//! There is no switch for the defence: what the proxy sends, it makes of an event, and an event has no place for a header.
-//! The mutation is what stands at that place elsewhere: a reverse proxy that takes out the headers that it knows to tell
-//! who somebody is, and hands the others on.
+//! The defence cannot be turned off: the proxy builds requests from events, and an event has no headers. The mutation is a
+//! usual reverse proxy instead, which removes the headers that are known to identify, and forwards the others.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::stand_in::*;
 
-/// How many apps there are.
 const APPS: usize = 50;
 
-/// Headers that everybody knows to tell who somebody is.
+/// Headers that are known to identify a client.
 const KNOWN: [&str; 5] = ["cookie", "authorization", "forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// What the apps post through.
@@ -28,7 +26,7 @@ enum Through {
     AReverseProxy,
 }
 
-/// The headers of an app, like those of no other.
+/// The headers of an app, different from every other.
 fn headers_of(app: usize) -> String {
     let mut headers = vec![
         format!("user-agent: client/{app}"),
@@ -56,7 +54,7 @@ async fn attack(through: Through) -> usize {
         match through {
             Through::TheProxy => {
                 assert_eq!(raw(&app, request).await.status, 204);
-                app.flush().await;
+                app.proxy.flush().await;
             }
             Through::AReverseProxy => relay(&vendor, &request).await,
         }
@@ -64,7 +62,7 @@ async fn attack(through: Through) -> usize {
     app.shutdown().await;
     let requests = vendor.requests();
     assert!(requests.len() >= APPS);
-    // The length of a body is no header's doing.
+    // The length depends on the body.
     let head = |request: &Request| {
         let lines =
             request.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length"));
@@ -73,7 +71,7 @@ async fn attack(through: Through) -> usize {
     requests.iter().map(head).collect::<BTreeSet<_>>().len()
 }
 
-/// Hands a request on as it came, but for the headers that are known to tell who somebody is.
+/// Forwards a request without the headers that are known to identify.
 async fn relay(vendor: &Vendor, request: &str) {
     let (host, base) = vendor.url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

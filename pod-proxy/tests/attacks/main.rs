@@ -1,5 +1,5 @@
-//! The attacks on the Pod's side, each in a file of its own that is named after it, as those on the vendor's side are
-//! (`ingest-api/tests/api/attacks/`): what is tried, when it is held off, and how it succeeds without the defence.
+//! The attacks on the Pod's side, one a file, like those on the vendor's side (`ingest-api/tests/api/attacks/`): what is
+//! tried, when it fails, and how it succeeds without the defence.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 

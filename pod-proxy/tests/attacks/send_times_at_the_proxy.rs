@@ -1,12 +1,11 @@
-//! The attack: the vendor, or whoever watches its traffic, looks at when something leaves a Pod, and in which order, to
-//! learn when somebody starts an app: when they get up, or are at work.
+//! The attack: the vendor, or an observer of its traffic, uses the times and the order of what leaves a Pod to learn when
+//! somebody starts an app: when they get up, or are at work.
 //!
-//! It is held off if what leaves, its bytes and the moments, is the same whether the people of a Pod start their apps early
-//! or late in the interval, and in which order. `timing.rs` plays it with a vendor who fails on purpose, asks to wait or is
-//! slow.
+//! It fails if bytes and times of what leaves are the same whenever, and in whatever order, the apps of a Pod are started
+//! within the interval. `timing.rs` tries it with a vendor that fails on purpose, asks to wait or is slow.
 //!
-//! The defence is that nothing leaves but at the Pod's own point of each interval, which only the salt decides, in the order of
-//! the salted hashes. Without it, the same proxy sends when something comes.
+//! The defence: everything leaves at the Pod's own point of each interval, which depends on the salt alone, in the order of
+//! the salted hashes. Without it, the same proxy sends each event when it arrives.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pod_proxy::app::{App, Options};
 use pod_proxy::config::Config;
-use pod_proxy::forward::schedule::{Phase, next_flush, next_report};
+use pod_proxy::forward::phase::{Phase, next_flush, next_report};
 use shared::clock::FixedClock;
 use shared::pseudonym::Salt;
 
@@ -28,18 +27,18 @@ enum Sends {
     AtOnce,
 }
 
-/// Who starts an app how many seconds before the point, early or late.
+/// So many seconds before the point, which installation starts its app: early or late.
 const EARLY: [(i64, usize); 4] = [(3_000, 1), (2_900, 2), (2_800, 3), (2_700, 4)];
 const LATE: [(i64, usize); 4] = [(2_000, 4), (60, 2), (30, 3), (10, 1)];
 
-/// The Pod's point of an interval, around which its own report is not due.
+/// The Pod's point of an interval, with no daily report due around it.
 fn point() -> Timestamp {
     let salt = Salt::from_bytes(&[7; 256]).unwrap();
     let report = next_report("2026-03-01T00:00:00Z".parse().unwrap(), Phase::of_report(&salt));
     next_flush(report + SignedDuration::from_hours(2), Duration::from_secs(3_600), Phase::of_flush(&salt))
 }
 
-/// What the vendor sees: when each request came, and which installations are in it, in their order.
+/// What the vendor sees: when each request arrived, and its installations in order.
 async fn seen(starts: &[(i64, usize)], sends: Sends) -> Vec<(Timestamp, String)> {
     let vendor = Vendor::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -54,29 +53,29 @@ async fn seen(starts: &[(i64, usize)], sends: Sends) -> Vec<(Timestamp, String)>
     };
     for (seconds, installation) in starts {
         clock.set(before(*seconds));
-        app.reload(app.config()).await.unwrap();
+        app.proxy.reload(app.proxy.config()).await.unwrap();
         assert_eq!(post(&app, &event(*installation, "1.0.0")).await.status, 204);
         if sends == Sends::AtOnce {
-            app.flush().await;
+            app.proxy.flush().await;
         }
         look(before(*seconds));
     }
     clock.set(point());
-    app.reload(app.config()).await.unwrap();
-    until("everything to have left", async || app.held().entries == 0).await;
+    app.proxy.reload(app.proxy.config()).await.unwrap();
+    until("everything to have left", async || app.proxy.spool_usage().entries == 0).await;
     let seen = look(point());
     app.shutdown().await;
     assert_eq!(arrived(&vendor.requests()), hashes(1..=4), "all of them have left");
     seen
 }
 
-/// A proxy whose own loop sends, and its clock.
+/// A proxy with its own schedule, and its clock.
 async fn start(vendor: &Vendor, folder: &Path, now: Timestamp) -> (App, Arc<FixedClock>) {
     std::fs::write(folder.join("salt"), [7; 256]).unwrap();
     let clock = Arc::new(FixedClock::new(now));
     let config = Config::from_toml(&toml(&vendor.url, folder, "", "accounts.fixed = 33")).unwrap();
     let app = App::start(config, Options { clock: clock.clone(), background: true }).await.unwrap();
-    until("the report of the start", async || app.held().entries > 0).await;
+    until("the report of the start", async || app.proxy.spool_usage().entries > 0).await;
     (app, clock)
 }
 

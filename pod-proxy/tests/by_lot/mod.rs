@@ -1,4 +1,4 @@
-//! Policies and requests full of markers, drawn by lot.
+//! Random policies, and random requests full of markers.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -6,13 +6,13 @@ use rand::seq::IndexedRandom;
 
 use crate::stand_in::{EVENT, request};
 
-/// So many requests are sent under one policy.
+/// Requests under one policy.
 pub(crate) const CASES_IN_A_ROUND: usize = 48;
 
-/// Languages that stand behind as many others as the policy lets out.
+/// Languages after as many others as the policy lets out.
 pub(crate) const TOO_LATE: [&str; 2] = ["fo-FO", "se-NO"];
 
-/// `[vendor_analytics]` and the number of accounts, drawn by lot.
+/// A random `[vendor_analytics]`, and a number of accounts.
 pub(crate) fn any_policy(rng: &mut StdRng) -> (String, u32) {
     let mut text = format!("preset = '{}'\n", ["all", "default", "gdpr", "lgpd"].choose(rng).unwrap());
     for key in [
@@ -61,7 +61,7 @@ fn any_odd(rng: &mut StdRng) -> String {
     }
 }
 
-/// Another value for a field that would be good by itself.
+/// Another value for a field that would be valid by itself.
 fn another(rng: &mut StdRng, key: &str) -> Option<(String, String)> {
     let value = match key {
         "name" => r#""prose-app-ios""#,
@@ -77,7 +77,7 @@ fn another(rng: &mut StdRng, key: &str) -> Option<(String, String)> {
     Some((key.to_owned(), value.to_owned()))
 }
 
-/// `fields` as an object: sometimes with a value that is odd, a key given twice, or fields that nobody knows.
+/// `fields` as an object, sometimes with an odd value, a repeated key, or unknown fields.
 fn object(rng: &mut StdRng, fields: &[(&str, String)]) -> String {
     let mut written: Vec<(String, String)> =
         fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -91,7 +91,7 @@ fn object(rng: &mut StdRng, fields: &[(&str, String)]) -> String {
     {
         written.push((key, any_odd(rng)));
     }
-    // A key with two values that are both good, in either order.
+    // A key with two valid values, in either order.
     if rng.random_bool(0.05)
         && let Some((key, value)) = written.choose(rng).and_then(|(key, _)| another(rng, key))
     {
@@ -111,7 +111,7 @@ fn object(rng: &mut StdRng, fields: &[(&str, String)]) -> String {
     format!("{{{}}}", written.join(","))
 }
 
-/// An event full of markers; `round` marks the values that may be allowed, of which `max_locales` are languages.
+/// An event full of markers. `round` marks the values that may be allowed; `max_locales` of them are languages.
 fn any_event(rng: &mut StdRng, round: usize, case: usize, max_locales: usize) -> String {
     let text = |text: &str| format!("\"{text}\"");
     let platform =

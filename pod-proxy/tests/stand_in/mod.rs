@@ -1,4 +1,4 @@
-//! A socket in place of the vendor, which writes down every byte that reaches it; and what else tests share.
+//! A socket in place of the vendor, which records every byte that reaches it; and what else the tests share.
 
 #![allow(
     dead_code,
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// The event of today's apps, as the design has it.
+/// An event of today's apps.
 pub const SAMPLE: &str = r#"{
   "name": "account:signin",
   "data": { "credential_type": "password" },
@@ -39,11 +39,11 @@ pub const EVENT: &str = "/cloud-api-proxy/v1/analytics/event";
 pub enum Does {
     /// Answers with this status, headers and body.
     Answers(u16, &'static str, String),
-    /// Says nothing until the other side gives up.
+    /// Sends nothing until the other side gives up.
     Hangs,
     /// Closes the connection in the middle of the answer.
     Resets,
-    /// Takes everything, once it is told to.
+    /// Takes everything, after a notification.
     TakesWhen(Arc<Notify>),
 }
 
@@ -58,7 +58,7 @@ impl Does {
     }
 }
 
-/// One request as it came over the socket.
+/// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub head: String,
@@ -99,7 +99,7 @@ struct State {
 }
 
 impl Vendor {
-    /// Listens, and takes everything.
+    /// Listens and takes everything.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/_api/cloud", listener.local_addr().unwrap());
@@ -115,17 +115,17 @@ impl Vendor {
         vendor
     }
 
-    /// What to do with the next requests; after them, what `otherwise` says.
+    /// What to do with the next requests. After them, `otherwise` applies.
     pub fn next(&self, next: impl IntoIterator<Item = Does>) {
         self.state.lock().unwrap().next.extend(next);
     }
 
-    /// What to do when nothing else was said.
+    /// What to do with all other requests.
     pub fn otherwise(&self, does: Does) {
         self.state.lock().unwrap().otherwise = Some(does);
     }
 
-    /// Has no route for many events from now on.
+    /// From now on, it has no route for many events.
     pub fn takes_one_by_one(&self) {
         self.state.lock().unwrap().takes_many = false;
     }
@@ -135,12 +135,12 @@ impl Vendor {
         self.state.lock().unwrap().requests.iter().map(|(_, request)| request.clone()).collect()
     }
 
-    /// When they came.
+    /// When they arrived.
     pub fn times(&self) -> Vec<tokio::time::Instant> {
         self.state.lock().unwrap().requests.iter().map(|(at, _)| *at).collect()
     }
 
-    /// The most requests that were there at the same time, without an answer to any of them.
+    /// The highest number of requests that waited for an answer at the same time.
     pub fn most_at_once(&self) -> usize {
         self.state.lock().unwrap().most_at_once
     }
@@ -155,14 +155,14 @@ impl Vendor {
         self.requests().iter().flat_map(Request::events).collect()
     }
 
-    /// Forgets what came.
+    /// Forgets all requests.
     pub fn forget(&self) {
         let mut state = self.state.lock().unwrap();
         state.requests.clear();
         state.bytes.clear();
     }
 
-    /// Waits until `done` says so of the requests.
+    /// Waits until the requests are `done`.
     pub async fn wait_for(&self, done: impl Fn(&[Request]) -> bool) {
         let waiting = async {
             loop {
@@ -193,9 +193,9 @@ impl Vendor {
                 }
             };
             let does = match does {
-                Does::TakesWhen(told) => {
+                Does::TakesWhen(notify) => {
                     self.arrived.notify_waiters();
-                    told.notified().await;
+                    notify.notified().await;
                     Does::take()
                 }
                 does => does,
@@ -261,18 +261,18 @@ pub fn toml(vendor: &str, folder: &Path, analytics: &str, proxy: &str) -> String
     )
 }
 
-/// A proxy whose time is `clock` and that sends only when it is told to.
+/// A proxy without a schedule, at the time of `clock`.
 pub async fn proxy_at(config: &str, clock: Arc<dyn Clock>) -> App {
     let config = Config::from_toml(config).unwrap();
     App::start(config, Options { clock, background: false }).await.unwrap()
 }
 
-/// A proxy that sends only when it is told to.
+/// A proxy without a schedule.
 pub async fn proxy(config: &str) -> App {
     proxy_at(config, Options::default().clock).await
 }
 
-/// What came back for a request that was written byte by byte.
+/// The answer to a raw request.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -302,7 +302,7 @@ pub fn request(method: &str, target: &str, headers: &str, body: &str) -> String 
     )
 }
 
-/// Posts an event to where it belongs.
+/// Posts an event to its route.
 pub async fn post(app: &App, event: &str) -> Answer {
     raw(app, request("POST", EVENT, "", event)).await
 }
@@ -317,7 +317,7 @@ pub fn event(installation: usize, version: &str) -> String {
     .to_string()
 }
 
-/// The binary at work, killed at the latest when the test ends.
+/// The running binary. It is killed at the latest when the test ends.
 pub struct Process {
     child: Child,
     /// Where it listens.
@@ -328,14 +328,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Runs it with that configuration file.
+    /// Runs it with a configuration file.
     pub fn start(config: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pod-proxy"));
         command.args(["run", "--config"]).arg(config);
         Self::spawn(command)
     }
 
-    /// Runs `command`, which is to become the proxy.
+    /// Runs `command`, which becomes the proxy.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -350,7 +350,7 @@ impl Process {
             })
             .unwrap_or_else(|| panic!("it does not say where it listens: {}", log.lock().unwrap()));
         let written = Arc::clone(&log);
-        // The pipe must be read on, or the process would block.
+        // If nobody read the pipe, the process would block.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 written.lock().unwrap().push_str(&format!("{line}\n"));
@@ -359,7 +359,7 @@ impl Process {
         Self { child, address, metrics, log }
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -390,13 +390,13 @@ impl Drop for Process {
     }
 }
 
-/// A client that is not the one under test.
+/// A client independent of the one under test.
 pub fn http_client() -> reqwest::Client {
     pod_proxy::app::install_crypto();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// Waits until `done`; for what nobody announces.
+/// Polls until `done`, for events without a notification.
 pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !done().await {
@@ -405,7 +405,7 @@ pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The numbers of the installations of which something reached the vendor, with the salt of sevens.
+/// The pseudonyms of these installations with the salt of sevens.
 pub fn hashes(installations: impl IntoIterator<Item = usize>) -> std::collections::BTreeSet<String> {
     let salt = shared::pseudonym::Salt::from_bytes(&[7; 256]).unwrap();
     let hash = |installation: usize| {

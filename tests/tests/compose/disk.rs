@@ -157,7 +157,7 @@ pub(crate) fn while_the_disk_of_a_proxy_is_full_apps_are_told_and_what_it_acknow
         })?;
         let health = project.proxy_health("pod-proxy")?;
         ensure!(health["spool"]["entries"].as_u64().is_some_and(|held| held >= acknowledged), "{health}");
-        // Nothing leaves that cannot be written down before, and somebody is told.
+        // Nothing leaves that cannot be recorded first, and health and metrics say so.
         wait_for_alert(project, "SentLogFailing", true)?;
         small.make_room("spool")?;
         project.compose(&["start", "ingest-api"])?;

@@ -129,7 +129,7 @@ pub(crate) fn nothing_is_shared_until_the_operator_has_answered() -> anyhow::Res
         ensure!(whole.project.counted()? == 0);
         ensure!(whole.project.sql("SELECT count(*) FROM optin.domain")? == "0");
         let log = whole.project.log("pod-proxy")?;
-        ensure!(log.contains("Analytics are off: nothing is kept, and nothing is sent."), "{log}");
+        ensure!(log.contains("Analytics are off: nothing is stored, and nothing is sent."), "{log}");
 
         Ok(())
     })

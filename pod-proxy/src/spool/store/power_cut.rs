@@ -119,9 +119,9 @@ impl StorageBackend for Disk {
     }
 }
 
-/// Installations, and the patch level of the version that is held of each.
-type Held = BTreeMap<u8, u8>;
-type Step = (fn(&mut Store) -> Result<(), StoreError>, fn(&mut Held));
+/// Installations, and the patch level of the version that is stored of each.
+type Expected = BTreeMap<u8, u8>;
+type Step = (fn(&mut Store) -> Result<(), StoreError>, fn(&mut Expected));
 
 fn keep(
     store: &mut Store,
@@ -131,33 +131,33 @@ fn keep(
 ) -> Result<(), StoreError> {
     let keep = |installation| {
         let value = format!(r#"{{"version":"1.0.{patch}"}}"#).into_bytes();
-        Change::Keep { key: vec![0, 0, 0, 0, 0, 0, 0, installation], day, value, under: 0 }
+        Change::Put { key: vec![0, 0, 0, 0, 0, 0, 0, installation], day, value, generation: 0 }
     };
     let changes: Vec<_> = installations.into_iter().map(keep).collect();
     let kept = store.apply(&changes)?;
-    assert!(kept.iter().all(|kept| *kept == Changed::Kept));
+    assert!(kept.iter().all(|kept| *kept == Changed::Stored));
     Ok(())
 }
 
-/// What a spool does, and what is held after each of it.
+/// What a spool does, and what is stored after each step.
 const RUN: [Step; 10] = [
-    (|store| keep(store, 1..=10, 1, 1), |held| held.extend((1..=10).map(|n| (n, 1)))),
-    (|store| keep(store, 11..=20, 1, 5), |held| held.extend((11..=20).map(|n| (n, 1)))),
-    (Store::seal, |_| ()),
-    (|store| keep(store, [1, 2, 3, 21], 2, 5), |held| held.extend([1, 2, 3, 21].map(|n| (n, 2)))),
+    (|store| keep(store, 1..=10, 1, 1), |expected| expected.extend((1..=10).map(|n| (n, 1)))),
+    (|store| keep(store, 11..=20, 1, 5), |expected| expected.extend((11..=20).map(|n| (n, 1)))),
+    (Store::snapshot, |_| ()),
+    (|store| keep(store, [1, 2, 3, 21], 2, 5), |expected| expected.extend([1, 2, 3, 21].map(|n| (n, 2)))),
     // Of the first five, three have said something new since.
     (
         |store| {
             let taken = store.read(None, 5)?.into_iter().map(|entry| Change::Remove(entry.id));
             store.apply(&taken.collect::<Vec<_>>()).map(|_| ())
         },
-        |held| held.retain(|n, _| ![4, 5].contains(n)),
+        |expected| expected.retain(|n, _| ![4, 5].contains(n)),
     ),
-    (|store| keep(store, 15..=16, 3, 5), |held| held.extend((15..=16).map(|n| (n, 3)))),
-    (Store::seal, |_| ()),
+    (|store| keep(store, 15..=16, 3, 5), |expected| expected.extend((15..=16).map(|n| (n, 3)))),
+    (Store::snapshot, |_| ()),
     (
         |store| store.apply(&[Change::RemoveBefore(3)]).map(|_| ()),
-        |held| held.retain(|n, _| !(6..=10).contains(n)),
+        |expected| expected.retain(|n, _| !(6..=10).contains(n)),
     ),
     (
         |store| match store.database.as_mut().map(Database::compact) {
@@ -166,11 +166,11 @@ const RUN: [Step; 10] = [
         },
         |_| (),
     ),
-    (|store| keep(store, [22], 1, 5), |held| held.extend([(22, 1)])),
+    (|store| keep(store, [22], 1, 5), |expected| expected.extend([(22, 1)])),
 ];
 
-fn held(store: &mut Store) -> Held {
-    store.seal().unwrap();
+fn expected(store: &mut Store) -> Expected {
+    store.snapshot().unwrap();
     let entries = store.read(None, usize::MAX).unwrap();
     let patch = |entry: &Entry| {
         let (_, value) = encode(entry.report.as_ref().unwrap()).unwrap();
@@ -181,8 +181,8 @@ fn held(store: &mut Store) -> Held {
 }
 
 /// Runs until there is no power; what was done then, and what was perhaps.
-fn run(disk: &Disk, path: &Path) -> (Held, Held) {
-    let mut done = Held::new();
+fn run(disk: &Disk, path: &Path) -> (Expected, Expected) {
+    let mut done = Expected::new();
     let Ok(mut store) = disk.open(path) else { return (done.clone(), done) };
     for (step, holds) in RUN {
         let mut perhaps = done.clone();
@@ -215,8 +215,8 @@ fn what_was_done_before_the_power_went_is_there_wherever_it_went() {
             disk.0.lock().unwrap().cut_after = Some(cut);
             let (done, perhaps) = run(&disk, &path);
             let mut store = disk.after_the_cut(&mut rng).open(&path).unwrap();
-            let counted = store.held();
-            let found = held(&mut store);
+            let counted = store.usage();
+            let found = expected(&mut store);
             assert!(
                 found == done || found == perhaps,
                 "cut after {cut}: {found:?}, not {done:?} or {perhaps:?}"

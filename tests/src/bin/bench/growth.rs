@@ -12,9 +12,12 @@ use ingest_api::jobs::merge::{Which, merge, merged_reporters};
 use ingest_api::open_windows::WindowError;
 use ingest_api::store::StoreError;
 use ingest_api::store::open_windows::StoredWindow;
-use ingest_api::window::record::{Read, Record, Reporter};
+use ingest_api::window::Population;
+use ingest_api::window::codes::unpack;
+use ingest_api::window::record::{Installation, Read, Record};
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
+use shared::event::App;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 
 use crate::intake::crowd;
@@ -200,12 +203,12 @@ impl Bare {
         let mut text = Vec::new();
         for pack in packs {
             for record in Read(&pack) {
-                let Record { subject, reporter, pod, version, language_or_size, platform } = record?;
-                if reporter != Reporter::Pod {
-                    let (subject, pod) = (subject.as_i64(), pod.as_i64());
-                    let proxied = reporter == Reporter::ProxiedInstallation;
-                    writeln!(text, "{subject}\t{pod}\t{version}\t{language_or_size}\t{platform}\t{proxied}")?;
-                }
+                let Record::Installation(Installation { subject, population, pod, codes }) = record? else {
+                    continue;
+                };
+                let (subject, pod, proxied) = (subject.as_i64(), pod.as_i64(), population == Population::Pod);
+                let [version, platform, language, ..] = unpack::<App>(&codes);
+                writeln!(text, "{subject}\t{pod}\t{version}\t{language}\t{platform}\t{proxied}")?;
             }
             if text.len() > CHUNK {
                 rows.send(std::mem::take(&mut text)).await?;

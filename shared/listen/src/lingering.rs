@@ -1,4 +1,4 @@
-//! A socket whose sender gets to see the last answer.
+//! A socket that closes only after its client could read the last answer.
 
 use std::io;
 use std::pin::Pin;
@@ -9,23 +9,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// For how long a sender may go on.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How much is thrown away at a time.
+/// How long a client may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much is discarded at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// A socket that, when we have said the last word, throws away what still arrives for a while.
+/// A socket that, after the last answer, discards for a while what still arrives.
 ///
-/// A request that is refused before its body is read, such as one batch too many, is answered while it is still sent.
-/// If we closed the socket then, whatever arrives would be answered by a reset, and that is what its sender would see in the
-/// place of our answer (RFC 9112, section 9.6).
-pub(super) struct Lingering {
+/// A request that is refused before its body is read, such as a batch over the limit, is answered while its client still
+/// sends. If the socket were closed then, the rest of the body would be answered with a reset, and the client would see
+/// that instead of the answer (RFC 9112, section 9.6).
+pub(crate) struct Lingering {
     stream: TcpStream,
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Lingering {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, until: None }
     }
 }
@@ -66,7 +66,7 @@ impl AsyncWrite for Lingering {
         if until.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
-        let until = until.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        let until = until.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         let mut chunk = [0; CHUNK_BYTES];
         loop {
             if until.as_mut().poll(context).is_ready() {
