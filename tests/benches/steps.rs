@@ -5,6 +5,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
+use ingest_api::window::codes::unpack;
+use shared::data_point::UserAppVersion;
+use shared::data_point::UserPlatform;
+use shared::event::App;
 use std::hint::black_box;
 use std::num::NonZeroU64;
 
@@ -15,7 +19,7 @@ use ingest_api::insight::{Insight, answer};
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey;
 use ingest_api::keys::KeyDirectory;
-use ingest_api::release::{AppVersion, Tally, Threshold};
+use ingest_api::release::{Tally, Threshold};
 use ingest_api::rendered_page;
 use ingest_api::window::{Window, WindowKind};
 use pod_proxy::config::Config;

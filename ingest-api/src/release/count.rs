@@ -74,7 +74,7 @@ impl Count {
         for record in &self.waiting {
             let Record::Pod(Pod { subject, codes }) = record else { continue };
             let codes = unpack::<event::Pod>(codes);
-            let said = self.pods.said(&codes);
+            let said = self.pods.said(codes);
             self.pods.add(subject.as_i64(), said);
             self.allowances.insert(*subject, allowance(decode::<MetaUserCount>(&codes).flatten()));
         }
@@ -134,7 +134,7 @@ impl Installations {
                 })
             });
             let said =
-                *self.said.entry(codes).or_insert_with(|| self.tally.said(&unpack::<event::App>(&codes)));
+                *self.said.entry(codes).or_insert_with(|| self.tally.said(unpack::<event::App>(&codes)));
             self.all.push((place, said));
         }
     }

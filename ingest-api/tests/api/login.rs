@@ -1,5 +1,6 @@
 //! How a browser gets in, how long it stays, and how it is put out.
 
+use shared::data_point::PodVersion;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};

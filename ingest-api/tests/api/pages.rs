@@ -1,5 +1,6 @@
 //! What a browser gets: pages, what they are dressed with, and what goes wrong as a page.
 
+use shared::data_point::PodVersion;
 use std::collections::BTreeSet;
 
 use ingest_api::insight::Insight;

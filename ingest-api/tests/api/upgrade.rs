@@ -1,6 +1,9 @@
 //! An upgrade. A database of the first schema goes on with what it holds. Of a schema that a newer version of the program has
 //! changed, what it added is no reason not to start; what it broke is.
 
+use shared::data_point::UserAppVersion;
+use shared::data_point::UserLang;
+use shared::data_point::UserPlatform;
 use std::path::Path;
 use std::sync::Arc;
 
