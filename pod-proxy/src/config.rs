@@ -35,7 +35,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The smallest log of what was sent, in bytes: each of its two files has room for a whole request.
-const MIN_SENT_BYTES: u64 = 2 << 20;
+pub(crate) const MIN_SENT_BYTES: u64 = 2 << 20;
 
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -64,7 +64,7 @@ fn a_command_line_with_a_mistake_exits_with_2_as_the_help_says() {
         assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(2), ""), "{wrong:?}");
     }
     let help = Command::new(env!("CARGO_BIN_EXE_pod-proxy")).arg("--help").output().unwrap();
-    assert!(text(&help.stdout).contains("or the command line\nhas one"));
+    assert!(text(&help.stdout).contains("or on the command line"));
 }
 
 #[test]

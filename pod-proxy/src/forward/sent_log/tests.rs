@@ -7,6 +7,7 @@ use shared::pseudonym::Salt;
 use shared::version::Version;
 
 use super::*;
+use crate::config::MIN_SENT_BYTES;
 use crate::facts::PodFacts;
 use crate::filter::{PodReport, Report, filter, outgoing};
 use crate::forward::MAX_BATCH;
@@ -26,7 +27,7 @@ fn open(folder: &Path, max_bytes: u64) -> Arc<SentLog> {
     Arc::new(SentLog::new(folder, max_bytes))
 }
 
-/// Writes down a request of so many events.
+/// Records a request of so many events.
 fn record(log: &Arc<SentLog>, second: i64, events: usize) -> Record {
     log.record(&encode(at(second), &vec![event(); events]).unwrap()).unwrap()
 }
@@ -104,7 +105,7 @@ fn after_a_kill_what_may_have_left_is_unknown_and_what_was_not_written_to_its_en
         send(&open(folder.path(), LARGE), 4, "refused");
         assert_eq!(answers(folder.path()), ["taken", "unknown", "refused"], "{written}");
     }
-    // An answer that was written half, in a power cut.
+    // An answer that was half written, in a power cut.
     let mut torn = whole.clone();
     let end = torn.len();
     torn[end - ANSWER_BYTES + ANSWER.len()..end - 20].fill(0);
@@ -120,7 +121,7 @@ fn what_cannot_be_written_down_is_an_error_and_harms_nothing() {
     send(&log, 1, "taken");
     let error = log.record(&encode(at(2), &vec![event(); 100]).unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-    // The other file cannot be made.
+    // The other file cannot be created.
     let gone = folder.path().join("gone");
     assert_eq!(open(&gone, LARGE).record(b"").unwrap_err().kind(), ErrorKind::NotFound);
     send(&log, 3, "taken");
@@ -158,7 +159,7 @@ fn the_largest_request_has_room_in_the_smallest_log() {
     let event = Event::from_json(largest.to_string().as_bytes()).unwrap();
     let event = outgoing(&policy, &facts, &Salt::from_bytes(&[7; Salt::LEN]).unwrap(), event).unwrap();
     let request = encode(Timestamp::MAX, &vec![event; MAX_BATCH]).unwrap();
-    assert!(request.len() as u64 * 5 / 4 < MIN_BYTES / 2, "{}", request.len());
+    assert!(request.len() as u64 * 5 / 4 < MIN_SENT_BYTES / 2, "{}", request.len());
 }
 
 #[test]
