@@ -8,8 +8,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
 const CRATES: [&str; 2] = ["pod-proxy", "ingest-api"];
 
 /// Names what may be imported by what it is not.
@@ -67,6 +65,80 @@ impl File {
     }
 }
 
+/// Code as far as imports need it: without comments, literals and lifetimes.
+#[derive(Clone, Debug)]
+enum Token {
+    /// A word, and its line.
+    Word(String, usize),
+    Mark(char),
+    /// What stands between brackets, and the first of them.
+    Group(char, Vec<Token>),
+}
+
+/// Reads code up to the bracket that closes what it stands in.
+fn tokens(code: &mut &str, line: &mut usize) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    while let Some(first) = code.chars().next() {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let length = match first {
+            _ if code.starts_with("//") => code.find('\n').unwrap_or(code.len()),
+            _ if code.starts_with("/*") => code.find("*/").map_or(code.len(), |end| end + 2),
+            '"' => literal(code, '"'),
+            // A lifetime is no literal, and a word behind its mark.
+            '\'' if code[1..].starts_with('\\') || code[1..].chars().nth(1) == Some('\'') => {
+                literal(code, '\'')
+            }
+            '\'' => 1 + code[1..].find(|c| !is_word(c)).unwrap_or(code.len() - 1),
+            _ if is_word(first) => match raw_literal(code) {
+                Some(length) => length,
+                None => {
+                    let length = code.find(|c| !is_word(c)).unwrap_or(code.len());
+                    tokens.push(Token::Word(code[..length].to_owned(), *line));
+                    length
+                }
+            },
+            '(' | '[' | '{' => {
+                *code = &code[1..];
+                tokens.push(Token::Group(first, self::tokens(code, line)));
+                continue;
+            }
+            ')' | ']' | '}' => {
+                *code = &code[1..];
+                break;
+            }
+            _ => {
+                if !first.is_whitespace() {
+                    tokens.push(Token::Mark(first));
+                }
+                first.len_utf8()
+            }
+        };
+        *line += code[..length].matches('\n').count();
+        *code = &code[length..];
+    }
+    tokens
+}
+
+/// The length of the literal that code begins with.
+fn literal(code: &str, quote: char) -> usize {
+    let mut is_escaped = true;
+    let end = code.find(|c| {
+        let ends = c == quote && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or(code.len(), |end| end + 1)
+}
+
+/// The length of the raw literal that code begins with, if it does.
+fn raw_literal(code: &str) -> Option<usize> {
+    let after = code.strip_prefix("br").or_else(|| code.strip_prefix('r'))?;
+    let text = after.trim_start_matches('#');
+    let hashes = &after[..after.len() - text.len()];
+    let end = text.strip_prefix('"')?.find(&format!("\"{hashes}"))?;
+    Some(code.len() - text.len() + 1 + end + 1 + hashes.len())
+}
+
 /// What the code of a file names.
 #[derive(Default)]
 struct Code {
@@ -78,31 +150,25 @@ struct Code {
 
 impl Code {
     /// Reads what stands in a module of the crate of that name.
-    fn read(&mut self, crate_name: &str, module: &[String], code: TokenStream) {
-        let tokens: Vec<TokenTree> = code.into_iter().collect();
-        let mut rest = tokens.as_slice();
-        while let [first, after @ ..] = rest {
-            rest = match (first, after) {
-                _ if is_for_tests(rest) => self.skip_item(module, &rest[2..]),
-                (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Group(inner), others @ ..])
+    fn read(&mut self, crate_name: &str, module: &[String], mut code: &[Token]) {
+        while let [first, after @ ..] = code {
+            code = match (first, after) {
+                _ if is_for_tests(code) => self.skip_item(module, &code[2..]),
+                (Token::Word(word, _), [Token::Word(name, _), Token::Group(_, inner), others @ ..])
                     if word == "mod" =>
                 {
-                    self.read(crate_name, &[module, &[name.to_string()]].concat(), inner.stream());
+                    self.read(crate_name, &[module, &[name.clone()]].concat(), inner);
                     others
                 }
-                (TokenTree::Ident(word), _) if path_separator(after).is_some() => {
-                    let start = match word.to_string() {
-                        word if word == "super" => module.split_last().map_or(&[][..], |(_, above)| above),
-                        word if word == "crate" || word == crate_name => &[],
-                        _ => {
-                            rest = after;
-                            continue;
-                        }
-                    };
-                    self.read_path(start.to_vec(), word.span().start().line, after)
-                }
-                (TokenTree::Group(inner), _) => {
-                    self.read(crate_name, module, inner.stream());
+                (Token::Word(word, line), _) if path_separator(after).is_some() => match word.as_str() {
+                    "super" => self.read_path(module[..module.len() - 1].to_vec(), *line, after),
+                    word if word == "crate" || word == crate_name => {
+                        self.read_path(Module::new(), *line, after)
+                    }
+                    _ => after,
+                },
+                (Token::Group(_, inner), _) => {
+                    self.read(crate_name, module, inner);
                     after
                 }
                 _ => after,
@@ -111,78 +177,64 @@ impl Code {
     }
 
     /// Reads on in a path or the tree of a `use`, from where a `::` may be. Returns what follows.
-    fn read_path<'t>(
-        &mut self,
-        mut path: Module,
-        mut line: usize,
-        mut rest: &'t [TokenTree],
-    ) -> &'t [TokenTree] {
-        while let Some(after) = path_separator(rest) {
+    fn read_path<'t>(&mut self, mut path: Module, mut line: usize, mut code: &'t [Token]) -> &'t [Token] {
+        while let Some(after) = path_separator(code) {
             match after {
-                [TokenTree::Ident(name), others @ ..] => {
-                    line = name.span().start().line;
-                    match name.to_string().as_str() {
+                [Token::Word(name, its_line), others @ ..] => {
+                    line = *its_line;
+                    match name.as_str() {
                         "super" => drop(path.pop()),
                         name => path.push(name.to_owned()),
                     }
-                    rest = others;
+                    code = others;
                 }
-                [TokenTree::Group(tree), others @ ..] if tree.delimiter() == Delimiter::Brace => {
-                    let tokens: Vec<TokenTree> = tree.stream().into_iter().collect();
-                    let is_comma =
-                        |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.as_char() == ',');
-                    for branch in tokens.split(is_comma) {
-                        let Some(TokenTree::Ident(name)) = branch.first() else { continue };
-                        let path = [path.as_slice(), &[name.to_string()]].concat();
-                        self.read_path(path, name.span().start().line, &branch[1..]);
+                [Token::Group('{', tree), others @ ..] => {
+                    for branch in tree.split(|token| matches!(token, Token::Mark(','))) {
+                        let [Token::Word(name, line), rest @ ..] = branch else { continue };
+                        self.read_path([path.as_slice(), &[name.clone()]].concat(), *line, rest);
                     }
                     return others;
                 }
                 others => {
-                    rest = others;
+                    code = others;
                     break;
                 }
             }
         }
         self.imports.push((line, path));
-        rest
+        code
     }
 
     /// Skips an item that is compiled for tests only, behind the attribute that says so.
-    fn skip_item<'t>(&mut self, module: &[String], mut rest: &'t [TokenTree]) -> &'t [TokenTree] {
+    fn skip_item<'t>(&mut self, module: &[String], mut code: &'t [Token]) -> &'t [Token] {
         let mut is_use = false;
-        while let [first, after @ ..] = rest {
+        while let [first, after @ ..] = code {
             match (first, after) {
-                (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Punct(_), ..])
-                    if word == "mod" =>
-                {
-                    self.for_tests.push([module, &[name.to_string()]].concat());
+                (Token::Word(word, _), [Token::Word(name, _), Token::Mark(';'), ..]) if word == "mod" => {
+                    self.for_tests.push([module, &[name.clone()]].concat());
                 }
-                (TokenTree::Ident(word), _) if word == "use" => is_use = true,
-                (TokenTree::Punct(punct), _) if punct.as_char() == ';' => return after,
-                (TokenTree::Group(group), _) if group.delimiter() == Delimiter::Brace && !is_use => {
-                    return after;
-                }
+                (Token::Word(word, _), _) if word == "use" => is_use = true,
+                (Token::Mark(';'), _) => return after,
+                (Token::Group('{', _), _) if !is_use => return after,
                 _ => {}
             }
-            rest = after;
+            code = after;
         }
-        rest
+        code
     }
 }
 
 /// Whether some code begins with `#[cfg(test)]`.
-fn is_for_tests(code: &[TokenTree]) -> bool {
-    let [TokenTree::Punct(punct), TokenTree::Group(attribute), ..] = code else { return false };
-    punct.as_char() == '#' && attribute.stream().to_string().replace(' ', "") == "cfg(test)"
+fn is_for_tests(code: &[Token]) -> bool {
+    let [Token::Mark('#'), Token::Group('[', attribute), ..] = code else { return false };
+    let [Token::Word(cfg, _), Token::Group('(', condition)] = attribute.as_slice() else { return false };
+    cfg == "cfg" && matches!(condition.as_slice(), [Token::Word(test, _)] if test == "test")
 }
 
 /// What follows a `::`, if some code begins with one.
-fn path_separator(code: &[TokenTree]) -> Option<&[TokenTree]> {
+fn path_separator(code: &[Token]) -> Option<&[Token]> {
     match code {
-        [TokenTree::Punct(a), TokenTree::Punct(b), rest @ ..] if (a.as_char(), b.as_char()) == (':', ':') => {
-            Some(rest)
-        }
+        [Token::Mark(':'), Token::Mark(':'), rest @ ..] => Some(rest),
         _ => None,
     }
 }
@@ -197,8 +249,7 @@ fn mistakes(crate_name: &str, rooms: &[Room], files: &[File]) -> Vec<String> {
         let module = file.module();
         // What the library's own file names are its rooms.
         if module != ["lib"] {
-            let tokens = file.text.parse().unwrap_or_else(|error| panic!("{}: {error}", file.path));
-            of_file.read(&extern_name, &module, tokens);
+            of_file.read(&extern_name, &module, &tokens(&mut file.text.as_str(), &mut 1));
         }
         for_tests.append(&mut of_file.for_tests);
         code.push((file, module, of_file.imports));
@@ -359,6 +410,14 @@ mod checker {
         check("window/mod.rs", "#[cfg(test)]\nmod tests { use crate::store::Database; }", &[]);
         check("window/mod.rs", "// use crate::store::Database;\n/// [`crate::store`]\nfn f() {}", &[]);
         check("window/mod.rs", "const A: &str = \"use crate::store::Database;\";\npub(crate) fn f() {}", &[]);
+        check("window/mod.rs", "const A: &str = r#\"\"\\ crate::store::Database; \"#;", &[]);
+        check(
+            "window/mod.rs",
+            "/* crate::store */ const A: [char; 3] = ['\"', '\\'', '\\\\']; // crate::store",
+            &[],
+        );
+        let after = "ingest-api/src/window/mod.rs:3: `window` may not import `store` (crate::store::A)";
+        check("window/mod.rs", "fn f<'a>(_: &'a str) { '\\n'; \"\\\"\n\" }\nuse crate::store::A;", &[after]);
         check("window/tests.rs", "use crate::store::Database;", &[]);
     }
 
