@@ -180,7 +180,13 @@ pub const POLICIES: &[(u32, PodPolicy)] = &[
             toml: "[vendor_analytics]\npreset = \"acme\"\n\
                    [vendor_analytics.presets.acme]\ninherits = \"gdpr\"\nmin_cohort_size = 5\n\
                    usage.user_app_version.enabled = false\nacquisition.pod_domain.enabled = true\n",
-            means: Meaning { min_cohort_size: Some(5), app_version: false, domain: true, ..DEFAULT },
+            means: Meaning {
+                min_cohort_size: Some(5),
+                app_version: false,
+                domain: true,
+                others: false,
+                ..DEFAULT
+            },
         },
     ),
     (
@@ -189,7 +195,7 @@ pub const POLICIES: &[(u32, PodPolicy)] = &[
             name: "gdpr, changed",
             toml: "[vendor_analytics]\npreset = \"gdpr\"\n\
                    [vendor_analytics.presets.gdpr]\nusage.user_lang.max_locales = 1\nmin_cohort_size = 0\n",
-            means: DEFAULT,
+            means: Meaning { others: false, ..DEFAULT },
         },
     ),
 ];
