@@ -68,6 +68,10 @@ pub struct App {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<Observed<Locale>>>")]
     pub user_preferred_locales: Option<Locales>,
+    /// What it looks like. No app sends it: it shows how a data point is added.
+    #[cfg(feature = "theme")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theme: Option<Observed<crate::data_point::Theme>>,
 }
 
 /// The Pod that serves the app, or the XMPP server where there is no Pod.
@@ -275,6 +279,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("origin.app.version", "a string"),
     ("origin.app.platform", "a string"),
     ("origin.app.user_preferred_locales", "a list of strings"),
+    #[cfg(feature = "theme")]
+    ("origin.app.theme", "a string"),
     ("origin.pod", "an object without repeated keys"),
     ("origin.pod.domain_hash", "16 lower-case hexadecimal digits"),
     ("origin.pod.user_hash", "16 lower-case hexadecimal digits"),

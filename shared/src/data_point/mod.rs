@@ -14,6 +14,8 @@ mod registry;
 mod user_app_version;
 mod user_lang;
 mod user_platform;
+#[cfg(feature = "theme")]
+mod user_theme;
 
 pub use docs::{GENERATED, markdown, markdown_table};
 pub use meta_user_count::MetaUserCount;
@@ -24,6 +26,8 @@ pub use pod_version::PodVersion;
 pub use user_app_version::{AppVersion, UserAppVersion};
 pub use user_lang::UserLang;
 pub use user_platform::UserPlatform;
+#[cfg(feature = "theme")]
+pub use user_theme::{Theme, UserTheme};
 
 use path::version_path;
 use registry::registry;
@@ -35,7 +39,7 @@ use crate::preset::Named;
 // Every data point there is. Within a line, append only: the records of open windows hold the codes in this order.
 registry! {
     counted in Pod: PodVersion, MetaUserCount;
-    counted in App: UserAppVersion, UserPlatform, UserLang;
+    counted in App: UserAppVersion, UserPlatform, UserLang, #[cfg(feature = "theme")] UserTheme;
     listed in Pod: PodDomain;
 }
 
