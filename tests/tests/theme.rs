@@ -55,7 +55,9 @@ async fn the_theme_of_an_app_reaches_its_page_its_csv_and_its_gauge() {
 
     let metrics = format!("http://{}/metrics", stack.vendor().metrics_address());
     let metrics = client().unwrap().get(metrics).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.lines().any(|line| line.contains("insight=\"themes\"") && line.contains("value=\"dark\"")));
+    assert!(
+        metrics.lines().any(|line| line.contains("insight=\"themes\"") && line.contains("value=\"dark\""))
+    );
     stack.shutdown().await;
 }
 

@@ -59,7 +59,10 @@ async fn attack(keys: Defence) -> [Found; 2] {
                 Defence::Off => {
                     let mut records = Vec::new();
                     seal::open(&key, piece, &mut records).unwrap();
-                    records.iter().filter_map(|record| whose.get(&record.subject.as_i64()).copied()).collect()
+                    records
+                        .iter()
+                        .filter_map(|record| whose.get(&record.subject().as_i64()).copied())
+                        .collect()
                 }
             }
         };
