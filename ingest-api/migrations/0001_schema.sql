@@ -544,30 +544,33 @@ CREATE FUNCTION intake.reporters(id integer) RETURNS TABLE (
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     pack bytea;
-    what integer;
+    -- Two bits that say what the reporter is, and six for how many bytes of codes it has.
+    head integer;
     at integer;
 BEGIN
     FOR pack IN EXECUTE format('SELECT m.records FROM intake.w%s_merged m ORDER BY m.tableoid, m.ctid', id) LOOP
         at := 0;
         WHILE at < length(pack) LOOP
-            what := get_byte(pack, at);
-            EXIT WHEN what = 0;
-            is_pod := what = 3;
-            proxied := what <> 1;
+            head := get_byte(pack, at);
+            EXIT WHEN head = 0;
+            is_pod := head >> 6 = 3;
+            proxied := head >> 6 <> 1;
             subject := intake.number(pack, at + 1, 8);
             IF is_pod THEN
+                at := at + 9;
                 pod := subject;
-                version := intake.number(pack, at + 9, 8);
-                language_or_size := intake.number(pack, at + 17, 4);
+                version := intake.number(pack, at, 7);
+                language_or_size := intake.number(pack, at + 7, 3);
                 platform := 0;
-                at := at + 21;
             ELSE
                 pod := intake.number(pack, at + 9, 8);
-                version := intake.number(pack, at + 17, 8);
-                language_or_size := intake.number(pack, at + 25, 4);
-                platform := intake.number(pack, at + 29, 2);
-                at := at + 31;
+                at := at + 17;
+                version := intake.number(pack, at, 8);
+                platform := intake.number(pack, at + 8, 2);
+                language_or_size := intake.number(pack, at + 10, 4);
             END IF;
+            -- Codes that a later version has added follow these.
+            at := at + (head & 63);
             RETURN NEXT;
         END LOOP;
     END LOOP;
@@ -575,7 +578,7 @@ END
 $$;
 COMMENT ON FUNCTION intake.reporters IS
     'The merged reporters of an open window, given its id, one row each. Values are the codes of '
-    'ingest-api/src/window/code.rs.';
+    'ingest-api/src/window/codes.rs.';
 
 
 --------------------------------------------------------------------------------------------------------------

@@ -4,19 +4,24 @@
 //! published, because one Pod makes no cohort. Without an allowance, its size is changed in the database to so many
 //! accounts that nothing is beyond it; without a threshold, the value has a number.
 
+use shared::size::SizeBin;
+
 use super::*;
 use crate::support::{proxied, ten_pods};
 
 /// Makes each Pod of a pack as large as can be.
 const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
-    DECLARE at integer := 0;
+    DECLARE
+        at integer := 0;
+        head integer;
     BEGIN
         WHILE at < length(records) AND get_byte(records, at) <> 0 LOOP
-            IF get_byte(records, at) = 3 THEN
-                records := overlay(records PLACING '\\x7fffffff' FROM at + 18);
-                at := at + 21;
+            head := get_byte(records, at);
+            IF head >> 6 = 3 THEN
+                records := overlay(records PLACING '\\x0186a1' FROM at + 17);
+                at := at + 9 + (head & 63);
             ELSE
-                at := at + 31;
+                at := at + 17 + (head & 63);
             END IF;
         END LOOP;
         RETURN records;
@@ -46,7 +51,7 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
         let largest = format!(
             "SELECT subject::text FROM intake.reporters({}) WHERE is_pod AND language_or_size = {}",
             window.id,
-            i32::MAX
+            1 + SizeBin::LAST_MIN
         );
         assert_eq!(service.query(&largest).await.unwrap().len(), 10);
     }

@@ -13,7 +13,7 @@ const OTHERS: &str = "CREATE FUNCTION public.others(records bytea) RETURNS bytea
     BEGIN
         WHILE at < length(records) AND get_byte(records, at) <> 0 LOOP
             records := set_byte(records, at + 1, get_byte(records, at + 1) + 1);
-            at := at + CASE get_byte(records, at) WHEN 3 THEN 21 ELSE 31 END;
+            at := at + CASE get_byte(records, at) >> 6 WHEN 3 THEN 9 ELSE 17 END + (get_byte(records, at) & 63);
         END LOOP;
         RETURN records;
     END $$";

@@ -48,7 +48,7 @@ const ONE_BY_ONE: &str = "CREATE FUNCTION public.one_by_one() RETURNS void LANGU
         DELETE FROM intake.new_merged RETURNING records INTO STRICT pack;
         ALTER TABLE intake.new_merged DROP CONSTRAINT merged_length;
         WHILE get_byte(pack, at) <> 0 LOOP
-            length := CASE get_byte(pack, at) WHEN 3 THEN 21 ELSE 31 END;
+            length := CASE get_byte(pack, at) >> 6 WHEN 3 THEN 9 ELSE 17 END + (get_byte(pack, at) & 63);
             INSERT INTO intake.new_merged VALUES (substr(pack, at + 1, length));
             at := at + length;
         END LOOP;
