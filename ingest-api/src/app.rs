@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use listen::Clients;
 use shared::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -267,9 +268,9 @@ async fn start_parts(
     let mut tasks = JoinSet::new();
     tasks.spawn(writer_task);
     let router = router(services, &config.base_path);
-    tasks.spawn(listen::serve(listener, router, MAX_CONNECTIONS, stopped.clone()));
+    tasks.spawn(listen::serve(listener, router, Clients::Addresses, MAX_CONNECTIONS, stopped.clone()));
     let router = metrics_router(metrics);
-    tasks.spawn(listen::serve(metrics_listener, router, MAX_CONNECTIONS, stopped.clone()));
+    tasks.spawn(listen::serve(metrics_listener, router, Clients::Unknown, MAX_CONNECTIONS, stopped.clone()));
     if schedule == Schedule::Timed {
         let (jobs, interval, mut stopped) = (jobs.clone(), config.close_interval, stopped);
         tasks.spawn(async move {

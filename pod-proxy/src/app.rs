@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use listen::Clients;
 use parking_lot::Mutex;
 use shared::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
@@ -87,10 +88,10 @@ impl App {
         let sleeps_until = Arc::default();
         let mut tasks = JoinSet::new();
         let router = http::router(proxy.clone(), &base_path);
-        tasks.spawn(listen::serve(listener, router, MAX_CONNECTIONS, stopped.clone()));
+        tasks.spawn(listen::serve(listener, router, Clients::Unknown, MAX_CONNECTIONS, stopped.clone()));
         if let Some(listener) = metrics_listener {
             let router = http::metrics_router(proxy.clone());
-            tasks.spawn(listen::serve(listener, router, MAX_CONNECTIONS, stopped.clone()));
+            tasks.spawn(listen::serve(listener, router, Clients::Unknown, MAX_CONNECTIONS, stopped.clone()));
         }
         if background {
             tasks.spawn(background::run(proxy.clone(), Arc::clone(&sleeps_until), stopped));

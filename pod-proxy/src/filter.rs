@@ -135,19 +135,18 @@ impl From<Withheld> for Dropped {
 
 /// What `policy` lets out of a report of the Pod with these `facts`.
 pub fn filter(policy: &Policy, facts: &PodFacts, report: Report) -> Result<FilteredEvent, Dropped> {
-    policy.permits(facts.accounts)?;
+    let permitted = policy.permits(facts.accounts)?;
     let mut pod = Pod { domain_hash: Some(facts.pod_id), ..Pod::default() };
     let report = match report {
         Report::Pod(report) => {
-            policy.share(&facts.to_wire(), &mut pod);
+            permitted.share(&facts.of_own_report(), &mut pod);
             Report::Pod(report)
         }
         Report::Installation(Sighting { installation, app: said }) => {
-            // The Pod's version goes with its own reports only.
-            policy.share(&Pod { version: None, ..facts.to_wire() }, &mut pod);
+            permitted.share(&facts.of_every_report(), &mut pod);
             pod.user_hash = Some(installation.to_wire());
             let mut app = App::default();
-            policy.share(&said, &mut app);
+            permitted.share(&said, &mut app);
             Report::Installation(Sighting { installation, app })
         }
     };

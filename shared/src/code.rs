@@ -75,6 +75,8 @@ pub(crate) fn at<T: Copy>(all: &[T], n: u64) -> Option<T> {
 mod tests {
     use super::*;
     use crate::app::AppName;
+    use crate::data_point::Reporter;
+    use crate::event::{App, Pod};
     use crate::locale::Locale;
     use crate::platform::{Architecture, Family, Platform};
     use crate::size::SizeBin;
@@ -143,6 +145,25 @@ mod tests {
     fn sizes_keep_their_order() {
         let bins: std::collections::BTreeSet<_> = (0..=SizeBin::LAST_MIN + 1).map(SizeBin::of).collect();
         check(std::iter::once(None).chain(bins.into_iter().map(Some)).collect());
+    }
+
+    proptest::proptest! {
+        /// Whatever a record says, it has a place in the tree, and no code is published that no value has.
+        #[test]
+        fn any_code_has_a_place(code in 0..u64::MAX >> 8, small in 0..1_000_000_u64) {
+            for point in App::COUNTED.iter().chain(Pod::COUNTED) {
+                for code in [code, small] {
+                    assert!(!(point.path)(code).labels().is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_locale_of_an_unknown_region_is_unrecognised() {
+        let known = Locale::parse("de-CH").unwrap().to_code();
+        assert_eq!(Locale::from_code(known).map(|locale| locale.to_string()).as_deref(), Some("de-CH"));
+        assert_eq!(Locale::from_code(known + 10), None, "de-CR is known, de-CQ is not");
     }
 
     #[test]

@@ -132,8 +132,10 @@ impl Coded for Locale {
                     if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }
                 },
             );
-        let known = Self::languages().any(|known| known == text(&language));
-        known.then_some(Self { language, region: (region != Subtag::default()).then_some(region) })
+        let region = (region != Subtag::default()).then_some(region);
+        let known = Self::languages().any(|known| known == text(&language))
+            && region.as_ref().is_none_or(|region| Self::regions().any(|known| known == text(region)));
+        known.then_some(Self { language, region })
     }
 }
 

@@ -168,31 +168,38 @@ impl Policy {
     ///
     /// # Errors
     /// The reason, if it may not.
-    pub fn permits(&self, accounts: Option<u32>) -> Result<(), Withheld> {
+    pub fn permits(&self, accounts: Option<u32>) -> Result<Permitted<'_>, Withheld> {
         if !self.is_enabled() {
             return Err(Withheld::Disabled);
         }
         match (self.min_cohort_size().unwrap_or(0), accounts) {
-            (0, _) => Ok(()),
+            (0, _) => Ok(Permitted(self)),
             (_, None) => Err(Withheld::UnknownCohort),
             (least, Some(accounts)) if accounts < least => Err(Withheld::SmallCohort),
-            (_, Some(_)) => Ok(()),
-        }
-    }
-
-    /// Copies what the policy lets out of a report, data point by data point, to one that says nothing yet.
-    pub fn share<R: Reporter>(&self, from: &R, to: &mut R) {
-        for point in R::SHARED {
-            if let Some(options) = self.options(&point.declaration) {
-                (point.share)(options, from, to);
-            }
+            (_, Some(_)) => Ok(Permitted(self)),
         }
     }
 
     /// Whether the number of accounts decides anything.
     pub fn needs_account_count(&self) -> bool {
-        let sizes = self.in_force(&MetaUserCount::DECLARATION);
-        self.is_enabled() && (sizes || self.min_cohort_size().unwrap_or(0) > 0)
+        let decides = self.is_enabled() && self.min_cohort_size().unwrap_or(0) > 0;
+        decides || self.in_force(&MetaUserCount::DECLARATION)
+    }
+}
+
+/// The policy of a Pod that may send something. Only [`Policy::permits`] makes it, so that nothing is shared of a Pod
+/// that is too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permitted<'p>(&'p Policy);
+
+impl Permitted<'_> {
+    /// Copies what the policy lets out of a report, data point by data point, to one that says nothing yet.
+    pub fn share<R: Reporter>(self, from: &R, to: &mut R) {
+        for point in R::SHARED {
+            if let Some(options) = self.0.options(&point.declaration) {
+                (point.share)(options, from, to);
+            }
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! it. The row of a room is also that of what is in it, unless that has a row of its own (`intake/writer`). Code for
 //! tests may import anything.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -157,7 +159,7 @@ impl Code {
                 (Token::Word(word, _), [Token::Word(name, _), Token::Group(_, inner), others @ ..])
                     if word == "mod" =>
                 {
-                    self.read(crate_name, &[module, &[name.clone()]].concat(), inner);
+                    self.read(crate_name, &[module, std::slice::from_ref(name)].concat(), inner);
                     others
                 }
                 (Token::Word(word, line), _) if path_separator(after).is_some() => match word.as_str() {
@@ -191,7 +193,7 @@ impl Code {
                 [Token::Group('{', tree), others @ ..] => {
                     for branch in tree.split(|token| matches!(token, Token::Mark(','))) {
                         let [Token::Word(name, line), rest @ ..] = branch else { continue };
-                        self.read_path([path.as_slice(), &[name.clone()]].concat(), *line, rest);
+                        self.read_path([path.as_slice(), std::slice::from_ref(name)].concat(), *line, rest);
                     }
                     return others;
                 }
@@ -211,7 +213,7 @@ impl Code {
         while let [first, after @ ..] = code {
             match (first, after) {
                 (Token::Word(word, _), [Token::Word(name, _), Token::Mark(';'), ..]) if word == "mod" => {
-                    self.for_tests.push([module, &[name.clone()]].concat());
+                    self.for_tests.push([module, std::slice::from_ref(name)].concat());
                 }
                 (Token::Word(word, _), _) if word == "use" => is_use = true,
                 (Token::Mark(';'), _) => return after,

@@ -69,7 +69,7 @@ mod tests {
 
     #[track_caller]
     fn check(app: Option<AppName>, platform: Option<&str>, expected: Relation) {
-        let [app_version, of_platform, _] = App::COUNTED else { panic!("three data points") };
+        let [app_version, of_platform, ..] = App::COUNTED else { panic!("an app and a platform come first") };
         let app = AppVersion { app: app.map(Observed::Recognised), version: None };
         let platform = platform.map(|text| Observed::from(Platform::parse(text)));
         let (app, platform) = (essence(app_version, app.to_code()), essence(of_platform, platform.to_code()));

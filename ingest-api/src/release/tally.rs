@@ -79,6 +79,7 @@ impl Tally {
 
     /// The number of what a reporter said, by the codes of its data points in the order of the registry.
     pub fn said(&mut self, codes: impl AsRef<[u64]>) -> Said {
+        debug_assert_eq!(self.values.len(), codes.as_ref().len(), "a code for each data point");
         let values = self.values.iter_mut().zip(codes.as_ref());
         let numbers: Vec<u32> = values.map(|(values, code)| values.number(*code)).collect();
         let next = self.said.len() as u32;

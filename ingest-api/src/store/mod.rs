@@ -86,7 +86,7 @@ pub enum StoreError {
         "everybody may connect to the database, and its owner is another role than that of the database URL: let the owner `REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC`"
     )]
     OpenToThePublic,
-    /// What has been merged of an open window is damaged, or somebody has written to it.
+    /// The records of an open window are damaged, or a newer version has written them.
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
     /// The work on a window ended before it was done: it panicked, the service stopped, or no thread could be made for it.

@@ -7,6 +7,7 @@ use sqlx::{Connection, Postgres, Transaction};
 use super::merged::Order;
 use super::open_windows::StoredWindow;
 use super::{Database, StoreError, aside};
+use crate::window::record::NotRecords;
 
 /// The turn of this instance at one window. Nothing happens unless it is committed.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Database {
             done
         };
         aside(async move || match attempt(Order::AsTheyLie).await {
-            Err(StoreError::NotRecords(_)) => attempt(Order::OfRecords).await,
+            Err(StoreError::NotRecords(NotRecords::Damaged)) => attempt(Order::OfRecords).await,
             done => done,
         })
         .await

@@ -143,14 +143,20 @@ impl Record {
 #[derive(Clone, Debug)]
 pub struct Read<'b>(pub &'b [u8]);
 
-/// Some bytes are no records.
+/// Why some bytes were not read as records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("some bytes are not the records of an open window, or a newer version has written them")]
-pub struct NotRecords;
+pub enum NotRecords {
+    /// They are something else, or are not in order.
+    #[error("some bytes are not the records of an open window")]
+    Damaged,
+    /// A version that knows more data points has written them.
+    #[error("a newer version has written to the window; install that version")]
+    Newer,
+}
 
 impl Read<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], NotRecords> {
-        let (first, rest) = self.0.split_first_chunk().ok_or(NotRecords)?;
+        let (first, rest) = self.0.split_first_chunk().ok_or(NotRecords::Damaged)?;
         self.0 = rest;
         Ok(*first)
     }
@@ -161,10 +167,10 @@ impl Read<'_> {
 
     /// Codes as an earlier version may have written them, which knew fewer data points: "not reported" stands for the others.
     fn codes<const N: usize>(&mut self, length: u8) -> Result<[u8; N], NotRecords> {
-        let (written, rest) = self.0.split_at_checked(length.into()).ok_or(NotRecords)?;
+        let (written, rest) = self.0.split_at_checked(length.into()).ok_or(NotRecords::Damaged)?;
         self.0 = rest;
         let mut codes = [0; N];
-        codes.get_mut(..written.len()).ok_or(NotRecords)?.copy_from_slice(written);
+        codes.get_mut(..written.len()).ok_or(NotRecords::Newer)?.copy_from_slice(written);
         Ok(codes)
     }
 
@@ -174,8 +180,10 @@ impl Read<'_> {
             return Ok(None);
         }
         let kinds = [Kind::DirectInstallation, Kind::ProxiedInstallation, Kind::Pod];
-        let kind =
-            kinds.into_iter().find(|kind| *kind as u8 == head >> LENGTH.count_ones()).ok_or(NotRecords)?;
+        let kind = kinds
+            .into_iter()
+            .find(|kind| *kind as u8 == head >> LENGTH.count_ones())
+            .ok_or(NotRecords::Damaged)?;
         let (subject, length) = (self.subject()?, head & LENGTH);
         let population = match kind {
             Kind::DirectInstallation => Population::Direct,
@@ -246,13 +254,13 @@ impl Merge {
     /// Takes the next records of the others, and hands on what comes before the ones after them.
     ///
     /// # Errors
-    /// [`NotRecords`], also if they are not in order.
+    /// [`NotRecords`].
     pub fn with(&mut self, theirs: Read<'_>, mut take: impl FnMut(Record)) -> Result<(), NotRecords> {
         for record in theirs {
             let mut record = record?;
             let key = record.key();
             if self.last.replace(key).is_some_and(|last| last >= key) {
-                return Err(NotRecords);
+                return Err(NotRecords::Damaged);
             }
             while let Some(before) = self.ours.next_if(|ours| ours.key() < key) {
                 take(before);
@@ -330,7 +338,7 @@ pub(super) mod tests {
             let read: Vec<_> = Read(&bytes).collect();
             prop_assert!(read.len() <= whole && read.iter().filter(|record| record.is_ok()).count() < whole);
             bytes[0] = 1;
-            prop_assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords)]);
+            prop_assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords::Damaged)]);
         }
 
         /// In pieces of any length, and whichever of the two sides is in memory.
@@ -370,7 +378,9 @@ pub(super) mod tests {
     fn records_out_of_order_are_refused() {
         let record =
             |subject| Record::Pod(Pod { subject: Subject::from_i64(subject), codes: PodCodes::default() });
-        for (first, then, expected) in [(1, 2, Ok(())), (2, 1, Err(NotRecords)), (1, 1, Err(NotRecords))] {
+        for (first, then, expected) in
+            [(1, 2, Ok(())), (2, 1, Err(NotRecords::Damaged)), (1, 1, Err(NotRecords::Damaged))]
+        {
             let bytes = bytes(&Records(vec![record(first), record(then)]));
             assert_eq!(Merge::new(Records::default()).with(Read(&bytes), drop), expected);
         }
@@ -402,6 +412,6 @@ pub(super) mod tests {
         Record::Pod(Pod { subject: Subject::from_i64(7), codes: PodCodes::default() }).write(&mut bytes);
         bytes[0] += 1;
         bytes.push(1);
-        assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords)]);
+        assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords::Newer)]);
     }
 }

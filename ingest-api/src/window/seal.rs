@@ -193,8 +193,8 @@ mod tests {
         piece.resize(WindowKey::NONCE_LEN + STEP, 0);
         key(1).encrypt(&mut piece);
         let (mut with, key) = (Vec::new(), key(1));
-        assert_eq!(open(&key, &piece, &mut with), Err(OpenError::NotRecords(NotRecords)));
-        assert_eq!(Opened::with(Some(&key)).add(&piece), Err(NotRecords));
+        assert_eq!(open(&key, &piece, &mut with), Err(OpenError::NotRecords(NotRecords::Newer)));
+        assert_eq!(Opened::with(Some(&key)).add(&piece), Err(NotRecords::Newer));
         assert_eq!(with, []);
     }
 }

@@ -26,14 +26,19 @@ impl PodFacts {
         Self { pod_id: PodId::of_domain(domain.as_str()), domain, version: None, accounts: None }
     }
 
-    /// All of them, in the form of the wire.
-    pub fn to_wire(&self) -> Pod {
+    /// The facts that go with every report, in the form of the wire: size and domain.
+    pub fn of_every_report(&self) -> Pod {
         let identifiable = Some(Identifiable { domain: Some(self.domain.clone()) });
-        let mut pod = Pod { version: self.version, identifiable, ..Pod::default() };
+        let mut pod = Pod { identifiable, ..Pod::default() };
         if let Some(accounts) = self.accounts {
             pod.set_size(SizeBin::of(accounts));
         }
         pod
+    }
+
+    /// The facts that go with the Pod's own reports: all of them.
+    pub fn of_own_report(&self) -> Pod {
+        Pod { version: self.version, ..self.of_every_report() }
     }
 
     pub fn with_version(self, version: Option<Observed<Version>>) -> Self {

@@ -31,13 +31,24 @@ const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// How long to wait after a connection could not be accepted, for example for lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// What handlers learn about their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// Their addresses.
+    Addresses,
+    /// Nothing.
+    Unknown,
+}
+
 /// Serves `router` until `stop` is true or its sender is gone. Requests that have begun may then finish.
 ///
 /// Beyond `max_connections`, connections wait to be accepted; each open one takes some ten kilobytes and a file
-/// descriptor. A handler finds the address of its client in the extension `ConnectInfo<SocketAddr>`.
+/// descriptor. With [`Clients::Addresses`], a handler finds the address of its client in the extension
+/// `ConnectInfo<SocketAddr>`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    clients: Clients,
     max_connections: usize,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -63,7 +74,9 @@ pub async fn serve(
         let mut stop = stop.clone();
         connections.spawn(async move {
             let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
+                if clients == Clients::Addresses {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                }
                 router.clone().call(request)
             });
             let connection = http1::Builder::new()

@@ -15,7 +15,7 @@ async fn server(router: Router, max_connections: usize) -> (SocketAddr, watch::S
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    (address, stop, tokio::spawn(serve(listener, router, max_connections, stopped)))
+    (address, stop, tokio::spawn(serve(listener, router, Clients::Addresses, max_connections, stopped)))
 }
 
 async fn connect(address: SocketAddr, request: &[u8]) -> TcpStream {

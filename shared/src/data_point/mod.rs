@@ -273,10 +273,14 @@ impl Declaration {
     }
 }
 
-/// The categories of `registry`, in its order.
+/// The categories of `registry`, each once, in its order.
 pub fn categories(registry: &[Registered]) -> Vec<&'static str> {
-    let mut categories: Vec<_> = registry.iter().map(|point| point.category()).collect();
-    categories.dedup();
+    let mut categories = Vec::new();
+    for category in registry.iter().map(|point| point.category()) {
+        if !categories.contains(&category) {
+            categories.push(category);
+        }
+    }
     categories
 }
 

@@ -50,3 +50,35 @@ impl Path {
 pub(super) fn version_path(version: Version) -> Path {
     Path::of([format!("{}.{}", version.major(), version.minor()), version.to_string()])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::code::Coded;
+    use crate::data_point::{Counted, MetaUserCount, PodVersion, UserLang, UserPlatform};
+    use crate::event::Observed;
+    use crate::locale::Locale;
+    use crate::platform::Platform;
+    use crate::size::SizeBin;
+    use crate::version::Version;
+
+    #[track_caller]
+    fn check<P: Counted>(value: P::Value, expected: &[&str]) {
+        assert_eq!(P::path(value).labels(), expected);
+        let code = value.to_code();
+        assert_eq!(P::Value::from_code(code).map(|value| P::path(value).labels()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_value_stands_below_what_it_may_be_folded_into() {
+        let version = Version::parse("0.4.1-rc.1").unwrap();
+        check::<PodVersion>(Some(Observed::Recognised(version)), &["0.4", "0.4.1-rc.1"]);
+        check::<PodVersion>(None, &["not_reported"]);
+        check::<PodVersion>(Some(Observed::Unrecognised), &["unrecognised"]);
+        check::<UserPlatform>(Some(Platform::parse("web").into()), &["web", "web"]);
+        check::<UserPlatform>(Some(Platform::parse("macos-aarch64").into()), &["macos", "macos-aarch64"]);
+        check::<UserLang>(Some(Locale::parse("de-CH").into()), &["de", "de-CH"]);
+        check::<UserLang>(Some(Locale::parse("de").into()), &["de", "de"]);
+        check::<MetaUserCount>(Some(SizeBin::of(30)), &["20–49"]);
+        check::<MetaUserCount>(None, &["not_reported"]);
+    }
+}

@@ -108,3 +108,15 @@ impl Counted for UserTheme {
         Path::observed(value, |theme| Path::of([theme.as_str()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_of_themes_are_in_their_order() {
+        let codes = Theme::ALL.map(Theme::to_code);
+        assert!(Theme::ALL.is_sorted() && codes.is_sorted());
+        assert_eq!(codes.map(Theme::from_code), Theme::ALL.map(Some));
+    }
+}
