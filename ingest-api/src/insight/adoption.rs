@@ -1,8 +1,9 @@
-//! Blocks of versions over time → when each release had been adopted by a half, and by nine in ten. Pure.
+//! Blocks of versions over time → when half of the reporters, and nine in ten of them, had adopted each
+//! release. Pure.
 //!
-//! Adopted is a version by those who run it or a newer one, among those who told their version. As with what is below a
-//! version, rounding and folding leave open how many that are; so there is a first window in which the mark may have
-//! been reached, and a first one in which it had been for certain.
+//! A reporter has adopted a version if it runs that version or a newer one. Reporters that told no version do
+//! not count. Rounding and folding leave the exact number open. So an answer names the first window in which
+//! the mark may have been reached, and the first in which it certainly had been.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -28,34 +29,36 @@ pub struct Adoption {
     pub app: Option<Cow<'static, str>>,
     /// The version.
     pub version: String,
-    /// The first day of the first window in which it was published; `null` if it is not known to be new in the period:
-    /// where it, or a newer one, was about already.
+    /// The first day of the first window in which it was published. `null` if it may not be new in the
+    /// period, because it or a newer version was in use before.
     pub first_published: Option<String>,
-    /// Which part ran it or a newer one in the newest window, from 0 to 1, of those who told their version.
+    /// The share that ran it or a newer version in the newest window, from 0 to 1, of those that told their
+    /// version.
     pub newest: Bounds<f64>,
-    /// When a half did.
+    /// When half had adopted it.
     pub half: Reached,
-    /// When nine in ten did.
+    /// When nine in ten had adopted it.
     pub nine_in_ten: Reached,
 }
 
-/// When a mark was reached, as far as the published numbers tell.
+/// When a mark was reached, as far as the published numbers show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reached {
-    /// Not before the window that starts on this day; `null` if it may have been before the period, or not at all yet.
+    /// Not before the window that starts on this day. `null` if it may have been before the period, or has
+    /// not been reached.
     pub not_before: Option<String>,
-    /// Not after the window that starts on this day; `null` if it is not certain to have been reached.
+    /// Not after the window that starts on this day. `null` if it may not have been reached yet.
     pub not_after: Option<String>,
     /// Days from the first publication to [`Self::not_before`].
     pub days_at_least: Option<i32>,
     /// Days from the first publication to [`Self::not_after`].
     pub days_at_most: Option<i32>,
-    /// Whether it is out of the question that it has been reached.
+    /// Whether it certainly has not been reached yet.
     pub not_yet: bool,
 }
 
-/// The newest version that was published on its own in the newest release that has any: of the Pod Server, or of an app.
-/// One that was tried out before its release counts only where there is no other.
+/// The newest version that was published on its own in the newest release that has any: of the Pod Server, or
+/// of an app. A pre-release counts only if nothing else was published.
 pub fn newest_version(
     releases: &[Release],
     population: Population,
@@ -72,7 +75,7 @@ pub fn newest_version(
     })
 }
 
-/// What was published in a window: with the app that a number is about, if it says one.
+/// What was published in a window, with the app that each number is about, if it names one.
 struct Window {
     start: Date,
     blocks: Vec<(Option<AppName>, Placed)>,
@@ -84,7 +87,8 @@ struct Published {
     blocks: Vec<Placed>,
 }
 
-/// Every version that was published on its own, newest first: of each of the apps, or of the Pod Server if there are none.
+/// Every version that was published on its own, newest first: of each app, or of the Pod Server if `apps` is
+/// empty.
 pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -> Vec<Adoption> {
     let software: Vec<Option<AppName>> = match apps {
         [] => vec![None],
@@ -104,7 +108,7 @@ pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -
     adopted
 }
 
-/// The windows in which anything was published. A label is read once, and not once a window.
+/// The windows in which anything was published. Each label is parsed once.
 fn windows(releases: &[Release], population: Population, family: Family, apps: &[AppName]) -> Vec<Window> {
     let mut known: HashMap<&str, (Option<AppName>, Place)> = HashMap::new();
     let read = |label: &str| {
@@ -128,7 +132,7 @@ fn of_software(windows: &[Window], app: Option<AppName>) -> Vec<Adoption> {
     let published: Vec<Published> = windows
         .iter()
         .map(|window| {
-            // What says no app may be about this one.
+            // A block that names no app may be about this one.
             let blocks = window.blocks.iter().filter(|(of, _)| of.is_none() || *of == app);
             Published { start: window.start, blocks: blocks.map(|(_, placed)| *placed).collect() }
         })
@@ -144,7 +148,7 @@ fn of_software(windows: &[Window], app: Option<AppName>) -> Vec<Adoption> {
     versions.into_iter().rev().filter_map(|version| of_version(version, &published)).collect()
 }
 
-/// In hundredths.
+/// In percent.
 const HALF: u64 = 50;
 
 fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
@@ -156,9 +160,9 @@ fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
         .collect();
     let (first_day, _) = shares.get(first)?;
     let (_, newest) = shares.last()?;
-    // It may have been there for long: if it was when the period began, if a newer one was (it is a late repair of an
-    // old one, or has come back), or if so much was folded that it may have been adopted. The few who are folded
-    // everywhere else leave a version new.
+    // The version may be old. It is if it was in use when the period began. It is if a newer version was:
+    // this one is then a late fix of an old series, or has reappeared. It is if so much was folded that half
+    // may have adopted it. A few folded reporters do not make it old.
     let was_there = |share: &Bounds<Part>| share.at_least.reaches(0) || share.at_most.reaches(HALF);
     let is_new = first > 0 && !shares[..first].iter().any(|(_, share)| was_there(share));
     let since = is_new.then_some(*first_day);
@@ -189,7 +193,7 @@ fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
 }
 
 fn days_between(from: Date, to: Date) -> i32 {
-    // Without a unit to round to, the span of two days is one of days.
+    // `since` counts in days unless it is asked to round.
     to.since(from).map_or(0, |span| span.get_days())
 }
 
@@ -242,7 +246,7 @@ mod tests {
             not_yet: false,
         };
         assert_eq!(new.half, reached);
-        // Of at most 92 + 12 who may have it, and 3 who have not, are more than nine in ten; of 88 and 7 + 12, fewer.
+        // At most 92 + 12 have it and 3 do not: more than nine in ten. 88 of 88 + 7 + 12 are fewer.
         let perhaps = Reached {
             not_before: Some(day(7).to_string()),
             days_at_least: Some(6),
@@ -284,7 +288,7 @@ mod tests {
         for reached in [&repair.half, &repair.nine_in_ten, &back.half, &back.nine_in_ten] {
             assert_eq!((reached.days_at_least, reached.days_at_most), (None, None));
         }
-        // Four in five Pods had 0.5.0 before 0.4.9 was there.
+        // Four in five Pods ran 0.5.0 before 0.4.9 came out.
         assert_eq!(repair.half.not_before, Some(day(2).to_string()));
         assert_eq!((&back.half.not_before, &back.half.not_after), (&None, &Some(day(0).to_string())));
     }
@@ -297,7 +301,7 @@ mod tests {
         assert_eq!(versions(&releases)[0].first_published.as_deref(), Some("2026-09-02"));
     }
 
-    /// For each window: which version each Pod has; `None` if it does not tell.
+    /// For each window, the version of each Pod; `None` if it does not tell.
     fn any_history() -> impl Strategy<Value = Vec<Vec<Option<usize>>>> {
         let pod = prop_oneof![1 => Just(None), 9 => (0..6usize).prop_map(Some)];
         prop::collection::vec(prop::collection::vec(pod, 0..60), 1..10)
@@ -327,7 +331,7 @@ mod tests {
             for adoption in versions(&releases) {
                 let version = VERSIONS.iter().position(|v| *v == adoption.version).unwrap();
                 let first = releases.iter().position(|r| r.blocks().iter().any(|b| b.label == adoption.version)).unwrap();
-                // Where nothing was published, nothing can be told.
+                // A window without published numbers says nothing.
                 let told = |n: &usize| !releases[*n].blocks().is_empty();
                 let share = |n: usize| {
                     let told = history[n].iter().flatten();

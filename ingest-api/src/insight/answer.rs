@@ -26,14 +26,14 @@ pub struct Answer {
     pub unit: Cow<'static, str>,
     /// How long the windows are.
     pub window: Cow<'static, str>,
-    /// How the numbers are to be read.
+    /// How to read the numbers.
     pub note: Cow<'static, str>,
-    /// One item a released window and population, oldest first.
+    /// One item for each released window and population, oldest first.
     pub windows: Vec<AnsweredWindow>,
-    /// How far each version has been adopted over the windows; only where versions are asked for.
+    /// How far each version has been adopted over the windows; only for questions about versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption: Option<Vec<Adoption>>,
-    /// Whether it was asked what is below a version.
+    /// Whether the reader asked how many are below a version.
     #[serde(skip)]
     pub asked_below: bool,
 }
@@ -48,35 +48,35 @@ pub struct AnsweredWindow {
     /// `pod` or `direct`; absent where the answer compares the two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub population: Option<Cow<'static, str>>,
-    /// The sum of what is published; `null` if too few reported for anything to be published, and where the answer
-    /// compares the two populations: who reported in both ways would be counted twice.
+    /// The sum of what is published. `null` if too few reported for anything to be published. Also `null`
+    /// where the answer compares the two populations: a reporter in both would count twice.
     pub total: Option<u64>,
-    /// How many there are for certain: the total at the lower end of its rounding; only where it is asked how many
-    /// there are at least.
+    /// How many there are for certain: the total at the lower end of its rounding. Only where the question is
+    /// how many there are at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_least: Option<u64>,
-    /// What was published, largest first; sizes in their order.
+    /// What was published, largest first; sizes in ascending order.
     pub blocks: Vec<AnsweredBlock>,
-    /// How many are below the version that was asked for.
+    /// How many are below the version that the reader asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub below: Option<Below>,
 }
 
-/// How many of the published are of no known value.
+/// How many of the published reporters have no known value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
-    /// In groups that were too small on their own.
+    /// They were in groups that were too small on their own.
     pub folded: u64,
-    /// Nothing was told, or nothing that is recognised.
+    /// They reported nothing, or nothing that is recognised.
     pub untold: u64,
 }
 
 impl AnsweredWindow {
-    /// How many of the published are of no known value.
+    /// How many of the published reporters have no known value.
     pub fn unknown(&self) -> Unknown {
         let mut unknown = Unknown::default();
         for block in &self.blocks {
-            // `prose-app-web not_reported` is what was told of an app without its version.
+            // `prose-app-web not_reported` stands for a known app whose version was not reported.
             let last = block.label.rsplit([' ', '/']).next().unwrap_or_default();
             match last {
                 OTHER => unknown.folded += block.count,
@@ -91,19 +91,20 @@ impl AnsweredWindow {
 /// One published number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredBlock {
-    /// A value; `…/other` for the rest of a group of values; `other` for the rest of all; `not_reported`.
+    /// A value; `…/other` for the rest of a group of values; `other` for everything else; `not_reported`.
     pub label: String,
     /// Distinct reporters, rounded.
     pub count: u64,
-    /// The part of the total, from 0 to 1; `null` where the total is not known.
+    /// The share of the total, from 0 to 1; `null` where the total is not known.
     pub share: Option<f64>,
 }
 
 const NOTE: &str = "Distinct reporters within each window, rounded to the nearest 5 (three significant digits from \
-1,000 on). Groups too small to publish are folded into \"other\". Never add numbers of several windows: whoever reports \
-in two of them is counted in both.";
+1,000 on). Groups too small to publish are folded into \"other\". Never add numbers of several windows: a reporter may \
+be in all of them.";
 
-/// Answers a question from releases of its family. `below` is for versions: of Pods if it names no app, else of that app.
+/// Answers a question from releases of its family. `below` is for versions: of its app, or of the Pod Server
+/// if it names none.
 pub fn answer(insight: Insight, kind: WindowKind, releases: &[Release], below: Option<Cut>) -> Answer {
     let windows = match insight {
         Insight::Reach => releases.iter().map(reach).collect(),
@@ -156,12 +157,12 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
         .collect()
 }
 
-/// Where a size stands among the others: by its least count, and what is no size behind them.
+/// Where a size stands among the others: at its least count. What is not a size comes last.
 fn least_of_bin(label: &str) -> u32 {
     label.split_once('–').and_then(|(least, _)| least.parse().ok()).unwrap_or(u32::MAX)
 }
 
-/// Pod and direct installations side by side, never added. Without one of the two, no share can be told.
+/// Pod and direct installations side by side, never added. Without one of the two, there are no shares.
 fn reach(release: &Release) -> AnsweredWindow {
     let named = |population: Population, label: &'static str| {
         let block = release.blocks_of(population, Family::INSTALLATIONS).first();
@@ -240,8 +241,8 @@ mod tests {
         let published =
             [("0.3/other", 10), ("0.4.0", 20), ("0.4/other", 5), ("0.5.0", 60), ("not_reported", 5)];
         let below = versions(&published, "0.4.1");
-        // 0.3/other and 0.4.0 for certain, each up to 2 fewer than published; 0.4/other and those who did not report
-        // may be, each up to 2 more.
+        // 0.3/other and 0.4.0 certainly are, each up to 2 fewer than published. 0.4/other and those that did
+        // not report may be, each up to 2 more.
         assert_eq!(below.count, Bounds { at_least: 8 + 18, at_most: 12 + 22 + 7 + 7 });
         assert_eq!(
             below.share.at_least,

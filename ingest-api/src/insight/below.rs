@@ -10,16 +10,16 @@ use shared::version::Version;
 use super::place::{Place, Side};
 use crate::release::bounds;
 
-/// What would be dropped: everything below a version of the Pod Server, or of an app.
+/// The question: how many are below a version of the Pod Server, or of an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// The app; `None` for the Pod Server.
     pub app: Option<AppName>,
-    /// The oldest version that would go on working.
+    /// The oldest version that would still work.
     pub version: Version,
 }
 
-/// The app that is asked about where none is named.
+/// The app in question if the reader names none.
 pub const DEFAULT_APP: AppName = AppName::Web;
 
 /// Everything below a version of the Pod Server.
@@ -29,35 +29,35 @@ impl From<Version> for Cut {
     }
 }
 
-/// How many are below a version, as far as the published numbers tell.
+/// How many are below a version, as far as the published numbers show.
 ///
-/// Whoever told no version may be below it, and counts in the upper bounds.
+/// Reporters that told no version may be below it: they count in the upper bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Below {
-    /// The app, where it was asked about one.
+    /// The app, if the question is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<Cow<'static, str>>,
     /// The version.
     pub version: String,
-    /// How many.
+    /// How many are below it.
     pub count: Bounds<u64>,
-    /// Which part of those that run it, from 0 to 1.
+    /// Their share of those that run the software, from 0 to 1.
     pub share: Bounds<f64>,
 }
 
-/// The truth is between the two: rounding, and what is folded or not reported, leave it open where.
+/// Bounds on the true number. Rounding, folding and missing reports leave open where between the two it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bounds<T> {
-    /// Not less than this.
+    /// At least this.
     pub at_least: T,
-    /// Not more than this.
+    /// At most this.
     pub at_most: T,
 }
 
-/// A published number and where its reporters are.
+/// A published number and where its versions stand.
 pub(crate) type Placed = (Place, u64);
 
-/// The published numbers by side, each at both ends of its rounding.
+/// The published numbers on each side of the cut, at both ends of their rounding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sides {
     below: (u64, u64),
@@ -83,19 +83,19 @@ impl Sides {
         sides
     }
 
-    /// Of everybody, with those who told no version: which part is below.
+    /// The share below the cut, of all reporters, with those that told no version.
     fn below(&self) -> Bounds<Part> {
         let unknown = self.either.1 + self.untold.1;
         between(self.below, self.at_or_above, unknown)
     }
 
-    /// Of those who told their version: which part is at it or above.
+    /// The share at the cut or above it, of those that told their version.
     pub(crate) fn at_or_above(&self) -> Bounds<Part> {
         between(self.at_or_above, self.below, self.either.1)
     }
 }
 
-/// A part of a whole, exact.
+/// A fraction of a whole, exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     count: u64,
@@ -103,19 +103,19 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// From 0 to 1; 0 of nothing.
+    /// From 0 to 1; 0 if the whole is empty.
     pub(crate) fn share(self) -> f64 {
         if self.count == 0 { 0.0 } else { self.count as f64 / self.whole as f64 }
     }
 
-    /// Whether it is at least so many hundredths of something.
+    /// Whether the whole is not empty and this is at least `percent` of it.
     pub(crate) fn reaches(self, percent: u64) -> bool {
         self.count > 0 && self.count * 100 >= self.whole * percent
     }
 }
 
-/// How large a part `ours` is, where `unknown` reporters may belong to it, to the `others`, or to neither. Every number
-/// is taken at the end of its rounding that makes the bound the weaker one.
+/// The share of `ours`, where `unknown` reporters may belong to it, to the `others`, or to neither. Each
+/// number is taken at the end of its rounding that weakens the bound.
 fn between(ours: (u64, u64), others: (u64, u64), unknown: u64) -> Bounds<Part> {
     let possible = ours.1 + unknown;
     Bounds {
@@ -124,7 +124,7 @@ fn between(ours: (u64, u64), others: (u64, u64), unknown: u64) -> Bounds<Part> {
     }
 }
 
-/// Four digits, rounded so that the bounds stay bounds.
+/// Rounds bounds outwards to four digits.
 pub(crate) fn outwards(share: Bounds<Part>) -> Bounds<f64> {
     Bounds {
         at_least: (share.at_least.share() * 10_000.0).floor() / 10_000.0,
@@ -133,7 +133,7 @@ pub(crate) fn outwards(share: Bounds<Part>) -> Bounds<f64> {
 }
 
 impl Below {
-    /// How many of the published are below the cut.
+    /// The published numbers on each side of the cut.
     pub(crate) fn of(cut: Cut, published: &[Placed]) -> Self {
         let below = Sides::of(cut.version, published).below();
         Self {
@@ -158,7 +158,7 @@ mod tests {
 
     const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.1.0"];
 
-    /// What an installation has, and what it tells of it: `None` if its Pod keeps that back.
+    /// What an installation runs, and whether its Pod shares the version.
     type Installation = (AppName, usize, bool);
 
     fn any_population() -> impl Strategy<Value = Vec<Installation>> {
@@ -199,7 +199,7 @@ mod tests {
             let published = publish(&population, app);
             prop_assume!(!published.is_empty());
             let below = Below::of(Cut { app: Some(app), version: version(cut) }, &published);
-            // Those who tell nothing are there all the same.
+            // Those that tell no version count, too.
             let of_app = population.iter().filter(|(of, ..)| *of == app);
             let truly = of_app.clone().filter(|(_, v, _)| *v < cut).count() as u64;
             prop_assert!(below.count.at_least <= truly && truly <= below.count.at_most, "{truly} of {below:?}");

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Insight;
 
-/// What operators told us: no counts, and nothing that leads to a Pod.
+/// The domains that operators opted in to tell: no counts, and nothing that leads to a Pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainsAnswer {
     /// `domains`.
     pub insight: Cow<'static, str>,
     /// The question that it answers.
     pub question: Cow<'static, str>,
-    /// One item a domain.
+    /// One item for each domain.
     pub domains: Vec<AnsweredDomain>,
 }
 

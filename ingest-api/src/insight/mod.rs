@@ -21,13 +21,13 @@ use crate::release::Family;
 /// A question that is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Insight {
-    /// How many Pods there are at least.
+    /// At least how many Pods exist.
     Pods,
-    /// What reporters say in a data point: its family.
+    /// What reporters say about a data point.
     Point(PointFamily),
     /// How many use Prose without a Pod.
     Reach,
-    /// Which companies told us their name.
+    /// Which domains opted in to being named.
     Domains,
 }
 
@@ -53,7 +53,7 @@ impl Insight {
         let mut all = [Self::Domains; Family::ALL.len() + 1];
         let (mut next, mut family) = (0, 0);
         while family < Family::ALL.len() {
-            // How many installations there are is the last one, beside the domains.
+            // The number of installations is part of [`Self::Reach`], which comes last with the domains.
             if family != Family::INSTALLATIONS.place() {
                 let of = Family::ALL[family];
                 all[next] =
@@ -114,7 +114,7 @@ impl Insight {
         self.family().map_or(Unit::Domain, Family::unit).as_str()
     }
 
-    /// The family whose releases answer it; none for the domains, which are not counted.
+    /// The family whose releases answer it; `None` for domains, which are not counted.
     pub fn family(self) -> Option<Family> {
         match self {
             Self::Pods => Some(Family::PODS),
@@ -124,7 +124,7 @@ impl Insight {
         }
     }
 
-    /// What its page is like, if it is about a data point.
+    /// The layout of its page, if it is about a data point.
     pub fn shape(self) -> Option<Shape> {
         match self {
             Self::Point(family) => Some(family.family().shape),
@@ -132,17 +132,17 @@ impl Insight {
         }
     }
 
-    /// Whether it is about values, and not only about how many there are.
+    /// Whether its answer has values, not only a total.
     pub fn has_values(self) -> bool {
         self.shape().is_some()
     }
 
-    /// Whether it is about versions, so that one may ask what is below one.
+    /// Whether it is about versions, so that a reader may ask how many are below one.
     pub fn has_versions(self) -> bool {
         matches!(self.shape(), Some(Shape::Versions { .. }))
     }
 
-    /// Whether each app has versions of its own in it.
+    /// Whether it has versions of each app.
     pub fn has_versions_of_each_app(self) -> bool {
         self.shape() == Some(Shape::Versions { of_each_app: true })
     }

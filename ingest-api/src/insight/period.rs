@@ -1,29 +1,30 @@
-//! The days that a reader asks about → the days from which and up to which windows start. Pure.
+//! The days that a reader asks about → the range of days on which windows start. Pure.
 
 use jiff::civil::Date;
 
 /// The longest period that is answered, in days: a year of daily releases, and a bit.
 pub const MAX_DAYS: i32 = 400;
 
-/// Why a period is none.
+/// Why a period is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeriodError {
     /// The beginning is after the end.
     #[error("`from` is after `to`")]
     Reversed,
-    /// No end was asked for, and nothing has been released since the beginning.
+    /// No end was given, and nothing has been released since the beginning.
     #[error("`from` is after the newest release")]
     NotYet,
-    /// More than [`MAX_DAYS`], or before there was anything.
+    /// It has more than [`MAX_DAYS`] days, or begins before [`FIRST`].
     #[error("a period has at most {MAX_DAYS} days, and starts in 2000 or later")]
     TooLong,
 }
 
-/// The days from which and up to which windows are to start: what was asked for; up to the newest release if no end
-/// was; as long a period as there can be if no beginning was; the newest release alone if nothing was. `None` if there is no release.
+/// The first and last day on which windows start. Without an end, the period ends with the newest release.
+/// Without a beginning, it is as long as allowed. With neither, it is the newest release alone. `None` if
+/// nothing has been released.
 ///
 /// # Errors
-/// If what was asked for is no period.
+/// If the given days are not a valid period.
 pub fn period(
     from: Option<Date>,
     to: Option<Date>,
@@ -47,7 +48,7 @@ pub fn period(
     Ok(Some((start, end)))
 }
 
-/// Before this day, there was nothing.
+/// Nothing was released before this day.
 const FIRST: Date = jiff::civil::date(2000, 1, 1);
 
 fn longest() -> jiff::Span {

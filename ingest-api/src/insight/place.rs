@@ -1,4 +1,4 @@
-//! The label of a block of versions → where the versions in it stand. Pure.
+//! The label of a block of versions → which versions it holds. Pure.
 
 use shared::app::AppName;
 use shared::event::UNRECOGNISED;
@@ -6,33 +6,33 @@ use shared::version::Version;
 
 use crate::release::{NOT_REPORTED, OTHER};
 
-/// What the label of a block says about the version of the software that is asked about.
+/// What the label of a block says about the version of the software in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// This version.
     Exact(Version),
     /// Some versions of this major and minor number, folded.
     Series(u16, u16),
-    /// What was folded: any version, or none that was told, or another app.
+    /// Folded: any version, no reported version, or another app.
     Folded,
-    /// No version that we know was told; of an app, perhaps not even which app it is.
+    /// No known version was reported; for an app, perhaps not even the app.
     Untold,
     /// Another app.
     Elsewhere,
 }
 
-/// Where a side of a version the reporters of a block are.
+/// On which side of a version the reporters of a block are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Below the version, all of them.
     Below,
     /// At the version or above it, all of them.
     AtOrAbove,
-    /// On either side, some here and some there.
+    /// Some may be on one side, some on the other.
     Either,
-    /// Nobody knows: they told no version.
+    /// Unknown: they reported no version.
     Untold,
-    /// They do not run the software that is asked about.
+    /// They do not run the software in question.
     Neither,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn place(label: &str, app: Option<AppName>) -> Place {
     match rest.strip_prefix(' ') {
         Some(NOT_REPORTED | UNRECOGNISED) => Place::Untold,
         Some(label) => version(label),
-        // What was folded of this app.
+        // Versions of this app that were folded.
         None => Place::Folded,
     }
 }
@@ -63,7 +63,7 @@ fn version(label: &str) -> Place {
 }
 
 impl Place {
-    /// Where it is, seen from a version.
+    /// Its side, seen from a version.
     pub(crate) fn side(self, version: Version) -> Side {
         match self {
             Self::Exact(exact) if exact < version => Side::Below,
@@ -79,7 +79,7 @@ impl Place {
     }
 }
 
-/// Whether a label says what reporters have, or only that we do not know.
+/// Whether a label names what reporters have, rather than that it is unknown.
 pub fn is_known(label: &str) -> bool {
     label != OTHER && label != NOT_REPORTED && label != UNRECOGNISED
 }

@@ -1,6 +1,6 @@
 //! The body of a batch → its events, each valid or rejected. Pure.
 //!
-//! A batch is a JSON array of events or, as `application/x-ndjson`, one event a line.
+//! A batch is a JSON array of events, or `application/x-ndjson` with one event per line.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use shared::event::Event;
 
 use super::validate::{Rejection, ValidReport};
 
-/// How many events a batch may have.
+/// The most events that a batch may have.
 pub const MAX_BATCH: usize = 1_000;
 
-/// How events are written.
+/// How a body encodes events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
-    /// As JSON: one event, or an array of them.
+    /// JSON: one event, or an array of them.
     Json,
-    /// As JSON, one event a line.
+    /// Newline-delimited JSON: one event per line.
     NdJson,
 }
 
 impl MediaType {
-    /// Both.
+    /// Both media types.
     pub const ALL: [Self; 2] = [Self::Json, Self::NdJson];
 
     /// Its name in a `Content-Type`.
@@ -39,20 +39,20 @@ impl MediaType {
 /// The events of a batch.
 #[derive(Debug)]
 pub struct Batch {
-    /// Those that are counted.
+    /// The valid ones, which count.
     pub reports: Vec<ValidReport>,
-    /// The places of the others, counted from zero, and why they are not counted.
+    /// The indexes of the others, from zero, and why they are rejected.
     pub rejected: Vec<(usize, Rejection)>,
 }
 
-/// Why no event of a batch is counted.
+/// Why a whole batch is rejected.
 #[derive(Clone, Copy, Debug)]
 pub enum NotABatch {
     /// It is not an array, or not JSON.
     Malformed {
-        /// The line where that shows, from 1.
+        /// The line of the error, from 1.
         line: usize,
-        /// The column there, from 1.
+        /// The column of the error, from 1.
         column: usize,
     },
     /// It has more than [`MAX_BATCH`] events.
@@ -73,7 +73,7 @@ impl Batch {
     /// Reads a batch.
     ///
     /// # Errors
-    /// [`NotABatch`] if none of its events can be counted.
+    /// [`NotABatch`] if the whole batch is rejected.
     pub fn read(media_type: MediaType, body: &[u8]) -> Result<Self, NotABatch> {
         let at_once = match media_type {
             MediaType::Json => array_of_events(body),
@@ -94,10 +94,10 @@ impl Batch {
     }
 }
 
-/// What is in a batch, in its order.
+/// The events of a batch, in order.
 type Events = Vec<Result<ValidReport, Rejection>>;
 
-/// Takes a body apart, and reads each event by itself. How many there are is known before the first one is read.
+/// Splits a body, then reads each event by itself. Counts the events before it reads the first.
 fn one_by_one(media_type: MediaType, body: &[u8]) -> Result<Events, NotABatch> {
     let events = match media_type {
         MediaType::Json => array(body)?,
@@ -109,8 +109,8 @@ fn one_by_one(media_type: MediaType, body: &[u8]) -> Result<Events, NotABatch> {
     Ok(events.into_iter().map(ValidReport::from_json).collect())
 }
 
-/// The events of an array that holds nothing else, and not too many, read in one go, and none of them twice. `None` for any
-/// other body: what is wrong with it is for [`one_by_one`] to say.
+/// The fast path: reads an array of valid events in one pass. `None` for any other body, which [`one_by_one`]
+/// then reads to say what is wrong.
 fn array_of_events(body: &[u8]) -> Option<Events> {
     /// RFC 8259, section 2.
     fn trimmed(text: &str) -> &str {
@@ -141,7 +141,7 @@ fn lines(body: &[u8]) -> Vec<&[u8]> {
     lines.take(MAX_BATCH + 1).collect()
 }
 
-/// What stands in an array. Of those that are too many, one is kept: a body may have a million.
+/// The elements of an array. Beyond the limit, it keeps only one more: a body may have a million.
 struct Array<'b>(Vec<&'b RawValue>);
 
 impl<'de> Deserialize<'de> for Array<'de> {
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// An event of about so many bytes.
+    /// An event of about this many bytes.
     fn event(bytes: usize) -> String {
         let name = "x".repeat(bytes.saturating_sub(90));
         format!(
@@ -184,7 +184,7 @@ mod tests {
         )
     }
 
-    /// Bodies that are a batch, or nearly one.
+    /// Bodies that are a batch, or almost one.
     fn bodies() -> impl Strategy<Value = Vec<u8>> {
         let longest = shared::event::MAX_EVENT_BYTES;
         let item = prop_oneof![

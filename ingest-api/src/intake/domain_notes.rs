@@ -1,8 +1,8 @@
-//! Domains of Pods that opted in, on their way to the database.
+//! Domains of Pods that opted in, waiting for the database.
 //!
-//! They are held in memory and written together from time to time, never in the wake of the report that brought them:
-//! two rows that are written one after the other could be joined by their transaction numbers. What a stop or a crash
-//! loses is reported again the next day.
+//! They wait in memory and are written together from time to time, never together with the report that named
+//! them: the transaction numbers of two rows written one after the other would link them. A Pod reports a
+//! domain again the next day, so a crash loses nothing for long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::civil::Date;
 use shared::domain::Domain;
 
-/// A handle to what has been reported and is still to be written.
+/// A shared handle to the domains that were reported and are not written yet.
 #[derive(Clone, Debug, Default)]
 pub struct DomainNotes(Arc<Mutex<Notes>>);
 
 #[derive(Debug, Default)]
 struct Notes {
-    /// Domain and Monday of the week of its last report.
+    /// Each domain, with the Monday of the week of its last report.
     pending: BTreeMap<String, Date>,
-    /// Those that have been written this week, so that each costs one write a week.
+    /// The domains written this week: each costs one write a week.
     written: BTreeSet<String>,
     week: Option<Date>,
 }
 
 impl DomainNotes {
-    /// Notes that a domain was reported in the week that starts with `week`.
+    /// Notes that a domain was reported in the week that starts on `week`.
     pub fn note(&self, domain: &Domain, week: Date) {
         let mut notes = self.notes();
         if notes.week != Some(week) {
@@ -36,7 +36,7 @@ impl DomainNotes {
         }
     }
 
-    /// What is to be written, by week, in alphabetical order.
+    /// Takes the domains to write, by week, in alphabetical order.
     pub fn take(&self) -> BTreeMap<Date, Vec<String>> {
         let mut notes = self.notes();
         let pending = std::mem::take(&mut notes.pending);
@@ -50,7 +50,7 @@ impl DomainNotes {
         by_week
     }
 
-    /// What was taken could not be written.
+    /// Puts back domains that could not be written.
     pub fn give_back(&self, week: Date, domains: Vec<String>) {
         let mut notes = self.notes();
         for domain in domains {

@@ -1,8 +1,8 @@
-//! A network and what it sends → taken, or refused with its reason and how long to wait.
+//! A network and what it sends → accepted, or refused with the reason and how long to wait.
 //!
-//! Whoever has one address can still invent Pods; this bounds how many. A Pod that is known is free: what is limited
-//! is how many *others* appear from the same network, so that a company that hosts many Pods behind one address is held
-//! up at most on the first day. What is known is a keyed hash in memory, under a key that ends with the process.
+//! Somebody with one address can still invent Pods; these limits bound how many. Only Pods that are *new* to
+//! a network are limited. So a company that hosts many Pods behind one address is delayed on the first day at
+//! most. A known Pod is a keyed hash in memory, and the hash key is lost when the process ends.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -15,7 +15,7 @@ use shared::clock::Clock;
 use super::ValidReport;
 use crate::rates::{Limiter, Rate, Source};
 
-/// A Pod that has not been heard from a network for between one and two of these is new again.
+/// A network forgets a Pod that was silent for one to two generations.
 const GENERATION: SignedDuration = SignedDuration::from_hours(48);
 /// How many Pods a generation holds: some ten megabytes.
 const MAX_KNOWN: usize = 300_000;
@@ -25,10 +25,11 @@ const MAX_KNOWN: usize = 300_000;
 pub struct IntakeRates {
     /// Requests. Default: 1,000 at once, and ten a second.
     pub requests: Rate,
-    /// Events, alone or in batches. Default: 20,000 at once, and twenty a second. Never less than a batch at once.
+    /// Events, alone or in batches. Default: 20,000 at once, and twenty a second. The burst is at least one
+    /// full batch.
     pub events: Rate,
-    /// Pods, and XMPP servers of direct clients, that have not been heard from there before. Default: 50 at once, and
-    /// thirty an hour.
+    /// Pods, and XMPP servers of direct clients, that are new to the network. Default: 50 at once, and thirty
+    /// an hour.
     pub new_pods: Rate,
 }
 
@@ -42,7 +43,7 @@ impl Default for IntakeRates {
     }
 }
 
-/// What there was too much of.
+/// Which limit was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Requests.
@@ -63,7 +64,7 @@ impl Limit {
         }
     }
 
-    /// What the sender is told of a request that never comes through.
+    /// What to say to the sender of a request that exceeds the burst, and so is always refused.
     pub fn never(self) -> &'static str {
         match self {
             Self::Requests | Self::Events => {
@@ -75,7 +76,7 @@ impl Limit {
         }
     }
 
-    /// What the sender is told of one that may come later.
+    /// What to say to the sender of a request that may be accepted later.
     pub fn detail(self) -> &'static str {
         match self {
             Self::Requests => "Send fewer requests, with more events in each.",
@@ -88,9 +89,9 @@ impl Limit {
 /// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch {
-    /// What there was too much of.
+    /// Which limit was exceeded.
     pub limit: Limit,
-    /// How long to wait; without a time, it is more in one request than may ever come at once.
+    /// How long to wait; `None` if the request exceeds the burst, so that waiting does not help.
     pub wait: Option<Duration>,
 }
 
@@ -111,7 +112,7 @@ pub struct IntakeLimits {
 }
 
 impl IntakeLimits {
-    /// Nobody has sent anything yet.
+    /// With every allowance full.
     pub fn new(rates: IntakeRates, clock: &Arc<dyn Clock>) -> Self {
         let limiter = |rate| Limiter::new(rate, Arc::clone(clock));
         Self {
@@ -123,23 +124,23 @@ impl IntakeLimits {
         }
     }
 
-    /// Takes a request, before it is read.
+    /// Counts a request, before its body is read.
     ///
     /// # Errors
-    /// If there were too many.
+    /// If there are too many requests.
     pub fn take_request(&self, source: Source) -> Result<(), TooMuch> {
         self.requests.take(&source, 1).map_err(|wait| TooMuch::later(Limit::Requests, wait))
     }
 
-    /// Takes all reports of a request, before they are written, or none of them. One that is refused for its new Pods costs its
-    /// events, unless it never comes through.
+    /// Counts all reports of a request, before they are written, or none of them. A refusal for new Pods
+    /// still costs the events, unless waiting does not help.
     ///
     /// # Errors
-    /// If there are too many, or too many new Pods are among them.
+    /// If there are too many events or new Pods.
     pub fn take_reports(&self, source: Source, reports: &[ValidReport]) -> Result<(), TooMuch> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.age(self.clock.now());
-        // A proxy's batch is of one Pod.
+        // A proxy's batch comes from one Pod.
         let same_pod = |one: &ValidReport, next: &ValidReport| {
             (one.population(), one.pod()) == (next.population(), next.pod())
         };
@@ -160,11 +161,11 @@ impl IntakeLimits {
     }
 }
 
-/// Which Pods have been heard from which network, in two generations: when the younger is old or full, the older is
-/// forgotten.
+/// Which Pods each network has reported for, in two generations. When the younger one is old or full, the
+/// older one is dropped.
 struct Known {
     key: RandomState,
-    /// What they hold are hashes already.
+    /// The elements are hashes already.
     younger: HashSet<u64, foldhash::fast::RandomState>,
     older: HashSet<u64, foldhash::fast::RandomState>,
     since: Timestamp,

@@ -4,14 +4,15 @@ use super::validate::ValidReport;
 use crate::window::record::{Installation, Pod, Record, Records};
 use crate::window::{Population, Subject, WindowKey};
 
-/// What some reports say in the window with that key: one record for each installation, and for each Pod that forwarded some.
+/// Re-keys reports for the window with that key: one record for each installation, and one for each Pod that
+/// forwarded any.
 pub fn rekey<'r>(
     key: &WindowKey,
     reports: impl IntoIterator<Item = &'r ValidReport, IntoIter: Clone>,
 ) -> Records {
     let reports = reports.into_iter();
     let ids = reports.clone().flat_map(|report| {
-        // A Pod's own report is of no user: zeros stand for it, and nobody uses their subject.
+        // A Pod's own report has no user. Zeros take its place, and nobody uses that subject.
         let user = report.installation().map_or([0; 8], |installation| *installation.id.as_bytes());
         [*report.pod().as_bytes(), user]
     });
@@ -22,7 +23,7 @@ pub fn rekey<'r>(
         let population = report.population();
         if population == Population::Pod {
             let said = Pod { subject: pod, codes: *report.pod_codes() };
-            // In a batch, the reports of one Pod follow each other.
+            // In a batch, the reports of a Pod follow one another.
             match pods.last_mut().filter(|last| last.subject == pod) {
                 Some(last) => last.merge(&said),
                 None => pods.push(said),

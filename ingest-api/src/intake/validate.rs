@@ -1,4 +1,4 @@
-//! [`Event`] → [`ValidReport`]: what is counted, or the reason why nothing is. Pure.
+//! [`Event`] → [`ValidReport`], or the reason why it does not count. Pure.
 
 use shared::data_point::{MetaUserCount, Reporter, Unfit, decode};
 use shared::domain::Domain;
@@ -10,7 +10,7 @@ use shared::size::SizeBin;
 use crate::window::Population;
 use crate::window::codes::{InstallationCodes, PodCodes, pack, unpack};
 
-/// A report that can be counted. Made by [`ValidReport::from_json`] and [`ValidReport::check`] only.
+/// A report that counts. Only [`ValidReport::from_json`] and [`ValidReport::check`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidReport {
     pod: PodId,
@@ -23,32 +23,32 @@ pub struct ValidReport {
 /// What a report says about an installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// Who it is.
+    /// Its pseudonym.
     pub id: UserHash,
     /// The values of its data points.
     pub codes: InstallationCodes,
 }
 
-/// Why a report is not counted. The sender's affair.
+/// Why a report is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// It is not an event.
     #[error(transparent)]
     NotAnEvent(#[from] shared::event::Rejection),
-    /// It does not say which Pod or server it belongs to.
+    /// It does not name its Pod or server.
     #[error(
         "`origin.pod.domain_hash` is missing: the first 16 hexadecimal digits of the SHA-256 hash of the domain"
     )]
     NoDomainHash,
-    /// It comes from an app without a Pod, and does not say from which.
+    /// It comes from an app without a Pod, and does not name the installation.
     #[error(
         "`origin.pod.user_hash` is missing: the first 16 hexadecimal digits of the SHA-256 hash of the full JID"
     )]
     NoUserHash,
-    /// A data point has fields that hold no value of it.
+    /// A data point has fields that hold none of its values.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// The domain is not the one that is hashed.
+    /// The domain does not match the domain hash.
     #[error("`origin.pod.identifiable.domain` must be the domain that `domain_hash` was made from")]
     OtherDomain,
 }
@@ -65,7 +65,7 @@ impl Rejection {
         }
     }
 
-    /// The problem that the sender is answered with.
+    /// The problem type of the answer.
     pub fn problem(self) -> Problem {
         match self {
             Self::NotAnEvent(rejection) => rejection.problem(),
@@ -78,17 +78,17 @@ impl ValidReport {
     /// Reads and checks one event.
     ///
     /// # Errors
-    /// The reason why it is not counted.
+    /// Why it is rejected.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Rejection> {
         Self::check(Event::from_json(bytes)?)
     }
 
     /// Checks one event.
     ///
-    /// Of a report that did not come through a Pod, only what it says about the installation is taken.
+    /// Of a report that did not come through a Pod, only what it says about the installation is used.
     ///
     /// # Errors
-    /// The reason why it is not counted.
+    /// Why it is rejected.
     pub fn check(event: Event) -> Result<Self, Rejection> {
         let said = event.origin.pod;
         let pod = said.domain_hash.ok_or(Rejection::NoDomainHash)?;
@@ -120,12 +120,12 @@ impl ValidReport {
         self.installation.as_ref()
     }
 
-    /// Which population it belongs to.
+    /// The population that it belongs to.
     pub fn population(&self) -> Population {
         self.population
     }
 
-    /// The values of the Pod's data points; of a direct report, none is reported.
+    /// The values of the Pod's data points; for a direct report, all "not reported".
     pub fn pod_codes(&self) -> &PodCodes {
         &self.pod_codes
     }

@@ -1,7 +1,7 @@
-//! Reports of many requests → few commits, each request answered when its own are on disk.
+//! Reports of many requests → few commits. Each request is answered when its own reports are on disk.
 //!
-//! There is no fixed delay: a commit takes whatever has gathered while the one before it ran. What waits is bounded;
-//! beyond the bound, a sender is told to come back later.
+//! There is no fixed delay: a commit takes whatever gathered during the commit before it. The queue is
+//! bounded; when it is full, senders get 503 and retry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,23 +22,23 @@ use crate::window::{self, Window, WindowKey, WindowKind};
 
 /// How many reports may wait for a commit.
 pub const MAX_WAITING: usize = 20_000;
-/// How many reports go into one commit at most; a request's are never split, so it may be exceeded by one request.
+/// How many reports go into one commit. A request is never split, so the last one may exceed it.
 const MAX_GROUP: usize = 5_000;
-/// More than so many that have not been sealed beforehand are sealed where no request waits for it.
+/// Beyond this many unsealed reports, sealing moves to a thread where no request waits for it.
 const LARGE_GROUP: usize = 1_000;
-/// A request of more than so many is sealed by itself where no other waits for it, and while others are committed: that takes a
-/// good part of a millisecond.
+/// A larger request is sealed on such a thread before it is queued, while other commits run. Sealing this
+/// many takes a good part of a millisecond.
 const LARGE_REQUEST: usize = 64;
 
-/// How long one commit may take, in which Postgres may have to be started again.
+/// How long one commit may take. This includes a restart of Postgres.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a sender waits for its answer: for the commit before its own, and for its own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why some reports were not written. They may be sent again: counting is a merge.
+/// Why reports were not written. The sender may retry: counting is a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// More reports are waiting than may.
+    /// The queue is full.
     #[error("too many reports are waiting")]
     Overloaded,
     /// The database or the key directory failed.
@@ -46,7 +46,7 @@ pub enum WriteError {
     Unavailable,
 }
 
-/// What can stop a group from being written.
+/// Why a group could not be written.
 #[derive(Debug, thiserror::Error)]
 enum GroupError {
     #[error(transparent)]
@@ -55,16 +55,16 @@ enum GroupError {
     Store(#[from] StoreError),
     #[error("windows are closed faster than they can be written to")]
     WindowsKeepClosing,
-    #[error("the windows of this moment have all been released already; is the clock right?")]
+    #[error("all current windows have been released already; is the clock right?")]
     NoWindow,
-    // Not what the panic said.
-    #[error("a group of reports was not sealed: it panicked, or the service stopped")]
+    // Without the panic's message, which may quote reports.
+    #[error("a group of reports was not sealed: the task panicked, or the service stopped")]
     NotSealed(#[source] JoinError),
     #[error("the database did not commit within {} seconds", GROUP_TIMEOUT.as_secs())]
     TimedOut,
 }
 
-/// A handle to the task that writes.
+/// A handle to the writing task.
 #[derive(Clone, Debug)]
 pub struct Writer {
     queue: mpsc::UnboundedSender<Request>,
@@ -74,20 +74,20 @@ pub struct Writer {
     clock: Arc<dyn Clock>,
 }
 
-/// Pieces, and the window that each is for.
+/// Sealed pieces, each list with its window.
 type Sealed = Vec<(StoredWindow, Vec<Vec<u8>>)>;
 
 #[derive(Debug)]
 struct Request {
     reports: Arc<Vec<ValidReport>>,
-    /// For the windows that were open when it came.
+    /// For the windows that were open when the request arrived.
     sealed: Option<Sealed>,
     done: oneshot::Sender<Result<(), WriteError>>,
     _room: OwnedSemaphorePermit,
 }
 
 impl Writer {
-    /// A handle, and the task to be run. It ends when every handle is gone and everything is written.
+    /// A handle, and the task to spawn. The task ends when every handle is dropped and everything is written.
     pub fn new(
         database: Database,
         windows: OpenWindows,
@@ -109,10 +109,10 @@ impl Writer {
         (handle, task.run(requests))
     }
 
-    /// Writes some reports; returns when they are committed.
+    /// Writes reports; returns when they are committed.
     ///
     /// # Errors
-    /// [`WriteError`], if they are not, or nobody knows.
+    /// [`WriteError`] if they are not committed, or it is unknown whether they are.
     pub async fn write(&self, reports: Vec<ValidReport>) -> Result<(), WriteError> {
         if reports.is_empty() {
             return Ok(());
@@ -131,7 +131,7 @@ impl Writer {
         }
     }
 
-    /// Seals a large request before it is queued. An error is left to the writing, which will meet it again.
+    /// Seals a large request before it is queued. Ignores errors: the writing task will meet them again.
     async fn seal_beforehand(&self, reports: &Arc<Vec<ValidReport>>) -> Option<Sealed> {
         if reports.len() <= LARGE_REQUEST {
             return None;
@@ -141,7 +141,8 @@ impl Writer {
     }
 }
 
-/// Seals the reports of some requests for some windows; more than `few` reports where no request waits for it.
+/// Seals the reports of some requests for some windows. More than `few` reports are sealed where no request
+/// waits for it.
 async fn seal(
     windows: Vec<(StoredWindow, WindowKey)>,
     requests: Vec<Arc<Vec<ValidReport>>>,
@@ -156,11 +157,11 @@ async fn seal(
     if is_large { tokio::task::spawn_blocking(seal).await } else { Ok(seal()) }
 }
 
-/// Requests that one commit is for.
+/// The requests of one commit.
 #[derive(Default)]
 struct Group {
     requests: Vec<Request>,
-    /// How many reports.
+    /// How many reports they have.
     size: usize,
 }
 
@@ -170,8 +171,8 @@ impl Group {
         self.requests.push(request);
     }
 
-    /// The pieces of all its reports for some windows. A request that was sealed beforehand is sealed again only if that was
-    /// for others.
+    /// The pieces of all its reports for these windows. A request that was sealed beforehand is sealed again
+    /// only if it was for other windows.
     async fn seal(&mut self, windows: Vec<(StoredWindow, WindowKey)>) -> Result<Sealed, JoinError> {
         let (mut pieces, mut others) = (Vec::new(), Vec::new());
         for request in &mut self.requests {
@@ -209,21 +210,22 @@ impl Task {
             let written = tokio::time::timeout(GROUP_TIMEOUT, self.write(&mut group)).await;
             let written = written.unwrap_or(Err(GroupError::TimedOut));
             if let Err(error) = &written {
-                // Whatever we believe of the windows may be what is wrong.
+                // The remembered windows may be the cause.
                 self.windows.forget();
                 tracing::error!(%error, reports = group.size, "a group of reports could not be written");
             }
             self.metrics.group_written(written.is_ok());
             let answer = written.map_err(|_| WriteError::Unavailable);
             for Request { done, .. } in group.requests {
-                // The sender may have gone away; its reports are counted all the same.
+                // The sender may have disconnected; its reports count anyway.
                 let _ = done.send(answer);
             }
         }
     }
 
     async fn write(&mut self, group: &mut Group) -> Result<(), GroupError> {
-        // A window that is closed between looking it up and writing to it is over: the second look finds the next.
+        // A window may be closed between looking it up and writing to it. Then the next lookup finds its
+        // successor.
         for _ in 0..3 {
             let now = self.clock.now();
             let windows = self.windows.current(&self.database, now).await?;

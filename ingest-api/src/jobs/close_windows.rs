@@ -1,7 +1,8 @@
 //! Windows that are over → releases.
 //!
-//! For each window: let nobody write to it any more; in one transaction count, fold, round, write the release and put away what
-//! it has; destroy the key. Killed at any step, the next run goes on from there. What was put away is dropped afterwards.
+//! A close has three steps. It stops writes to the window. One transaction counts, folds, rounds, writes the
+//! release and puts the window's tables away. Then it destroys the key. After a kill at any step, the next
+//! run continues from there. Tables that were put away are dropped later.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::window::record::{Merge, Read};
 use crate::window::seal::Opened;
 use crate::window::{Window, WindowKey};
 
-/// Why windows could not be closed.
+/// Why a window could not be closed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// The database failed.
@@ -28,38 +29,40 @@ pub enum CloseError {
     /// The key directory failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Something waits to be merged, and the window's key is not here.
+    /// Reports wait to be merged, and the window's key is missing.
     #[error(transparent)]
     Window(#[from] WindowError),
-    /// There is nothing to close.
+    /// The window is not open.
     #[error("the window `{0}` is not open; `ingest-api windows list` shows those that are")]
     NotOpen(Window),
 }
 
-/// How long after its end a window stays open, so that instances whose clocks differ a little agree that it is over.
+/// How long a window stays open after its end. So instances with slightly different clocks agree that it is
+/// over.
 pub const GRACE: Duration = Duration::from_secs(60);
 
-/// Whether a window may be closed whose key is not here, though something waits to be merged.
+/// Whether to close a window that has unmerged reports but no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutKey {
-    /// It may not.
+    /// Keep it open.
     Refuse,
-    /// It may, and what waits is given up.
+    /// Close it, and lose the unmerged reports.
     GiveUp,
 }
 
-/// What became of the windows that were over.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Closed {
-    /// Those that this run has released.
+    /// The windows that this run released.
     pub released: Vec<Window>,
-    /// Families of theirs that became one block because not everything that they may tell together could be tried.
+    /// Families that became one block because the audit ran out of steps.
     pub untried: Vec<(Window, Family)>,
-    /// Windows in which something was given up, and how many pieces: their key had not sealed them, or was not there.
+    /// Windows that lost unmerged reports, and how many pieces: the key was missing, or did not seal them.
     pub given_up: Vec<(Window, u64)>,
-    /// Those that could not be closed now, though nothing is wrong: another instance is at work, or somebody reads their tables.
+    /// Windows to close later, though nothing is wrong: another instance holds the turn, or somebody reads
+    /// their tables.
     pub put_off: Vec<Window>,
-    /// What went wrong with others. They are tried again by the next run.
+    /// The errors of the other windows. The next run tries them again.
     pub failed: Vec<CloseError>,
 }
 
@@ -73,20 +76,20 @@ impl Closed {
     }
 }
 
-/// What closing needs.
+/// What closing a window needs.
 #[derive(Clone, Debug)]
 pub struct CloseWindows {
     /// The database.
     pub database: Database,
     /// The key directory.
     pub keys: KeyDirectory,
-    /// What is safe to publish.
+    /// The threshold of each kind of window.
     pub thresholds: Thresholds,
 }
 
 impl CloseWindows {
-    /// Closes every window that has been over for [`GRACE`] at `now`, and those that somebody began to close. One that
-    /// cannot be closed does not hold up the others.
+    /// Closes every window that has been over for [`GRACE`] at `now`, and those whose close was begun. An
+    /// error in one window does not delay the others.
     pub async fn run(&self, now: Timestamp) -> Closed {
         let mut closed = Closed::default();
         let due = now.saturating_sub(GRACE).unwrap_or(now);
@@ -95,7 +98,7 @@ impl CloseWindows {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
                     match self.close(stored.window, WithoutKey::Refuse).await {
                         Ok(one) => closed.extend(one),
-                        // Another instance was faster.
+                        // Another instance closed it first.
                         Err(CloseError::NotOpen(_)) => {}
                         Err(CloseError::Store(StoreError::Busy | StoreError::InUse)) => {
                             closed.put_off.push(stored.window);
@@ -112,7 +115,7 @@ impl CloseWindows {
         closed
     }
 
-    /// A run that was killed after its release has left a key behind.
+    /// Destroys the keys that a run left behind because it was killed after its release.
     async fn destroy_left_keys(&self) -> Result<(), CloseError> {
         for window in self.keys.windows()? {
             if self.database.is_released(window).await? {
@@ -122,14 +125,14 @@ impl CloseWindows {
         Ok(())
     }
 
-    /// Closes one window, over or not. Nothing is released if another instance was faster.
+    /// Closes one window, whether it is over or not. Releases nothing if another instance did so first.
     ///
     /// # Errors
-    /// If the database or the key directory fails, or there is something to merge and no key to do so; what has been done stays
-    /// so, and the next call goes on from there.
+    /// If the database or the key directory fails, or unmerged reports have no key. Completed steps stay; the
+    /// next call continues from there.
     pub async fn close(&self, window: Window, without_key: WithoutKey) -> Result<Closed, CloseError> {
         let stored = self.database.open_window(window).await?.ok_or(CloseError::NotOpen(window))?;
-        // Before, so that a window that is open stays so; and after, when nobody writes to it any more.
+        // Twice: first so that an open window stays open on an error, then again after the last write.
         self.key_for(&stored, without_key).await?;
         self.database.begin_closing(&stored).await?;
         let key = self.key_for(&stored, without_key).await?;
@@ -137,7 +140,7 @@ impl CloseWindows {
         let threshold = self.thresholds.of(window.kind());
         let released = release(&self.database, &stored, key.as_ref(), threshold).await?;
         if !self.keys.destroy_key_of(window, stored.key_check)? {
-            tracing::warn!(%window, "a key that is not of this window was left in the key directory");
+            tracing::warn!(%window, "the key directory keeps a key that does not belong to this window");
         }
         let mut closed = Closed::default();
         if let Some(Released { untried, unopened }) = released {
@@ -150,7 +153,8 @@ impl CloseWindows {
         Ok(closed)
     }
 
-    /// The key of a window; none if it is not here and nothing waits for it, or what waits may be given up.
+    /// The window's key. `None` if it is missing and nothing waits for it, or `without_key` gives up what
+    /// waits.
     async fn key_for(
         &self,
         stored: &StoredWindow,
@@ -158,7 +162,7 @@ impl CloseWindows {
     ) -> Result<Option<WindowKey>, CloseError> {
         match key_of(&self.keys, stored) {
             Ok(key) => Ok(Some(key)),
-            // Whatever else it is, the key may be there.
+            // These errors do not mean that the key is lost.
             Err(error @ (WindowError::Store(_) | WindowError::Key(KeyError::Io(_)))) => Err(error.into()),
             Err(_) if without_key == WithoutKey::GiveUp => Ok(None),
             Err(error) => {
@@ -169,17 +173,17 @@ impl CloseWindows {
     }
 }
 
-/// What became of a window that was released.
+/// The outcome of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
-    /// The families that became one block because their audit ran out of steps.
+    /// The families that became one block because the audit ran out of steps.
     pub untried: BTreeSet<Family>,
-    /// How many pieces could not be opened, and were given up.
+    /// How many pieces could not be opened, and were lost.
     pub unopened: u64,
 }
 
-/// Counts a window that is being closed, writes its release, and puts away what it has: all of it or nothing. Without a
-/// key, what waits to be merged is given up. `None` if another instance has released the window meanwhile.
+/// Counts a window that is being closed, writes its release, and puts its tables away: all of it or nothing.
+/// Without a key, unmerged reports are lost. `None` if another instance has released the window meanwhile.
 ///
 /// # Errors
 /// If the database fails.
@@ -202,7 +206,7 @@ pub async fn release(
         let published = publish(window, count.finish(), &threshold);
         releasing.commit(&published).await?;
         if published.capped > 0 {
-            tracing::warn!(%window, "more installations than Pods of their size can have were left out");
+            tracing::warn!(%window, "installations beyond their Pods' allowances were not counted");
         }
         Ok(Some(Released { untried: published.untried, unopened }))
     };

@@ -1,4 +1,4 @@
-//! Releases and open windows → what somebody should look at.
+//! Releases and open windows → the anomalies that an operator should look at.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::release_cache::ReleaseCache;
 use crate::store::{Database, StoreError};
 use crate::window::WindowKind;
 
-/// The anomalies at `now`: in the order of the kinds of windows, open windows last.
+/// The anomalies at `now`, by kind of window; open windows come last.
 ///
 /// # Errors
 /// If the database fails.

@@ -1,4 +1,4 @@
-//! What has come to open windows → one record a reporter; noted domains → the database.
+//! Arrivals of open windows → one record for each reporter; noted domains → the database.
 
 use crate::intake::DomainNotes;
 use crate::open_windows::{OpenWindows, WindowError};
@@ -11,34 +11,35 @@ use crate::window::seal::Opened;
 
 /// A merge writes all of a window again, so it waits until this has come, in bytes …
 const LEAST: i64 = 64 << 20;
-/// … and as much as the window holds: a page of Postgres for each pack, in bytes.
+/// The size of a pack on disk: a page of Postgres, in bytes.
 const PACK: i64 = 8 << 10;
 
-/// How much is merged at a time, in bytes: it is in memory, two million records or so.
+/// How much one turn merges, in bytes. It is held in memory: some two million records.
 const TURN: i64 = 64 << 20;
 
-/// Which windows are to be merged.
+/// Which windows to merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Each that has been reported to.
+    /// Every window with arrivals.
     All,
-    /// Those to which much has come, compared with what they hold.
+    /// Windows where the arrivals are many, compared with what is merged already.
     Large,
 }
 
-/// What became of open windows.
+/// The outcome of a merge.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// Whether some were put off, though nothing is wrong: another instance is at work, or somebody reads their tables.
+    /// Whether some windows wait for a later run, though nothing is wrong: another instance holds the turn,
+    /// or somebody reads their tables.
     pub put_off: bool,
-    /// What went wrong.
+    /// The errors of the others.
     pub failed: Vec<WindowError>,
 }
 
-/// Merges open windows that have been reported to since they were merged last. What a window holds is then bounded by its
-/// reporters and not by their reports, and the order of its records tells nothing about the order of arrival.
+/// Merges the arrivals of open windows. Then the size of a window depends on its reporters and not on their
+/// reports, and the order of its records says nothing about the order of arrival.
 ///
-/// One window that cannot be merged does not hold up the others, and the next run tries it again.
+/// An error in one window does not delay the others. The next run tries it again.
 pub async fn merge_open_windows(database: &Database, keys: &OpenWindows, which: Which) -> Run {
     let mut run = Run::default();
     match database.open_windows().await {
@@ -56,10 +57,10 @@ pub async fn merge_open_windows(database: &Database, keys: &OpenWindows, which: 
     run
 }
 
-/// Merges one window, if that is due; returns how many pieces were given up, or `None` if it was not due.
+/// Merges one window if it is due. Returns how many pieces were lost, or `None` if it was not due.
 ///
 /// # Errors
-/// If the database fails, or the key is not there.
+/// If the database fails, or the key is missing.
 pub async fn merge(
     database: &Database,
     keys: &OpenWindows,
@@ -78,8 +79,8 @@ pub async fn merge(
     Ok(Some(merge_window(database, stored, Some(&key)).await?))
 }
 
-/// Merges what waits for one window, in equal turns, and not all that comes meanwhile; returns how many pieces had to be given up,
-/// which the log has, too.
+/// Merges what waits for one window, in equal turns. Reports that arrive meanwhile wait for the next merge.
+/// Returns how many pieces were lost, and logs it.
 ///
 /// # Errors
 /// If the database fails.
@@ -91,7 +92,7 @@ pub async fn merge_window(
     merge_in_turns(database, stored, key, TURN).await
 }
 
-/// Likewise, with another bound on what is in memory.
+/// As [`merge_window`], with another bound on memory.
 ///
 /// # Errors
 /// If the database fails.
@@ -103,7 +104,7 @@ pub async fn merge_in_turns(
     most: i64,
 ) -> Result<u64, StoreError> {
     let (waiting, _) = database.waiting(stored).await?;
-    // A last turn of little would show who came last.
+    // Equal turns: a small last turn would show who came last.
     let turns = waiting / most + 1;
     let mut unopened = 0;
     for _ in 0..turns {
@@ -118,19 +119,20 @@ pub async fn merge_in_turns(
     Ok(unopened)
 }
 
-/// What became of what waited for a window.
+/// The outcome of one turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// How many pieces could not be opened. They are gone.
+    /// How many pieces could not be opened, and were lost.
     pub unopened: u64,
-    /// How many bytes of pieces were taken.
+    /// How many bytes of pieces the turn merged.
     pub bytes: i64,
-    /// Whether there was as much as is merged at a time; more may wait for the next merge.
+    /// Whether the turn reached its bound, so that more may wait.
     pub is_partial: bool,
 }
 
-/// Merges what waits for a window with what it holds, to one record a reporter: all of it, but little more than `most`
-/// bytes, or nothing. Writers do not wait for it. Without a key, what waits is given up. `None` if nothing waits.
+/// Merges what waits for a window with what is merged already, to one record for each reporter: about `most`
+/// bytes in one transaction. Writers do not wait for it. Without a key, what waits is lost. `None` if nothing
+/// waits.
 ///
 /// # Errors
 /// If the database fails.
@@ -166,10 +168,10 @@ pub async fn merge_turn(
     database.in_turn(stored, work).await
 }
 
-/// How many installations and Pods a window holds, as of its last merge. For tests: no release is made from it.
+/// How many installations and Pods a window holds, as of its last merge. For tests only: no release uses it.
 ///
 /// # Errors
-/// If the database fails, or the packs do not lie as they were written.
+/// If the database fails, or the packs are not in the order in which they were written.
 #[doc(hidden)]
 pub async fn merged_reporters(database: &Database, window: &StoredWindow) -> Result<(i64, i64), StoreError> {
     let (mut installations, mut pods) = (0, 0);
@@ -182,7 +184,7 @@ pub async fn merged_reporters(database: &Database, window: &StoredWindow) -> Res
     Ok((installations, pods))
 }
 
-/// Merges a window that is being closed until what waits takes little memory, and may be counted as it is.
+/// Merges a window that is being closed until the rest fits into memory and can be counted directly.
 ///
 /// # Errors
 /// If the database fails.
@@ -201,27 +203,27 @@ pub(super) async fn merge_most(
     Ok(unopened)
 }
 
-/// Drops what a merge has replaced. It is done all the same if that fails, and the next run of the close job tries again.
+/// Drops the tables that a merge has replaced. Ignores errors: the next run of the close job tries again.
 async fn drop_replaced(database: &Database) {
     if let Err(error) = database.drop_put_away().await {
-        tracing::warn!(%error, "what a merge has replaced was not dropped yet");
+        tracing::warn!(%error, "tables that a merge replaced could not be dropped yet; the next close tries again");
     }
 }
 
-/// Tells the log of pieces that no key has opened.
+/// Logs how many pieces no key could open.
 pub(super) fn tell_given_up(stored: &StoredWindow, pieces: u64) {
     if pieces > 0 {
         let window = stored.window;
-        tracing::error!(%window, pieces, "what was not sealed with the key of the window was given up");
+        tracing::error!(%window, pieces, "reports were lost: they were not sealed with the window's key");
     }
 }
 
-/// Whether so much waits that it is merged before its hour.
+/// Whether enough waits to merge before the next scheduled merge.
 fn is_large(waiting: i64, merged_packs: i32) -> bool {
     waiting >= LEAST.max(i64::from(merged_packs) * PACK)
 }
 
-/// Writes the domains that have been noted. Returns what failed; those domains are kept for the next run.
+/// Writes the noted domains. Returns the errors; the domains concerned wait for the next run.
 pub async fn write_domains(database: &Database, domains: &DomainNotes) -> Vec<StoreError> {
     let mut failed = Vec::new();
     for (week, names) in domains.take() {

@@ -1,4 +1,4 @@
-//! What is done on a schedule. Each job is safe to run twice, and to be killed at any step.
+//! The scheduled work. Each job may run twice, or be killed at any step, without harm.
 
 pub mod close_windows;
 pub(crate) mod find_anomalies;
@@ -26,28 +26,28 @@ use crate::window::{Window, WindowKind};
 /// All jobs.
 #[derive(Clone, Debug)]
 pub struct Jobs {
-    /// Closing, and with it the database and the keys.
+    /// Closes windows; also gives access to the database and the keys.
     pub close: CloseWindows,
-    /// What the writer knows of windows.
+    /// The open windows that the writer remembers.
     pub windows: OpenWindows,
-    /// Releases that have been read.
+    /// The cached releases.
     pub(crate) releases: ReleaseCache,
-    /// Domains that are to be written.
+    /// Domains that wait to be written.
     pub domains: DomainNotes,
-    /// How long releases are kept; for ever if `None`.
+    /// How long to keep releases; `None` keeps them for ever.
     pub retention: Option<Duration>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-    /// What operation is told.
+    /// The metrics that jobs update.
     pub metrics: Arc<Metrics>,
 }
 
 impl Jobs {
-    /// Does everything that is due, and returns the windows that were released. One job that fails does not hold up
-    /// the others.
+    /// Runs everything that is due, and returns the windows that it released. An error in one job does not
+    /// delay the others.
     ///
     /// # Errors
-    /// What failed, all of it.
+    /// All errors of the jobs.
     pub async fn run(&self) -> anyhow::Result<Vec<Window>> {
         let merged = self.merge().await;
         let closed = self.close().await;
@@ -58,7 +58,7 @@ impl Jobs {
         }
     }
 
-    /// Does what is due at each interval until it is dropped. What fails is logged, and tried again.
+    /// Runs what is due at each interval, until it is dropped. Logs errors and tries again.
     pub async fn run_every(self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -70,7 +70,7 @@ impl Jobs {
                 let Run { put_off, failed } = self.merge_windows(which).await;
                 if put_off {
                     tracing::info!(
-                        "a merge is put off: another instance is at work, or somebody reads open windows"
+                        "merge postponed: another instance is merging or closing, or somebody reads open windows"
                     );
                 }
                 timetable.merged(which, !put_off && failed.is_empty(), Instant::now());
@@ -86,7 +86,7 @@ impl Jobs {
     /// Merges open windows, and writes domains.
     ///
     /// # Errors
-    /// What failed, all of it.
+    /// All errors of both.
     pub async fn merge(&self) -> anyhow::Result<()> {
         let mut failed = self.merge_windows(Which::All).await.failed;
         let domains = merge::write_domains(&self.close.database, &self.domains).await;
@@ -105,14 +105,14 @@ impl Jobs {
         let closed = self.close.run(now).await;
         self.metrics.close_finished(closed.failed.is_empty(), &closed.released, &closed.untried);
         for window in &closed.put_off {
-            tracing::info!(%window, "put off: another instance is at work, or somebody reads its tables");
+            tracing::info!(%window, "close postponed: another instance is merging or closing, or somebody reads its tables");
         }
         for window in &closed.released {
             tracing::info!(%window, "released");
         }
         for (window, family) in &closed.untried {
             let family = family.as_str();
-            tracing::warn!(%window, family, "became one block: what it may tell with others could not all be tried");
+            tracing::warn!(%window, family, "published as one block: its audit against the other families ran out of steps");
         }
         let mut failed: Vec<String> = closed.failed.iter().map(ToString::to_string).collect();
         let mut note = |done: Result<(), StoreError>| failed.extend(done.err().map(|e| e.to_string()));
@@ -120,18 +120,18 @@ impl Jobs {
         if let Some(retention) = self.retention {
             note(purge::purge_releases(database, now, retention).await.map(|windows| {
                 if windows > 0 {
-                    tracing::info!(windows, "releases older than their retention are deleted");
+                    tracing::info!(windows, "deleted releases older than the retention");
                 }
             }));
         }
         note(self.show_newest().await);
         note(self.show_anomalies(now).await);
-        // Last, as it takes its time.
+        // Last, because it is slow.
         note(database.drop_put_away().await.map(|left| {
             if left > 0 {
                 tracing::warn!(
                     left,
-                    "what was counted or merged could not all be dropped: somebody reads it, or has made a view of it"
+                    "some tables of closed or merged windows could not be dropped: somebody reads them, or a view depends on them"
                 );
             }
         }));
@@ -139,7 +139,7 @@ impl Jobs {
         Ok(closed.released)
     }
 
-    /// Shows the newest release of each kind of window in the metrics.
+    /// Updates the metrics with the newest release of each kind of window.
     async fn show_newest(&self) -> Result<(), StoreError> {
         let database = &self.close.database;
         let mut newest = Vec::new();
@@ -153,7 +153,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Shows in the metrics what `ingest-api status` would say.
+    /// Updates the metrics with the anomalies that `ingest-api status` shows.
     async fn show_anomalies(&self, now: Timestamp) -> Result<(), StoreError> {
         self.metrics
             .anomalies(&find_anomalies::find_anomalies(&self.close.database, &self.releases, now).await?);
@@ -161,7 +161,7 @@ impl Jobs {
     }
 }
 
-/// One error of many.
+/// Joins errors into one.
 fn all_of(failed: Vec<WindowError>) -> anyhow::Result<()> {
     let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
     anyhow::ensure!(failed.is_empty(), "{}", failed.join("; "));
@@ -170,6 +170,6 @@ fn all_of(failed: Vec<WindowError>) -> anyhow::Result<()> {
 
 fn log(done: anyhow::Result<()>) {
     if let Err(error) = done {
-        tracing::error!(error = format!("{error:#}"), "a job failed, and is tried again");
+        tracing::error!(error = format!("{error:#}"), "a job failed; it will be tried again");
     }
 }

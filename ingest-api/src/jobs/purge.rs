@@ -1,5 +1,5 @@
-//! Deletes what is not kept any longer: opt-in domains that have not been reported for two closed weeks, and releases
-//! that are older than their retention.
+//! Deletes data that has expired: opt-in domains that were not reported for two closed weeks, and releases
+//! older than the retention.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use crate::store::{Database, StoreError};
 use crate::window::{Window, WindowKind};
 
-/// Deletes what is due at `now`, and says how many domains.
+/// Deletes the domains that have expired at `now`, and returns how many.
 ///
 /// # Errors
 /// If the database fails.
@@ -18,7 +18,7 @@ pub async fn purge_domains(database: &Database, now: Timestamp) -> Result<u64, S
     database.purge_domains(this_week.saturating_sub(2.weeks())).await
 }
 
-/// Deletes the releases of windows that ended longer ago than `retention`, and says how many windows.
+/// Deletes the releases of windows that ended more than `retention` ago, and returns how many windows.
 ///
 /// # Errors
 /// If the database fails.

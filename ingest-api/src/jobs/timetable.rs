@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::merge::Which;
 
-/// How often open windows are merged, and domains written: not in the wake of a report.
+/// How often open windows are merged, and domains written. Neither follows a report directly.
 const INTERVAL: Duration = Duration::from_secs(3_600);
-/// How often it is looked whether so much has come to a window that it is merged sooner, and tried again what was put off.
+/// How often to look for windows that need an early merge, and to retry what was postponed.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// What is due when.
+/// When each task is due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timetable {
     merge_at: Instant,
@@ -18,8 +18,9 @@ pub(super) struct Timetable {
 }
 
 impl Timetable {
-    /// Of an instance that starts. Nothing is due at once, so that the first reports are merged, and their domains written,
-    /// together; and domains are not written when windows are merged, so that nothing seems to belong to them.
+    /// The timetable of an instance that starts. Nothing is due at once, so that the first reports are merged
+    /// together, and the first domains written together. Domains are not written at the time of a merge:
+    /// nothing should link the two.
     pub(super) fn from(start: Instant) -> Self {
         Self {
             merge_at: start + INTERVAL,
@@ -28,7 +29,7 @@ impl Timetable {
         }
     }
 
-    /// Which windows are to be merged, if any.
+    /// Which windows to merge now, if any.
     pub(super) fn merge_is_due(&self, now: Instant) -> Option<Which> {
         match now {
             now if now >= self.merge_at => Some(Which::All),
@@ -37,7 +38,7 @@ impl Timetable {
         }
     }
 
-    /// That they have been merged; or not all of them, and the others are tried again soon.
+    /// Notes a merge. If it was not complete, the rest is due again soon.
     pub(super) fn merged(&mut self, which: Which, complete: bool, now: Instant) {
         self.look_at = now + LOOK;
         if which == Which::All {
@@ -45,7 +46,7 @@ impl Timetable {
         }
     }
 
-    /// Whether domains are to be written; they are then due again an interval later.
+    /// Whether to write domains now. If so, they are due again an interval later.
     pub(super) fn domains_are_due(&mut self, now: Instant) -> bool {
         let due = now >= self.domains_at;
         if due {
