@@ -1,4 +1,5 @@
-//! Releases → what somebody should look at: overdue, or a jump beyond what history makes likely. Pure.
+//! Releases → what an operator should look at: a late release, or a jump beyond what history makes likely.
+//! Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,44 +14,44 @@ use crate::release::{Family, OTHER, Population};
 use crate::release::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
-/// How many windows before the newest make its history; of days, only the same day of other weeks.
+/// How many earlier windows make a history; for days, only those on the same day of the week.
 const HISTORY: usize = 15;
-/// The fewest windows that are a history.
+/// The fewest windows that make a history.
 const LEAST_HISTORY: usize = 5;
-/// The fewest windows that are a history of one value. There are a thousand times as many values as totals, so that what
-/// is unlikely for one of them happens every week to one of all.
+/// The fewest windows that make the history of one value. There are a thousand times as many values as
+/// totals, so a rare deviation happens to some value every week.
 const LEAST_HISTORY_OF_A_VALUE: usize = 8;
-/// How long after its end a window may take to be released.
+/// How long after its end a window may be released.
 const OVERDUE: Duration = Duration::from_secs(3_600);
 
-/// Something that somebody should look at.
+/// Something that an operator should look at.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Anomaly {
-    /// The newest release is older than it should be.
+    /// The release after the newest one is late.
     Overdue(Window),
-    /// A window is over for which something has been reported, and none of its kind has ever been released.
+    /// A window with reports is over, and no window of its kind has ever been released.
     Unreleased(Window),
     /// A window that is over is still open.
     Unclosed(Window),
-    /// A total, or the number of one value, is far from what it was in the windows before.
+    /// A total, or the number of one value, is far from that of earlier windows.
     Jump {
-        /// In which window.
+        /// The window.
         window: Window,
-        /// Of whom.
+        /// The population.
         population: Population,
-        /// Of what.
+        /// The family.
         family: Family,
-        /// Of which value; of all together, if `None`.
+        /// The value; `None` for the total.
         value: Option<String>,
-        /// What was published; nothing, if 0.
+        /// The published number; 0 if nothing was published.
         published: u64,
-        /// The median of the windows before.
+        /// The median of earlier windows.
         usual: u64,
     },
 }
 
 impl Anomaly {
-    /// The name of every kind.
+    /// The names of all kinds.
     pub const KINDS: [&'static str; 3] = ["overdue", "unclosed", "jump"];
 
     /// The name of its kind, one of [`KINDS`](Self::KINDS).
@@ -62,7 +63,7 @@ impl Anomaly {
         }
     }
 
-    /// Whether numbers are missing; what jumped is there, and may be wrong.
+    /// Whether a release is late. Otherwise a number was published that may be wrong.
     pub fn is_late(&self) -> bool {
         match self {
             Self::Overdue(_) | Self::Unreleased(_) | Self::Unclosed(_) => true,
@@ -104,34 +105,34 @@ impl fmt::Display for Anomaly {
     }
 }
 
-/// The first day of what [`jumps`] reads up to the release of `newest`.
+/// The first day of the releases that [`jumps`] needs to judge the release of `newest`.
 pub fn history_since(newest: Window) -> Date {
     let days = if newest.kind() == WindowKind::Month { 31 } else { 7 };
     newest.start().saturating_sub(jiff::Span::new().days(days * HISTORY as i64))
 }
 
-/// Whether the window after the newest released one is over, and should have been released by `now`.
+/// An anomaly if the window after the newest release should have been released by `now`.
 pub fn overdue(newest: Window, now: Timestamp) -> Option<Anomaly> {
     let next = Window::of_day(newest.kind(), newest.end());
     is_late(next, now).then_some(Anomaly::Overdue(newest))
 }
 
-/// Whether a kind of window of which none has been released should have been by `now`: the first for which something has
-/// been reported is over. That is told by all windows that are open or have been released, of any kind: who reports is
-/// counted in one of each. What is deleted after its retention is deleted in the order of its end, so that it raises no alarm.
+/// Whether a kind of window without any release should have had one by `now`: its first window with reports
+/// is over. All open and released windows of any kind show when reports began, because each reporter counts
+/// in one window of each kind. Retention deletes the oldest releases first, so it raises no alarm.
 pub fn unreleased(
     kind: WindowKind,
     known: impl IntoIterator<Item = Window>,
     now: Timestamp,
 ) -> Option<Anomaly> {
-    // The last day of a window, as it is not known on which of its days something came.
+    // The last day of the window, because it does not show on which day the reports came.
     let first =
         known.into_iter().map(|window| window.end().saturating_sub(jiff::Span::new().days(1))).min()?;
     let window = Window::of_day(kind, first);
     is_late(window, now).then_some(Anomaly::Unreleased(window))
 }
 
-/// Whether an open window should have been released by `now`.
+/// An anomaly if an open window should have been released by `now`.
 pub fn unclosed(open: Window, now: Timestamp) -> Option<Anomaly> {
     is_late(open, now).then_some(Anomaly::Unclosed(open))
 }
@@ -141,15 +142,15 @@ fn is_late(window: Window, now: Timestamp) -> bool {
     end.and_then(|end| end.checked_add(OVERDUE)).is_ok_and(|late| late < now)
 }
 
-/// What jumped in the newest of these releases, which are in the order of their windows.
+/// The jumps in the newest of these releases, which are in the order of their windows.
 ///
-/// A total has jumped if it is farther from the median of those before it than six times their median distance from
-/// it, and than a fifth of it. The number of a value has jumped if it is farther from the median of those before it than ten
-/// times their median distance, than eight times the square root of it (by which independent reporters vary), and
-/// than a quarter of it. In a quiet year of a large fleet, that is not expected to happen once.
+/// A total has jumped if its distance from the median of earlier ones exceeds six times their median distance
+/// from it, and a fifth of it. The number of a value has jumped if its distance exceeds ten times the median
+/// distance, eight times the square root of the median (by which independent reporters vary), and a quarter
+/// of the median. A quiet year of a large fleet should not have a single jump.
 pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
     let Some((newest, before)) = releases.split_last() else { return Vec::new() };
-    // Fewer apps are started on a Sunday: a day is compared with the same day of other weeks.
+    // Weekends have fewer reporters, so a day is compared with the same day of other weeks.
     let day = |release: &Release| {
         (newest.window.kind() == WindowKind::Day).then(|| release.window.start().weekday())
     };
@@ -190,10 +191,10 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
     anomalies
 }
 
-/// The values of a family whose numbers jumped: value, what is published now, and what was usual.
+/// The values of a family whose numbers jumped: value, published number, usual number.
 ///
-/// A value that is not published may be in what is folded, and is taken to be all of that. What is folded is another rest
-/// wherever another value is folded into it, so it is compared with rests of the same values only.
+/// A value that is not published may be in the folded rest, and is assumed to be all of it. Which values are
+/// folded changes from window to window, so a rest is compared only with rests of the same values.
 fn jumps_of_values(newest: &[ReleasedBlock], before: &[&[ReleasedBlock]]) -> Vec<(String, u64, u64)> {
     let labels = |blocks: &[ReleasedBlock]| -> BTreeSet<String> {
         blocks.iter().map(|block| block.label.clone()).collect()
@@ -241,7 +242,8 @@ fn is_folded(label: &str) -> bool {
     label.ends_with(OTHER)
 }
 
-/// The parts of a family's published total that are folded, and not reported, from 0 to 1; `None` without a total.
+/// The shares of a family's published total that are folded and not reported, from 0 to 1; `None` without a
+/// total.
 pub fn unknown_shares(release: &Release, population: Population, family: Family) -> Option<(f64, f64)> {
     let total = total(release, population, family);
     let of = |unknown: fn(&str) -> bool| {
@@ -335,18 +337,19 @@ mod tests {
         };
         use WindowKind::{Day, Month, Week};
         check(Month, &[], "2027-01-01T00:00:00Z", false);
-        // Reports since a day that is open or released.
+        // Reports began on a day that is open or released.
         check(Week, &[window(Day, "2026-11-19"), window(Day, "2026-11-25")], "2026-11-23T00:59:00Z", false);
         check(Week, &[window(Day, "2026-11-19"), window(Day, "2026-11-25")], "2026-11-23T01:01:00Z", true);
         check(Month, &[window(Day, "2026-11-19")], "2026-11-30T12:00:00Z", false);
         check(Month, &[window(Day, "2026-11-19")], "2026-12-01T02:00:00Z", true);
-        // A week tells that something came on one of its days, perhaps the last.
+        // A week shows reports on one of its days, perhaps the last.
         check(Month, &[window(Week, "2026-11-30")], "2026-12-05T00:00:00Z", false);
         check(Day, &[window(Month, "2026-11-01")], "2026-11-30T12:00:00Z", false);
         check(Day, &[window(Month, "2026-11-01")], "2026-12-01T02:00:00Z", true);
     }
 
-    /// Three hundred Pods, a few of them large, with installations on platforms in their own proportions.
+    /// Three hundred Pods, a few of them large. The installations of each have their own proportions of
+    /// platforms.
     struct Fleet {
         pods: Vec<[f64; 8]>,
         random: StdRng,
@@ -370,8 +373,8 @@ mod tests {
             Self { pods, random }
         }
 
-        /// What would be published of a day: each Pod is there on 97 of 100, and each of its installations on two thirds of
-        /// them, or a third on a weekend. A value with fewer than 20 is folded.
+        /// The published numbers of a day. Each Pod reports on 97 of 100 days, and two thirds of its
+        /// installations do, or a third on a weekend. A value with fewer than 20 is folded.
         fn release(&mut self, day: Date, change: impl Fn(usize, u64) -> u64) -> Release {
             let weekend = matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
             let started = if weekend { 1.0 / 3.0 } else { 2.0 / 3.0 };
@@ -382,7 +385,7 @@ mod tests {
                 }
             }
             let numbers = numbers.map(|installations: f64| {
-                // So many that each start on their own are normal, all but exactly.
+                // The number of independent events is so large that it is almost normally distributed.
                 let normal = (0..12).map(|_| self.random.random_range(-0.5..0.5)).sum::<f64>();
                 let spread = (installations * started * (1.0 - started)).sqrt();
                 (installations * started + normal * spread).max(0.0) as u64
@@ -413,7 +416,7 @@ mod tests {
         first.saturating_add(jiff::Span::new().days(n))
     }
 
-    /// How often an alarm is given in a year in which nothing happens but chance.
+    /// The number of alarms in a year with nothing but chance.
     #[test]
     fn in_a_quiet_year_no_value_jumps() {
         let (mut compared, mut alarms) = (0, Vec::new());
@@ -431,7 +434,7 @@ mod tests {
         assert!(alarms.len() <= 2, "{alarms:?}");
     }
 
-    /// What is not chance is found, also where the total hardly moves.
+    /// Real changes are found, even where the total hardly moves.
     #[test]
     fn a_value_that_doubles_halves_or_vanishes_is_found() {
         for seed in 0..20 {
@@ -476,7 +479,7 @@ mod tests {
             jumps(&weeks)
         };
         assert_eq!(with_last(&[("web", 500), ("ios", 300), (OTHER, 20)]), []);
-        // All on iOS are in what is folded: one company has come to have most of them.
+        // All installations on iOS are in the folded rest: one company has come to have most of them.
         assert_eq!(with_last(&[("web", 500), (OTHER, 320)]), []);
         assert_eq!(with_last(&[("web", 500), ("ios", 300), (OTHER, 200)]).len(), 1);
         assert_eq!(with_last(&[("web", 800), (OTHER, 20)]).len(), 2);

@@ -1,9 +1,9 @@
-//! The key directory: one random key for each open window, in a file of its own, outside Postgres.
+//! The key directory: one random key for each open window, each in a file of its own, outside Postgres.
 //!
-//! Write-ahead logs and backups of a database keep a deleted row; a file can be destroyed. The directory is shared
-//! by all instances of the service and belongs in no backup. Without its key, the subjects of a window cannot be
-//! computed from identifiers by anybody, and those of two windows cannot be compared. What a key was in the
-//! memory of this process is overwritten when nothing needs it any more; not so what the compiler may have copied on its way.
+//! Write-ahead logs and backups of a database keep deleted rows; a file can be destroyed. All instances of
+//! the service share the directory, and it belongs in no backup. Without a window's key, nobody can compute
+//! subjects from identifiers, or compare them with those of another window. The process overwrites a key in
+//! memory when nothing needs it any more, but not copies that the compiler may have made.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::window::{Window, WindowKey, WindowKind};
 
-/// What can be wrong with the key directory.
+/// An error of the key directory.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read or written.
@@ -23,7 +23,7 @@ pub enum KeyError {
     Io(io::Error),
     /// A key file has been cut off or written to.
     #[error(
-        "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without what has come since it was merged last (`ingest-api windows close {0} --without-key`)"
+        "the key file of the window `{0}` does not hold 32 bytes; restore it, or close the window without the reports since its last merge (`ingest-api windows close {0} --without-key`)"
     )]
     Damaged(Window),
 }
@@ -39,16 +39,16 @@ impl From<io::Error> for KeyError {
 pub struct KeyDirectory(PathBuf);
 
 impl KeyDirectory {
-    /// Opens the directory, and makes it (mode 0700) if it is not there.
+    /// Opens the directory. Creates it (mode 0700) if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Ok(Self(path.to_owned()))
     }
 
-    /// The key of a window, if there is one.
+    /// The key of a window; `None` if it has none.
     ///
     /// # Errors
     /// If the file cannot be read, or is damaged.
@@ -62,8 +62,8 @@ impl KeyDirectory {
         Ok(Some(WindowKey::new(bytes)))
     }
 
-    /// The key of a window; makes one if there is none. Of several instances that do so at once, one wins, and all
-    /// get its key.
+    /// The key of a window; creates one if it has none. If several instances do so at the same time, all get
+    /// the same key.
     ///
     /// # Errors
     /// If the directory cannot be written, or the key is damaged.
@@ -79,7 +79,7 @@ impl KeyDirectory {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(bytes.as_slice())?;
         file.sync_all()?;
-        // A link, not a rename: it does not replace the key of another instance.
+        // A link instead of a rename: it never replaces another instance's key.
         let linked = fs::hard_link(&draft, self.file(window));
         fs::remove_file(&draft)?;
         match linked {
@@ -89,7 +89,7 @@ impl KeyDirectory {
         self.read(window)?.ok_or(KeyError::Damaged(window))
     }
 
-    /// Destroys the key of a window: overwrites it, then removes it. Does nothing if there is none.
+    /// Destroys the key of a window: overwrites the file, then removes it. Does nothing if it has none.
     ///
     /// # Errors
     /// If the file cannot be removed.
@@ -102,7 +102,7 @@ impl KeyDirectory {
         file.write_all(&[0; WindowKey::LEN])?;
         file.sync_all()?;
         match fs::remove_file(&path) {
-            // Another instance was faster.
+            // Another instance removed it first.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
@@ -110,17 +110,17 @@ impl KeyDirectory {
         Ok(())
     }
 
-    /// Destroys the key of a window, but one that gives another check value: that is the key of another database.
-    /// Returns whether there is none now.
+    /// Destroys the key of a window, unless its check value differs: then it belongs to another database.
+    /// Returns whether the window has no key now.
     ///
     /// # Errors
     /// If the file cannot be read or removed.
     pub fn destroy_key_of(&self, window: Window, check: i64) -> Result<bool, KeyError> {
-        // What an instance left that was killed while it destroyed the key.
+        // The key that an instance left if it was killed between overwriting and removing.
         let overwritten = WindowKey::new(&[0; WindowKey::LEN]).check();
         match self.read(window) {
             Ok(Some(key)) if ![check, overwritten].contains(&key.check()) => Ok(false),
-            // A part of a key is destroyed, too.
+            // A truncated key is destroyed, too.
             Ok(_) | Err(KeyError::Damaged(_)) => self.destroy(window).map(|()| true),
             Err(error) => Err(error),
         }

@@ -18,31 +18,32 @@ pub enum WindowError {
     /// The key directory failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The window is open, and there is no key for it here.
+    /// The window is open, but its key is missing here.
     #[error(
-        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window without what has come since it was merged last, an hour ago as a rule: `ingest-api windows close {0} --without-key`"
+        "the key of the open window `{0}` is missing from the key directory; share the directory with the instance that has it, restore the file, or close the window without the reports since its last merge, normally up to an hour: `ingest-api windows close {0} --without-key`"
     )]
     KeyMissing(Window),
     /// The window was opened with another key.
     #[error(
-        "the key of the open window `{0}` is not the one that it was opened with; all instances must share one key directory. To go on without the right key, close the window without what has come since it was merged last: `ingest-api windows close {0} --without-key`"
+        "the key of the open window `{0}` is not the one that it was opened with; all instances must share one key directory. To go on without the right key, close the window without the reports since its last merge: `ingest-api windows close {0} --without-key`"
     )]
     OtherKey(Window),
 }
 
-/// The key of a window that is open or being closed.
+/// Reads the key of a window that is open or being closed.
 ///
 /// # Errors
-/// If it is not in the directory, or is not the one that the window was opened with.
+/// If it is missing from the directory, or is not the key that the window was opened with.
 pub fn key_of(keys: &KeyDirectory, stored: &StoredWindow) -> Result<WindowKey, WindowError> {
     let key = keys.read(stored.window)?.ok_or(WindowError::KeyMissing(stored.window))?;
     if key.check() == stored.key_check { Ok(key) } else { Err(WindowError::OtherKey(stored.window)) }
 }
 
-/// What was found out last: for each kind the window, and how to write to it unless it has been released before its end.
+/// The result of the last lookup, by kind: the window, and how to write to it; `None` if it was released
+/// before its end.
 type Known = Vec<(Window, Option<(StoredWindow, WindowKey)>)>;
 
-/// Opens windows when their time has come, and remembers them until it is over. Clones remember the same.
+/// Opens windows at their start, and remembers them until their end. Clones share the memory.
 #[derive(Clone, Debug)]
 pub struct OpenWindows {
     keys: KeyDirectory,
@@ -50,12 +51,12 @@ pub struct OpenWindows {
 }
 
 impl OpenWindows {
-    /// Uses the keys of that directory.
+    /// Takes keys from that directory.
     pub fn new(keys: KeyDirectory) -> Self {
         Self { keys, known: Arc::default() }
     }
 
-    /// The windows that `now` falls into: one of each kind, but those that have been released before their end.
+    /// The windows that contain `now`, one of each kind, without those that were released before their end.
     ///
     /// # Errors
     /// If the database or the key directory fails. **Never** opens a second key for an open window.
@@ -80,11 +81,11 @@ impl OpenWindows {
         Ok(known.into_iter().filter_map(|(_, open)| open).collect())
     }
 
-    /// The key of a window that is open or being closed: the one in the directory or, if its file is lost, the one that is
-    /// remembered. What has come under it can then still be opened.
+    /// The key of a window that is open or being closed, from the directory. If the file is lost, the
+    /// remembered key is used, so that arrivals can still be opened.
     ///
     /// # Errors
-    /// As of [`key_of`].
+    /// As for [`key_of`].
     pub fn key_of(&self, stored: &StoredWindow) -> Result<WindowKey, WindowError> {
         key_of(&self.keys, stored).or_else(|error| {
             let known = self.known();
@@ -94,12 +95,13 @@ impl OpenWindows {
         })
     }
 
-    /// Looks everything up again next time.
+    /// Forgets all windows, so that the next call looks them up again.
     pub fn forget(&self) {
         self.known().clear();
     }
 
-    /// Forgets the windows that are over at `now`, and with them their keys: without reports, nothing else would.
+    /// Forgets windows that are over at `now`, and their keys. Without this, they would stay until the next
+    /// report.
     pub fn forget_ended(&self, now: Timestamp) {
         self.known().retain(|(window, _)| !window.is_over(now));
     }
@@ -108,10 +110,10 @@ impl OpenWindows {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether reports could be written at `now`, without opening anything.
+    /// Checks whether reports could be written at `now`. Opens nothing.
     ///
     /// # Errors
-    /// Why not.
+    /// Why they could not.
     pub async fn check(keys: &KeyDirectory, database: &Database, now: Timestamp) -> Result<(), WindowError> {
         for kind in WindowKind::ALL {
             let window = Window::containing(kind, now);
@@ -131,7 +133,7 @@ impl OpenWindows {
             Some(stored) => stored,
             None if database.is_released(window).await? => return Ok(None),
             None => {
-                // The key first: a window whose key got lost on the way could not be written to.
+                // The key first: a window whose key was lost in between could not be written to.
                 let key = self.keys.read_or_create(window)?;
                 let Some(stored) = database.create_window(window, key.check()).await? else {
                     return Ok(None);
@@ -167,7 +169,7 @@ mod tests {
             windows.known().iter().map(|(window, _)| window.kind()).collect::<Vec<_>>()
         };
         assert_eq!(remembered("2026-11-22T23:59:59Z"), WindowKind::ALL);
-        // A Sunday: the week is over, too.
+        // A Sunday ends the week as well.
         assert_eq!(remembered("2026-11-23T00:00:00Z"), [WindowKind::Month]);
     }
 }

@@ -1,8 +1,8 @@
-//! Who asks, coarsely, and how much of what → taken, or how long to wait.
+//! The network of a sender, and how much it takes → accepted, or how long to wait.
 //!
-//! Everything here is in memory and ends with the process: nothing of it is logged, counted by source, or written. A
-//! source is a network, and never a single address. Memory is bounded; where more sources are about than are kept
-//! apart, those that come last share one allowance.
+//! Everything here is in memory and ends with the process. Nothing of it is logged, written, or counted by
+//! source. A source is a network, never a single address. Memory is bounded: when it is full, new sources
+//! share one allowance.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,12 +21,12 @@ use governor::{Quota, RateLimiter};
 use jiff::Timestamp;
 use shared::clock::Clock;
 
-/// How many keys a limiter keeps apart: a few megabytes.
+/// How many keys a limiter tracks: a few megabytes.
 const MAX_KEYS: usize = 50_000;
-/// How often keys that are as good as new are looked for while a limiter is full.
+/// How often a full limiter looks for keys whose allowance is full again.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The network that a request comes from: the first 24 bits of an IPv4 address, the first 48 of an IPv6 address. Never
+/// The network of a request: the first 24 bits of an IPv4 address, or the first 48 of an IPv6 address. Never
 /// shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source([u8; 6]);
@@ -35,7 +35,7 @@ impl Source {
     /// The network of an address.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // No IPv6 address that is in use begins with zeros.
+            // No IPv6 address in use begins with zeros.
             IpAddr::V4(address) => {
                 let [a, b, c, _] = address.octets();
                 Self([0, 0, 0, a, b, c])
@@ -54,17 +54,17 @@ impl fmt::Debug for Source {
     }
 }
 
-/// How much may be taken: at once, and again and again.
+/// A rate limit: a burst, and how fast it refills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How much at once, after a time without any.
+    /// The most at once, after a pause.
     pub burst: NonZeroU32,
-    /// How much comes back in an hour, evenly.
+    /// How much is refilled in an hour, evenly.
     pub per_hour: NonZeroU32,
 }
 
 impl Rate {
-    /// Both numbers; 1 instead of 0.
+    /// A rate. 0 becomes 1.
     pub const fn new(burst: u32, per_hour: u32) -> Self {
         const fn at_least_one(n: u32) -> NonZeroU32 {
             match NonZeroU32::new(n) {
@@ -75,13 +75,13 @@ impl Rate {
         Self { burst: at_least_one(burst), per_hour: at_least_one(per_hour) }
     }
 
-    /// After how long one comes back.
+    /// The time to refill one.
     fn period(self) -> Duration {
         (Duration::from_secs(3_600) / self.per_hour.get()).max(Duration::from_nanos(1))
     }
 }
 
-/// A rate for each key.
+/// A rate limit for each key.
 pub struct Limiter<K: Clone + Eq + Hash> {
     rate: Rate,
     rates: RateLimiter<K, Kept<K>, Ticks, NoOpMiddleware<Duration>>,
@@ -89,7 +89,7 @@ pub struct Limiter<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> Limiter<K> {
-    /// Everybody may take the whole burst.
+    /// With every allowance full.
     pub fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
         let quota = Quota::with_period(rate.period())
             .unwrap_or_else(|| Quota::per_hour(rate.per_hour))
@@ -98,27 +98,27 @@ impl<K: Clone + Eq + Hash> Limiter<K> {
         Self { rate, rates: RateLimiter::new(quota, kept.clone(), Ticks::new(clock)), kept }
     }
 
-    /// Whether there is one to take; takes nothing.
+    /// Checks that one is available; takes nothing.
     ///
     /// # Errors
-    /// How long to wait until there is.
+    /// How long to wait until one is.
     pub fn peek(&self, key: &K) -> Result<(), Duration> {
         let Some(full_at) = self.kept.full_at(key) else { return Ok(()) };
-        // All but one have come back that long before all have.
+        // The first one is available this long before the allowance is full.
         let others = self.rate.period().saturating_mul(self.rate.burst.get() - 1);
         let wait = Duration::from(full_at).saturating_sub(others).saturating_sub(self.rates.clock().now());
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
-    /// Whether there may ever be so many at once.
+    /// Whether the burst is at least `n`.
     pub fn fits(&self, n: usize) -> bool {
         n <= self.rate.burst.get() as usize
     }
 
-    /// Takes `n`, or nothing at all. More than the burst is never there.
+    /// Takes `n` or nothing. More than the burst is never available.
     ///
     /// # Errors
-    /// How long to wait until there is enough.
+    /// How long to wait until `n` are available.
     pub fn take(&self, key: &K, n: usize) -> Result<(), Duration> {
         let Some(n) = NonZeroU32::new(u32::try_from(n).unwrap_or(u32::MAX)) else { return Ok(()) };
         if self.rates.clock().is_time_to_sweep(self.rates.len()) {
@@ -138,7 +138,7 @@ impl<K: Clone + Eq + Hash> fmt::Debug for Limiter<K> {
     }
 }
 
-/// When each key has everything again. What has no room of its own is kept under `None`.
+/// When each key has its full allowance again. Keys without room of their own share the entry `None`.
 #[derive(Clone)]
 struct Kept<K>(Arc<Mutex<HashMap<Option<K>, Nanos>>>);
 
@@ -186,7 +186,7 @@ impl<K: Clone + Eq + Hash> ShrinkableKeyedStateStore<K> for Kept<K> {
     }
 }
 
-/// Time that passes on a clock that may be set back: it stands still then.
+/// Elapsed time on a clock that may be set back; then it stands still.
 #[derive(Clone, Debug)]
 struct Ticks {
     clock: Arc<dyn Clock>,
@@ -328,7 +328,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for when: no more than the burst and what came back since the start.
+        /// In any sequence of requests, a key gets no more than the burst plus the refill since the start.
         #[test]
         fn nobody_takes_more_than_the_burst_and_what_comes_back(
             burst in 1_u32..50,
@@ -347,7 +347,7 @@ mod tests {
             }
         }
 
-        /// Who waits as long as it is told to is served.
+        /// A request succeeds after the wait that the limiter named.
         #[test]
         fn who_waits_as_told_is_served(burst in 1_u32..50, per_hour in 1_u32..5_000, n in 1_usize..60) {
             let n = n.min(burst as usize);

@@ -1,7 +1,7 @@
-//! Releases that readers asked for → kept in memory: a release never changes, so that it is read once.
+//! Releases that readers asked for → a cache: a release never changes, so it is read once.
 //!
-//! Whoever wants some asks first which windows have been released, so that a new release is there at once, and one that was
-//! purged is gone.
+//! Readers ask first which windows are released. So a new release is visible at once, and a purged one
+//! disappears at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::release::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
 use crate::window::Window;
 
-/// How many published numbers are kept, of some 80 bytes each: two or three years of all windows.
+/// How many published numbers are cached, at some 80 bytes each: two or three years of all windows.
 const MAX_KEPT: usize = 150_000;
 
 /// The releases, for readers.
@@ -26,7 +26,7 @@ impl ReleaseCache {
         Self { database, kept: Arc::default() }
     }
 
-    /// The windows that have been released, as the database says now. Others are forgotten.
+    /// The released windows, as the database lists them now. Drops all others from the cache.
     ///
     /// # Errors
     /// If the database fails.
@@ -36,7 +36,7 @@ impl ReleaseCache {
         Ok(released)
     }
 
-    /// The releases of some windows, in their order; without those that have been purged since they were found.
+    /// The releases of these windows, in their order, without those purged meanwhile.
     ///
     /// # Errors
     /// If the database fails.
@@ -54,7 +54,7 @@ impl ReleaseCache {
         Ok(found.into_values().collect())
     }
 
-    /// Keeps releases as far as there is room. If there is none left, all that was kept is forgotten.
+    /// Caches releases, as far as there is room. A full cache is emptied.
     fn keep(&self, read: &[Release]) {
         let numbers = |release: &Release| release.blocks().len();
         let new: usize = read.iter().map(numbers).sum();

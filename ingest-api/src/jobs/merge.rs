@@ -9,7 +9,8 @@ use crate::window::pack::Packer;
 use crate::window::record::{Merge, Read, Record, Records};
 use crate::window::seal::Opened;
 
-/// A merge writes all of a window again, so it waits until this has come, in bytes …
+/// A merge rewrites the whole window. So an early merge needs at least this many waiting bytes, and at least
+/// as many as the window's packs take.
 const LEAST: i64 = 64 << 20;
 /// The size of a pack on disk: a page of Postgres, in bytes.
 const PACK: i64 = 8 << 10;

@@ -1,21 +1,23 @@
-//! Blocks of two families about the same reporters → a group that they give away together. Pure.
+//! Blocks of two families about the same reporters → a group that the two reveal together. Pure.
 //!
-//! Who knows how many are in each block of two families, and which value goes with which, can tell more than each
-//! family alone does: 40 on iOS, of which an app that runs nowhere else has 30, leave 10 with other apps on iOS. The
-//! numbers that are known are the sums of the rows and columns of a table that is not; some of its fields are known to
-//! be empty. A group of fields is *pinned* if no table with these sums leaves all of them empty: then it is certain
-//! that somebody is in it. That must be so of safe groups only.
+//! Two families together can reveal more than each alone. Say 40 reporters are on iOS, and 30 use an app that
+//! runs nowhere else: then 10 use other apps on iOS. The adversary knows the sums of the rows and columns of
+//! a table, and that some of its fields are empty; the fields themselves are unknown. A group of fields is
+//! *pinned* if no table with these sums leaves all of them empty: then it certainly has a member. Only safe
+//! groups may be pinned.
 //!
-//! Whether a group can be empty is a question about flows: rows send their sums to columns through the fields that are
-//! left. The true table is such a flow but for the group itself, so what is in the group is sent another way, as much
-//! as there is room for.
+//! Whether a group can be empty is a question about flows. Rows send their sums to columns through the fields
+//! outside the group. The true table is such a flow, except for what it has inside the group. So the search
+//! reroutes that part through other fields, as far as there is room.
 //!
-//! The groups that are tried are crossings of two *sides*: a block, all blocks of one branch of the tree (an app, a
-//! family of platforms), all blocks that go with a given block, and what is left without each of these.
+//! The search tries crossings of two *sides*. A side is a block, all blocks of one branch of the tree (an
+//! app, a family of platforms), all blocks that go with a given block, or everything except one of these.
 //!
-//! The adversary is granted more than readers have: the numbers before rounding, and the leaves of each block.
+//! The adversary is granted more than readers have: the numbers before rounding, and the leaves of each
+//! block.
 //!
-//! Whoever invents reporters chooses what the table looks like. So there is a [`Budget`] of what is tried; nothing is
+//! An attacker who invents reporters controls the size of the table. So a [`Budget`] bounds the search, and
+//! nothing is published that was not searched.
 //! published that was not tried.
 
 use std::collections::BTreeSet;
@@ -25,31 +27,31 @@ use super::cohort::Cohort;
 /// The blocks of one family against those of another.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// Who is in both, by row and column.
+    /// The reporters in both, by row and column.
     pub(super) joint: Vec<Vec<Cohort>>,
-    /// Whether somebody can be in both, for all that is known.
+    /// Whether a reporter may be in both, as far as anybody knows.
     pub(super) open: Vec<Vec<bool>>,
-    /// What of the rows is tried: sets of row numbers.
+    /// The sets of row numbers to try.
     pub(super) row_sets: BTreeSet<BTreeSet<usize>>,
-    /// The same of the columns.
+    /// The sets of column numbers to try.
     pub(super) column_sets: BTreeSet<BTreeSet<usize>>,
 }
 
-/// The sets of rows and of columns that told of each other what they should not: what is pinned are those in both,
-/// or in one but not the other, or in neither.
+/// The sets of rows and columns that reveal an unsafe group. The group is in both sets, in one but not the
+/// other, or in neither.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pinned {
     pub(super) rows: BTreeSet<usize>,
     pub(super) columns: BTreeSet<usize>,
 }
 
-/// How much more may be tried. Each step reads the table once at most.
+/// How many steps are left. A step reads the table once at most.
 #[derive(Debug)]
 pub(super) struct Budget {
     steps: u32,
 }
 
-/// Everything that was allowed has been tried, and there was more.
+/// The budget ran out before the search was done.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
@@ -58,20 +60,20 @@ impl Budget {
         Self { steps }
     }
 
-    /// Takes some steps off.
+    /// Takes steps off the budget.
     pub(super) fn spend(&mut self, steps: u32) -> Result<(), Exhausted> {
         self.steps = self.steps.checked_sub(steps).ok_or(Exhausted)?;
         Ok(())
     }
 
-    /// What is left.
+    /// The steps that are left.
     #[cfg(test)]
     pub(super) fn steps(&self) -> u32 {
         self.steps
     }
 }
 
-/// Some rows, or some columns, and what they were named by.
+/// A set of rows or columns to try, and the set that it was named by.
 struct Side<'a> {
     named_by: &'a BTreeSet<usize>,
     members: Vec<bool>,
@@ -79,10 +81,10 @@ struct Side<'a> {
 }
 
 impl Table {
-    /// The first group that is pinned and is not safe.
+    /// The first group that is pinned and not safe.
     ///
     /// # Errors
-    /// If the budget does not suffice to know.
+    /// If the budget runs out before the answer is known.
     pub(super) fn pinned(
         &self,
         safe: &impl Fn(&Cohort) -> bool,
@@ -100,11 +102,12 @@ impl Table {
                 budget.spend(1)?;
                 let fields =
                     || rows.indices.iter().flat_map(|r| columns.indices.iter().map(move |c| (*r, *c)));
-                // Whoever is in a group that contains a safe one is safe.
+                // A group that contains a safe group is safe.
                 if fields().all(|(r, c)| sizes[r][c] == 0) || fields().any(|(r, c)| safe_fields[r][c]) {
                     continue;
                 }
-                // Fields that are not safe hold few reporters, or few Pods: to join them is less work than to send a flow.
+                // Fields that are not safe hold few reporters or few Pods, so joining them costs less than a
+                // flow.
                 let by_pod = fields().flat_map(|(r, c)| self.joint[r][c].iter()).collect();
                 if safe(&Cohort::new(by_pod)) || self.can_be_empty(&sizes, rows, columns, budget)? {
                     continue;
@@ -133,7 +136,8 @@ impl Table {
                 to_take[c] += moved;
             }
         }
-        // Where nobody should be, but somebody is, an adversary who knows that has them exactly.
+        // Somebody may be in a field that should be empty. An adversary who knows this knows their exact
+        // number.
         let room = |flow: &[Vec<u64>], r: usize, c: usize| match (within(r, c), self.open[r][c]) {
             (true, _) => 0,
             (false, true) => u64::MAX,
@@ -143,7 +147,7 @@ impl Table {
             budget.spend(1)?;
             let Some(way) = shortest_way(&flow, start, &to_take, &room) else { return Ok(false) };
             let last = way[way.len() - 1].1;
-            // Forwards through a field, and back to the row of a field that then sends less there.
+            // Forwards through a field, then backwards through one that sends less in return.
             let most = way
                 .iter()
                 .zip(way.iter().skip(1))
@@ -163,7 +167,7 @@ impl Table {
     }
 }
 
-/// Each set, and what is left without it; not those without a member.
+/// Each set and its complement, unless that is empty.
 fn sides(sets: &BTreeSet<BTreeSet<usize>>, n: usize) -> Vec<Side<'_>> {
     let both = sets.iter().flat_map(|set| [true, false].map(|inside| (set, inside)));
     let side = |(named_by, inside): (&'_ BTreeSet<usize>, bool)| {
@@ -176,8 +180,8 @@ fn sides(sets: &BTreeSet<BTreeSet<usize>>, n: usize) -> Vec<Side<'_>> {
         .collect()
 }
 
-/// The fields through which something can go from a row to a column that takes it: forwards through each, and between
-/// two of them back through the column of the first to the row of the second.
+/// The fields of a shortest path from a row to a column with room. It goes forwards through a field, and
+/// backwards from its column to the row of the next field.
 fn shortest_way(
     flow: &[Vec<u64>],
     start: usize,

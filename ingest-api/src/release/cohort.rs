@@ -1,19 +1,19 @@
-//! The distinct reporters of a cell: how many of them each Pod has.
+//! The distinct reporters of a cell: how many each Pod has.
 
-/// A set of distinct reporters, as a number for each Pod.
+/// A set of distinct reporters, as a count for each Pod.
 ///
-/// What is counted are installations or, where each Pod has one, Pods. Pods go by numbers that stand for them while a window
-/// is counted: there may be millions of entries, of eight bytes each.
+/// The reporters are installations, or Pods themselves, one per Pod. While a window is counted, a number
+/// stands for each Pod: there may be millions of entries of eight bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cohort {
-    /// Pod and how many reporters it has, sorted by Pod, none of them zero.
+    /// Pod and count, sorted by Pod; no count is zero.
     by_pod: Vec<(u32, u32)>,
 }
 
 impl Cohort {
-    /// The cohort with these reporters. A Pod may occur more than once.
+    /// A cohort of these reporters. A Pod may occur more than once.
     pub fn new(mut by_pod: Vec<(u32, u32)>) -> Self {
-        // Stable, because that makes use of what is sorted already: mostly a few cohorts, one after the other.
+        // The stable sort is fast here, because the input is mostly a few sorted cohorts in a row.
         by_pod.sort_by_key(|(pod, _)| *pod);
         by_pod.dedup_by(|(pod, n), (kept, sum)| {
             let same = pod == kept;
@@ -24,7 +24,7 @@ impl Cohort {
         Self { by_pod }
     }
 
-    /// The reporters of both; they have none in common.
+    /// All reporters of two cohorts that have none in common.
     pub fn union(self, other: Self) -> Self {
         if self.is_empty() {
             return other;
@@ -46,27 +46,27 @@ impl Cohort {
         Self { by_pod }
     }
 
-    /// Each Pod, and how many reporters it has.
+    /// Each Pod and its count.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.by_pod.iter().copied()
     }
 
-    /// How many reporters there are.
+    /// The number of reporters.
     pub fn size(&self) -> u64 {
         self.by_pod.iter().map(|(_, n)| u64::from(*n)).sum()
     }
 
-    /// How many Pods they come from.
+    /// The number of Pods that they come from.
     pub fn pods(&self) -> u64 {
         self.by_pod.len() as u64
     }
 
-    /// How many reporters the Pod with the most of them has.
+    /// The number of reporters of the largest Pod.
     pub fn largest(&self) -> u64 {
         self.by_pod.iter().map(|(_, n)| u64::from(*n)).max().unwrap_or(0)
     }
 
-    /// Whether there is nobody in it.
+    /// Whether it has no reporter.
     pub fn is_empty(&self) -> bool {
         self.by_pod.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The records of a window, one a reporter → tallies of everybody who is counted. Pure.
+//! The records of a window, one for each reporter → tallies of all reporters that count. Pure.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use crate::window::{Population, Subject};
 /// The reporters of a window, counted.
 #[derive(Debug)]
 pub struct Counted {
-    /// Each population and unit that there is.
+    /// The tally of each population and unit that occurs.
     pub tallies: Vec<(Population, Tally)>,
-    /// How many Pods have more installations than their [`allowance`]; those beyond it are in no tally. Which ones is left
-    /// to the order of their subjects, which are random.
+    /// How many Pods exceed their [`allowance`]; the excess is in no tally. The order of subjects, which is
+    /// random, decides which installations count.
     pub capped: usize,
 }
 
@@ -26,11 +26,11 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct Count {
     pods: Tally,
-    /// Of Pods that have reported their size, or that they do not say it.
+    /// Of the Pods that reported, with a size or without.
     allowances: HashMap<Subject, u64, RandomState>,
-    /// Of Pods, and of XMPP servers.
+    /// By population: installations of Pods, and of XMPP servers.
     installations: [Installations; 2],
-    /// Those that have been added and not counted yet.
+    /// Records that were added and not counted yet.
     waiting: Vec<Record>,
 }
 
@@ -51,7 +51,7 @@ impl Default for Count {
 }
 
 impl Count {
-    /// Counts a reporter.
+    /// Adds a reporter.
     pub fn add(&mut self, record: Record) {
         self.waiting.push(record);
         if self.waiting.len() == AT_A_TIME {
@@ -81,7 +81,7 @@ impl Count {
         self.waiting.clear();
     }
 
-    /// What has been counted, without what Pods have beyond their allowances.
+    /// The tallies, without what Pods have beyond their allowances.
     pub fn finish(mut self) -> Counted {
         self.count_waiting();
         let mut counted = Counted { tallies: vec![(Population::Pod, self.pods)], capped: 0 };
@@ -100,17 +100,17 @@ impl Count {
     }
 }
 
-/// The installations of one population, while they are counted. There may be millions, of eight bytes each.
+/// The installations of one population during the count. There may be millions, at eight bytes each.
 #[derive(Debug)]
 struct Installations {
     population: Population,
     tally: Tally,
-    /// What was said, by its codes.
+    /// Each combination of codes.
     said: HashMap<InstallationCodes, Said, RandomState>,
-    /// The place of each Pod in the list of them …
+    /// The index of each Pod in the list of Pods.
     places: HashMap<Subject, u32, RandomState>,
     pods: Vec<Subject>,
-    /// … and the Pod of each installation, with what it said.
+    /// The Pod index of each installation, with what it said.
     all: Vec<(u32, Said)>,
 }
 
@@ -121,8 +121,8 @@ impl Installations {
     }
 
     fn add<'a>(&mut self, records: impl Iterator<Item = &'a Installation> + Clone) {
-        // There are too many Pods for the caches of a processor; it waits for several of them at once if there is nothing else
-        // to do between them.
+        // The Pods do not fit into the processor's caches. Looking them up in a loop of its own lets the
+        // processor wait for several of them at once.
         let known: Vec<Option<u32>> =
             records.clone().map(|record| self.places.get(&record.pod).copied()).collect();
         for (record, place) in records.zip(known) {
@@ -139,7 +139,7 @@ impl Installations {
         }
     }
 
-    /// The tally of those that their Pods are allowed, and how many Pods have more.
+    /// The tally within the allowances, and how many Pods exceed theirs.
     fn tally(self, allowed: impl Fn(Subject) -> u64) -> (Tally, usize) {
         let Self { mut tally, pods, all, .. } = self;
         tally.reserve(all.len());
@@ -158,9 +158,9 @@ impl Installations {
     }
 }
 
-/// What was said in each Pod, one Pod after the other, and where each ends. What was said in a Pod stays in its order.
+/// What was said, grouped by Pod, and where each Pod's part ends. The order within a Pod stays.
 fn by_pod(all: Vec<(u32, Said)>, pods: usize) -> (Vec<Said>, Vec<u32>) {
-    // First how many there are in each, then where it begins, and in the end where it ends.
+    // Counts for each Pod first, then the start of its part, finally its end.
     let mut places = vec![0; pods];
     all.iter().for_each(|(pod, _)| places[*pod as usize] += 1);
     let mut next = 0;

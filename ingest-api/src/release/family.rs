@@ -1,4 +1,4 @@
-//! The families: one question over one population each, and the tree along which its cells are folded.
+//! The families: each is one question over one population, with the tree along which its cells are folded.
 
 use shared::data_point::{Counted, CountedPoint, Path, Reporter, Unit};
 use shared::event::{App, Pod};
@@ -8,7 +8,7 @@ use super::fold::Tree;
 use super::threshold::Rule;
 use crate::window::Population;
 
-/// One question over one population: how many there are, or what they say in one data point.
+/// One question over one population: how many reporters exist, or what they say in one data point.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Family(u8);
 
@@ -16,9 +16,9 @@ pub struct Family(u8);
 const FAMILIES: usize = 2 + Pod::COUNTED.len() + App::COUNTED.len();
 
 impl Family {
-    /// How many Pods there are.
+    /// The number of Pods.
     pub const PODS: Self = Self(0);
-    /// How many installations there are.
+    /// The number of installations.
     pub const INSTALLATIONS: Self = Self(1 + Pod::COUNTED.len() as u8);
 
     /// Every family, those of Pods first.
@@ -42,7 +42,7 @@ impl Family {
         Self::ALL.into_iter().find(of).expect("the registry names every data point")
     }
 
-    /// The data point that it is about; `None` if it only says how many there are.
+    /// The data point that it is about; `None` if it is only a total.
     pub fn point(self) -> Option<&'static CountedPoint> {
         let (points, everybody) = match self.unit() {
             Unit::Installation => (App::COUNTED, Self::INSTALLATIONS),
@@ -51,12 +51,12 @@ impl Family {
         points.get(usize::from(self.0.checked_sub(everybody.0 + 1)?))
     }
 
-    /// Who is counted.
+    /// The unit that it counts.
     pub fn unit(self) -> Unit {
         if self < Self::INSTALLATIONS { Unit::Pod } else { Unit::Installation }
     }
 
-    /// Its place in [`Self::ALL`].
+    /// Its index in [`Self::ALL`].
     pub(crate) const fn place(self) -> usize {
         self.0 as usize
     }
@@ -75,7 +75,7 @@ impl Family {
         Self::ALL.into_iter().find(|family| family.as_str() == name)
     }
 
-    /// Which rule makes its cohorts safe: what it counts.
+    /// The rule that makes its cohorts safe; it follows from the unit.
     pub fn rule(self) -> Rule {
         match self.unit() {
             Unit::Pod | Unit::Domain => Rule::Pods,
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Family {
     }
 }
 
-/// The places of some values, with who says them → their tree.
+/// The tree of some values, from their paths and cohorts.
 pub(super) fn tree(cells: impl IntoIterator<Item = (Path, Cohort)>) -> Tree {
     let mut tree = Tree::default();
     for (path, cohort) in cells {

@@ -1,8 +1,8 @@
 //! A tree of cells → blocks. A cell is never just hidden: it is folded into what surrounds it.
 //!
-//! Publishing every cell above a threshold and hiding the others gives the hidden ones away: a total minus its
-//! parts is what was hidden. So the cells that are not safe go up the tree until together they are, and what is
-//! left at the root takes the smallest block with it.
+//! Publishing every cell above a threshold and hiding the rest reveals the hidden ones: they are the total
+//! minus its parts. So unsafe cells move up the tree until they are safe together. What is unsafe at the root
+//! joins the smallest block.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,18 @@ use super::cohort::Cohort;
 use super::round::round;
 use super::threshold::{Rule, Threshold};
 
-/// The word for what was folded, alone for the whole family, or behind a slash for a part of it (`0.4/other`).
+/// The label of what was folded: alone for the whole family, or behind a slash for a part of it
+/// (`0.4/other`).
 pub const OTHER: &str = "other";
 
-/// The cells of one family, by what they may be folded into.
+/// The cells of one family, arranged by how they fold.
 #[derive(Clone, Debug)]
 pub(super) enum Tree {
     /// One value.
     Leaf(Cohort),
     /// Values that belong together, by label. Labels are unique in the whole tree.
     Inner(BTreeMap<String, Tree>),
-    /// Values in an order, each with its lower and upper end, that may be joined with their neighbours.
+    /// Ordered values, by lower end, each with its upper end. Neighbours may be joined.
     Bins(BTreeMap<u32, (u32, Cohort)>),
 }
 
@@ -31,7 +32,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// How many reporters there are.
+    /// The number of reporters.
     fn size(&self) -> u64 {
         match self {
             Self::Leaf(cohort) => cohort.size(),
@@ -40,7 +41,7 @@ impl Tree {
         }
     }
 
-    /// Adds reporters to the leaf at `path`. The paths of one tree never end where others go on.
+    /// Adds reporters to the leaf at `path`. A leaf never lies on the path of another.
     pub(super) fn add(&mut self, path: &[String], cohort: Cohort) {
         let [label, rest @ ..] = path else {
             *self = match std::mem::take(self) {
@@ -73,28 +74,28 @@ pub struct Block {
 }
 
 impl Block {
-    /// The value, or what it was folded into.
+    /// The value, or the group that it was folded into.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// The number that is published. The exact one does not leave this room.
+    /// The published number. The exact one never leaves this room.
     pub fn published(&self) -> u64 {
         round(self.part.cohort.size())
     }
 
-    /// The labels of the leaves that it is made of.
+    /// The labels of its leaves.
     pub(super) fn leaves(&self) -> &BTreeSet<String> {
         &self.part.leaves
     }
 
-    /// Who is in it.
+    /// Its reporters.
     pub(super) fn cohort(&self) -> &Cohort {
         &self.part.cohort
     }
 }
 
-/// Some leaves of a tree, and who is in them.
+/// Some leaves of a tree, with their reporters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Part {
     leaves: BTreeSet<String>,
@@ -106,7 +107,7 @@ impl Part {
         Self { leaves: BTreeSet::from([label]), cohort }
     }
 
-    /// All of these together, each copied once: there may be thousands.
+    /// The union of all these. It copies each once, because there may be thousands.
     fn of(parts: Vec<Self>) -> Self {
         let by_pod = parts.iter().flat_map(|part| part.cohort.iter()).collect();
         let leaves = parts.into_iter().flat_map(|part| part.leaves).collect();
@@ -119,32 +120,32 @@ impl Part {
     }
 }
 
-/// Folds a tree into blocks, sorted by label. Either they hold everybody in the tree, or there are none.
+/// Folds a tree into blocks, sorted by label. The blocks hold everybody in the tree, or there are none.
 pub(super) fn fold(tree: Tree, rule: Rule, threshold: &Threshold) -> Vec<Block> {
     fold_coarsely(tree, rule, threshold, &Coarseness::default())
 }
 
-/// What a family is folded by beyond the threshold. [`OTHER`] stands above it: what is left over in a whole family
-/// needs no more than to be safe.
+/// Requirements of a family's blocks beyond the threshold. They do not apply to [`OTHER`] of the whole
+/// family, which only needs to be safe.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Coarseness {
-    /// The least reporters that a block has.
+    /// The fewest reporters of a block.
     pub(super) least: u64,
-    /// Labels that no block has.
+    /// Labels that no block may have.
     pub(super) withheld: BTreeSet<String>,
 }
 
 impl Coarseness {
-    /// So coarse that all of a family is one block.
+    /// So coarse that the whole family is one block.
     pub(super) fn one_block() -> Self {
         Self { least: u64::MAX, ..Self::default() }
     }
 
-    /// The finest with which a tree has no more than `most` blocks, that differs in the least number of reporters; and these blocks.
-    /// The tree, which is as large as what it is made of, is made again rather than copied where that is enough.
+    /// The finest coarseness, by least number of reporters, under which a tree has at most `most` blocks,
+    /// with these blocks. A tree can be large, so it is built again rather than copied.
     ///
-    /// There always is one: blocks have no reporter in common, so fewer than `most` of them have more than that part of
-    /// all, and the last is [`OTHER`].
+    /// A solution always exists. Blocks have no reporter in common, so fewer than `most` of them can have
+    /// more than a `most`-th of all reporters; the last block is [`OTHER`].
     pub(super) fn for_blocks(
         most: usize,
         tree: impl Fn() -> Tree,
@@ -180,7 +181,7 @@ impl Coarseness {
     }
 }
 
-/// Folds a tree as if no block that is finer than this were safe.
+/// Folds a tree as if no block finer than this coarseness were safe.
 pub(super) fn fold_coarsely(
     tree: Tree,
     rule: Rule,
@@ -190,8 +191,8 @@ pub(super) fn fold_coarsely(
     fold_by(tree, &|label, cohort| threshold.safe(rule, cohort) && coarseness.allows(label, cohort))
 }
 
-/// Folds by what may be published: the label and the cohort of a block. Tests put the rules here that suggest
-/// themselves, to see them fail.
+/// Folds by a rule: may a block with this label and cohort be published? Tests pass obvious but wrong rules
+/// here, to see them fail.
 fn fold_by(tree: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> Vec<Block> {
     let (mut blocks, mut residue) = fold_node(None, tree, may);
     if !residue.cohort.is_empty() {
@@ -199,7 +200,7 @@ fn fold_by(tree: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> Vec<Block> {
             let key = |n: &usize| (blocks[*n].cohort().size(), blocks[*n].label());
             key(a).cmp(&key(b))
         });
-        // Without a block, nothing can be published: the population itself is not safe.
+        // Without any block, the population itself is not safe, and nothing can be published.
         let Some(smallest) = smallest else { return Vec::new() };
         residue.join(blocks.swap_remove(smallest).part);
         blocks.push(Block { label: OTHER.to_owned(), part: residue });
@@ -208,7 +209,7 @@ fn fold_by(tree: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> Vec<Block> {
     blocks
 }
 
-/// The blocks below a node, and who is in none of them. `label` is `None` at the root.
+/// The blocks below a node, and the rest that is in none of them. `label` is `None` at the root.
 fn fold_node(label: Option<&str>, node: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
     match node {
         Tree::Leaf(cohort) => {
@@ -239,8 +240,8 @@ fn fold_node(label: Option<&str>, node: Tree, may: &impl Fn(&str, &Cohort) -> bo
     }
 }
 
-/// Joins neighbours, from the lowest bin up, until they may be published; what is left at the top joins what is below
-/// it.
+/// Joins neighbours, from the lowest bin up, until they may be published. A rest at the top joins the bin
+/// below it.
 fn fold_bins(bins: BTreeMap<u32, (u32, Cohort)>, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
     let label = |from: u32, to: u32| format!("{from}–{to}");
     let mut blocks: Vec<(u32, Block)> = Vec::new();

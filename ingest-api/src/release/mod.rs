@@ -1,13 +1,13 @@
 //! Counts of distinct reporters → blocks that are safe to publish. Pure.
 //!
-//! Invariants, held by property tests over random populations beside the code that they are about:
+//! Invariants, held by property tests over random populations beside the code:
 //!
-//! - Every block is safe under the [`Threshold`]; so is every union of blocks, because [`safe`](Threshold::safe) is
-//!   monotone.
-//! - The blocks of one family are disjoint and together hold its whole population, or there is no block at all. So
-//!   a difference of two unions of blocks is a union of blocks, or empty: there is nothing to learn by subtraction.
-//! - Families of one unit are counted over the same population, with a leaf "not reported": their totals are equal
-//!   before rounding, and say nothing about who opted out of what.
+//! - Every block is safe under the [`Threshold`]. So is every union of blocks, because
+//!   [`safe`](Threshold::safe) is monotone.
+//! - The blocks of one family are disjoint and together hold its whole population, or the family has no block.
+//!   So a difference of two unions of blocks is a union of blocks, or empty. Subtraction reveals nothing.
+//! - Families of one unit count the same population, with a leaf "not reported". Their totals are equal before
+//!   rounding, and say nothing about who opted out of what.
 //! - The result does not depend on the order of the input.
 
 mod allowance;

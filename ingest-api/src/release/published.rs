@@ -1,7 +1,7 @@
-//! What is published about a window, and how what was counted becomes it. Pure.
+//! The counts of a window → what is published about it. Pure.
 //!
-//! Only [`publish`] makes something that can be written: a [`Published`], whose blocks were folded. A [`Release`] that was
-//! read again is [restored](Release::restored).
+//! Only [`publish`] makes a [`Published`], which can be written to the database; its blocks were folded. A
+//! [`Release`] that was read from the database is [restored](Release::restored).
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -17,11 +17,11 @@ use crate::window::{Population, Window, WindowKind};
 /// One published number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReleasedBlock {
-    /// Who was counted.
+    /// The population.
     pub population: Population,
     /// The question.
     pub family: Family,
-    /// A value, or what it was folded into.
+    /// The value, or the group that it was folded into.
     pub label: String,
     /// Distinct reporters, rounded.
     pub published: u64,
@@ -32,23 +32,24 @@ pub struct ReleasedBlock {
 pub struct Release {
     /// The window.
     pub window: Window,
-    /// In their order.
+    /// Sorted by population, family and label.
     blocks: Arc<[ReleasedBlock]>,
-    /// Where the blocks of each population's families end among them.
+    /// Where the blocks of each population and family end.
     ends: [u32; ENDS],
 }
 
 const ENDS: usize = Population::ALL.len() * Family::ALL.len();
 
 impl Release {
-    /// What was published about a window, read again: its blocks in any order.
+    /// What was published about a window, read from the database. The blocks may be in any order.
     pub fn restored(window: Window, blocks: Vec<ReleasedBlock>) -> Self {
         Self::of(window, blocks)
     }
 
     fn of(window: Window, mut blocks: Vec<ReleasedBlock>) -> Self {
         blocks.sort_unstable();
-        // To look for them in the blocks would be to wait for memory, as a year of days is far from the processor.
+        // An index: searching the blocks would wait for memory, because a year of releases exceeds the
+        // processor's caches.
         let mut ends = [0; ENDS];
         for block in &blocks {
             ends[place(block.population, block.family)] += 1;
@@ -64,7 +65,7 @@ impl Release {
         &self.blocks
     }
 
-    /// The blocks of one family, by label. A family without any had too few reporters.
+    /// The blocks of one family, by label. None, if too few reported.
     pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
         let place = place(population, family);
         let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -72,12 +73,12 @@ impl Release {
     }
 }
 
-/// The place of a population's family among all, in the order of blocks.
+/// The position of a population's family, in the order of blocks.
 fn place(population: Population, family: Family) -> usize {
     population as usize * Family::ALL.len() + family.place()
 }
 
-/// What is to be published about a window. Only [`publish`] makes it.
+/// What to publish about a window. Only [`publish`] makes it.
 #[derive(Clone, Debug)]
 pub struct Published {
     release: Release,
@@ -94,7 +95,7 @@ impl Published {
     }
 }
 
-/// Folds, audits and rounds what was counted in a window.
+/// Folds, audits and rounds the counts of a window.
 pub fn publish(window: Window, Counted { tallies, capped }: Counted, threshold: &Threshold) -> Published {
     let (mut blocks, mut untried) = (Vec::new(), BTreeSet::new());
     for (population, tally) in tallies {
@@ -110,28 +111,28 @@ pub fn publish(window: Window, Counted { tallies, capped }: Counted, threshold: 
     Published { release: Release::of(window, blocks), untried, capped }
 }
 
-/// The windows that have been released: by kind, and of each the oldest first.
+/// The windows that have been released, by kind, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReleasedWindows(Vec<Window>);
 
 impl ReleasedWindows {
-    /// Some windows that have been released, read again in any order.
+    /// Released windows that were read from the database, in any order.
     pub fn restored(mut windows: Vec<Window>) -> Self {
         windows.sort_unstable();
         Self(windows)
     }
 
-    /// All of a kind.
+    /// All windows of a kind.
     pub fn of(&self, kind: WindowKind) -> &[Window] {
         self.within(|window| window.kind().cmp(&kind))
     }
 
-    /// Those of a kind that start in a period; none if there is no period.
+    /// The windows of a kind that start in a period; none if the period is `None`.
     pub fn in_period(&self, kind: WindowKind, period: Option<(Date, Date)>) -> &[Window] {
         period.map_or(&[], |(from, to)| self.between(kind, from, to))
     }
 
-    /// Those of a kind that start between the two days, both included.
+    /// The windows of a kind that start between the two days, both included.
     pub fn between(&self, kind: WindowKind, from: Date, to: Date) -> &[Window] {
         self.within(|window| {
             let day = window.start();
@@ -140,7 +141,7 @@ impl ReleasedWindows {
         })
     }
 
-    /// The newest of a kind.
+    /// The newest window of a kind.
     pub fn newest(&self, kind: WindowKind) -> Option<Window> {
         self.of(kind).last().copied()
     }
@@ -150,7 +151,7 @@ impl ReleasedWindows {
         self.0.binary_search(window).is_ok()
     }
 
-    /// Those that are neither before nor after what is looked for.
+    /// The windows for which `place` says `Equal`.
     fn within(&self, place: impl Fn(&Window) -> Ordering) -> &[Window] {
         let start = self.0.partition_point(|window| place(window).is_lt());
         let length = self.0[start..].partition_point(|window| place(window).is_eq());
@@ -185,7 +186,7 @@ mod tests {
             Population::ALL.into_iter().flat_map(|of| Family::ALL.map(|family| (of, family))).collect();
         let mut blocks = Vec::new();
         for (n, (population, family)) in all.iter().copied().enumerate() {
-            // None, one or two.
+            // No block, one or two.
             let block =
                 |label: usize| ReleasedBlock { population, family, label: label.to_string(), published: 5 };
             blocks.extend((0..n % 3).map(block));

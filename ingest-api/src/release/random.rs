@@ -1,13 +1,13 @@
-//! A number → a random population, the same each time: a few Pods to thousands, most of them small and some very
-//! large, with values that most share and values that hardly anybody has.
+//! A seed → a random population, the same each time. It has from a few Pods to thousands, most of them small
+//! and some very large. Most reporters share a few values; some values are rare.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// How many populations a property is held against.
+/// How many populations each property is tested with.
 pub(super) const POPULATIONS: u64 = 10_000;
 
-/// One random population, to draw the properties of its Pods and installations from.
+/// A random population, from which tests draw the properties of Pods and installations.
 pub(super) struct Random(StdRng);
 
 impl Random {
@@ -27,18 +27,18 @@ impl Random {
         (2.0 / uniform.powf(1.1)) as u32
     }
 
-    /// One of `n` values, the first far more often than the last; the more so, the greater `skew` is.
+    /// One of `n` values. The first is the most frequent, and more so with a greater `skew`.
     pub(super) fn value(&mut self, n: usize, skew: i32) -> usize {
         let uniform: f64 = self.0.random_range(0.0..1.0);
         (uniform.powi(skew) * n as f64) as usize
     }
 
-    /// One of `n` values, all alike.
+    /// One of `n` values, all equally likely.
     pub(super) fn any(&mut self, n: usize) -> usize {
         self.0.random_range(0..n)
     }
 
-    /// Once in `n`.
+    /// True once in `n` times.
     pub(super) fn once_in(&mut self, n: usize) -> bool {
         self.any(n) == 0
     }

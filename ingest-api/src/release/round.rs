@@ -1,4 +1,4 @@
-//! A count → the number that is published, and back to what the count may have been.
+//! A count → the published number, and back to the bounds of the count.
 
 /// Rounds to the nearest 5 and, from 1,000 on, to three significant digits; halves go up.
 pub fn round(count: u64) -> u64 {
@@ -8,7 +8,7 @@ pub fn round(count: u64) -> u64 {
 
 /// The least and the greatest count that [`round`]s to `published`.
 pub fn bounds(published: u64) -> (u64, u64) {
-    // Just below a power of ten, the step is that of the shorter numbers.
+    // Just below a power of ten, the step is that of the numbers with one digit fewer.
     let below = step(published.saturating_sub(1));
     let above = step(published);
     (published.saturating_sub(below / 2), published + (above - 1) / 2)

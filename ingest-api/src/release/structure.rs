@@ -1,4 +1,4 @@
-//! Two values of two families → what everybody knows of how they go together. Pure.
+//! Two values of two families → what everybody knows about their combination. Pure.
 
 use shared::app::AppName;
 use shared::code::Coded;
@@ -9,22 +9,22 @@ use shared::platform;
 /// How two values go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
-    /// No reporter has both: an app does not run on a platform that it is not built for.
+    /// No reporter has both: an app does not run on a platform that it was not built for.
     Apart,
     /// Nothing is known.
     Open,
-    /// One is among the few that go with the other: iOS, for an app for iOS.
+    /// One is among the few that go with the other, such as iOS for an iOS app.
     Kin,
 }
 
-/// All of a value that a [`relation`] is about, so that thousands of values are a few.
+/// What matters of a value to [`relation`]. It maps thousands of values to a few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Essence {
     /// An app, in any version.
     App(AppName),
     /// A family of platforms, with any architecture.
     Platform(platform::Family),
-    /// Anything else. It goes with everything.
+    /// Anything else, which goes with everything.
     Any,
 }
 
@@ -44,8 +44,8 @@ pub(super) fn essence(point: &CountedPoint, code: u64) -> Essence {
     Essence::Any
 }
 
-/// What is known about reporters with both values, whatever is published. The only thing known is which app runs
-/// where; a value that was not reported or not recognised may be any.
+/// What is known about reporters with both values, whatever is published: only which app runs where. A value
+/// that was not reported or not recognised may be any value.
 pub(super) fn relation(a: Essence, b: Essence) -> Relation {
     let ((Essence::App(app), Essence::Platform(family)) | (Essence::Platform(family), Essence::App(app))) =
         (a, b)

@@ -1,5 +1,5 @@
-//! What everybody in one population said → the blocks of all its families, folded until they give nobody away, each
-//! alone or together. Pure.
+//! What all reporters of one population said → the blocks of all its families. They are folded until they
+//! reveal nobody, each family alone or two together. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,28 +13,28 @@ use super::fold::{Block, Coarseness, OTHER, Tree, fold, fold_coarsely};
 use super::structure::{Essence, Relation, essence, relation};
 use super::threshold::{Rule, Threshold};
 
-/// How many blocks a family has at most. Whoever invents Pods and installations makes as many that are safe as they
-/// like, and what is audited grows with the fourth power of it.
+/// The most blocks of a family. An attacker who invents Pods and installations can make any number of safe
+/// blocks, and the cost of the audit grows with the fourth power of it.
 const MOST_BLOCKS: usize = 60;
 
-/// How much is tried before two families that may still tell too much are folded to one block.
+/// How many steps the audit may take before two families that are not cleared are folded to one block.
 const STEPS: u32 = 150_000;
 
-/// What it costs of that to withhold a block and look at everybody again.
+/// How many steps it costs to withhold a block and look at everybody again.
 const STEPS_OF_A_TURN: u32 = 3_000;
 
 /// The distinct reporters of one population, counted by everything that they said.
 #[derive(Clone, Debug)]
 pub struct Tally {
     rule: Rule,
-    /// The family that only says how many there are.
+    /// The family that only has a total.
     everybody: Family,
     values: Vec<Values>,
-    /// Each combination of values: which value of each family, by its number there.
+    /// Each combination of values: by family, the number of the value.
     said: Vec<Vec<u32>>,
     said_numbers: HashMap<Vec<u32>, u32, RandomState>,
     pod_numbers: HashMap<i64, u32, RandomState>,
-    /// The Pod of the last one that was added, and its number.
+    /// The Pod that was added last, and its number.
     last_pod: Option<(i64, u32)>,
     counts: Vec<Count>,
 }
@@ -57,13 +57,13 @@ struct Values {
     family: Family,
     point: &'static CountedPoint,
     codes: Vec<u64>,
-    /// The labels of each in the tree, the leaf last.
+    /// The labels of each value in the tree, the leaf last.
     labels: Vec<Vec<String>>,
     numbers: HashMap<u64, u32, RandomState>,
 }
 
 impl Tally {
-    /// Of installations ([`App`](shared::event::App)) or Pods ([`Pod`](shared::event::Pod)), none yet.
+    /// An empty tally of installations ([`App`](shared::event::App)) or Pods ([`Pod`](shared::event::Pod)).
     pub fn of<R: Reporter>() -> Self {
         let families = || Family::ALL.into_iter().filter(|family| family.unit() == R::UNIT);
         let everybody = if R::UNIT == Unit::Pod { Family::PODS } else { Family::INSTALLATIONS };
@@ -90,13 +90,13 @@ impl Tally {
         Said(number)
     }
 
-    /// Makes room for so many reporters at once, so that it is not moved while they are added.
+    /// Makes room for this many reporters, so that the list is not moved while it grows.
     pub fn reserve(&mut self, reporters: usize) {
         self.counts.reserve_exact(reporters);
     }
 
-    /// Adds a reporter of a Pod: an installation, or the Pod itself. It takes the least time and memory if the reporters of a Pod
-    /// come one after the other, and of these, those that said the same.
+    /// Adds a reporter of a Pod: an installation, or the Pod itself. It is fastest and smallest if the
+    /// reporters of a Pod arrive together, and within a Pod those that said the same.
     pub fn add(&mut self, pod: i64, Said(said): Said) {
         debug_assert!((said as usize) < self.said.len(), "said by a reporter of this tally");
         let next = self.pod_numbers.len() as u32;
@@ -114,20 +114,20 @@ impl Tally {
         }
     }
 
-    /// What is published: the blocks of each family, sorted by label. All families hold the same reporters, or none has
-    /// a block.
+    /// What is published: the blocks of each family, sorted by label. All families hold the same reporters,
+    /// or none has a block.
     ///
-    /// A block that helps to give somebody away across two families is withheld: folded as if it were not safe. That is
-    /// repeated until nothing is found. It ends, because each turn withholds a label that was not withheld before, and
-    /// a family with everything withheld has one block, which tells nothing.
+    /// A block that helps to reveal somebody across two families is withheld: folded as if it were not safe.
+    /// This repeats until the audit finds nothing. It ends, because each turn withholds another label, and a
+    /// family with all labels withheld is one block, which tells nothing.
     ///
-    /// It ends soon, because no family has more than `MOST_BLOCKS`, and when the budget of what is tried is used up, families that
-    /// have not been cleared are folded to one block, the one with more blocks first.
+    /// It ends soon. No family has more than `MOST_BLOCKS` blocks. When the budget is used up, families that
+    /// are not cleared become one block, the one with more blocks first.
     pub fn publish(&self, threshold: &Threshold) -> Vec<(Family, Vec<Block>)> {
         self.publish_noting(threshold, &mut BTreeSet::new())
     }
 
-    /// Likewise; notes the families that became one block because not everything could be tried.
+    /// As [`Self::publish`]. Also notes the families that became one block because the budget ran out.
     pub fn publish_noting(
         &self,
         threshold: &Threshold,
@@ -187,9 +187,9 @@ impl Tally {
         tree(cells.map(|(code, cohort)| ((point.path)(*code), cohort)))
     }
 
-    /// Everybody, sorted into so many cohorts by what they said; who is put into none is left out.
+    /// Sorts all reporters into `number` cohorts by what they said. Leaves out those without a cohort.
     fn cohorts(&self, number: usize, cohort_of: impl Fn(&[u32]) -> Option<usize>) -> Vec<Cohort> {
-        // One more, of those that are left out.
+        // One more, for those that are left out.
         let cohort_of: Vec<u32> =
             self.said.iter().map(|said| cohort_of(said).unwrap_or(number) as u32).collect();
         let mut by_pod: Vec<Vec<(u32, u32)>> = vec![Vec::new(); number];
@@ -203,13 +203,13 @@ impl Tally {
         by_pod.into_iter().map(Cohort::new).collect()
     }
 
-    /// Each two families.
+    /// All pairs of families.
     fn pairs(&self) -> Vec<[usize; 2]> {
         (1..self.values.len()).flat_map(|b| (0..b).map(move |a| [a, b])).collect()
     }
 
-    /// The block that is to be withheld, as the number of its family and its label, if the two families together tell
-    /// too much: the smallest of those that do.
+    /// The block to withhold, as the number of its family and its label, if the two families together reveal
+    /// too much: the smallest block that contributes.
     fn too_much(
         &self,
         pair: [usize; 2],
@@ -218,7 +218,7 @@ impl Tally {
         budget: &mut Budget,
     ) -> Result<Option<(usize, String)>, Exhausted> {
         let blocks = pair.map(|family| &folded[family]);
-        // One block is everybody, and tells nothing of the other family.
+        // One block holds everybody, and tells nothing about the other family.
         if blocks.iter().any(|blocks| blocks.len() < 2) {
             return Ok(None);
         }
@@ -230,7 +230,7 @@ impl Tally {
 
     fn table(&self, pair: [usize; 2], blocks: [&Vec<Block>; 2]) -> Table {
         let values = pair.map(|family| &self.values[family]);
-        // In which block each value is.
+        // The block of each value.
         let [rows, columns] = [0, 1].map(|n| values[n].blocks(blocks[n]));
         let [height, width] = blocks.map(Vec::len);
         let field = |said: &[u32]| {
@@ -273,7 +273,7 @@ impl Values {
         })
     }
 
-    /// The block that each value is in.
+    /// The block of each value.
     fn blocks(&self, blocks: &[Block]) -> Vec<Option<usize>> {
         let mut by_leaf: BTreeMap<&str, usize> = BTreeMap::new();
         for (n, block) in blocks.iter().enumerate() {
@@ -282,7 +282,7 @@ impl Values {
         self.labels.iter().map(|path| by_leaf.get(path.last()?.as_str()).copied()).collect()
     }
 
-    /// What is known of the values in each block.
+    /// What is known about the values of each block.
     fn essences(&self, in_block: &[Option<usize>]) -> BTreeSet<(Essence, usize)> {
         let values = self.codes.iter().zip(in_block);
         values.filter_map(|(code, block)| Some((essence(self.point, *code), (*block)?))).collect()
@@ -302,8 +302,8 @@ impl Values {
     }
 }
 
-/// The smallest block that takes part in what is pinned, but for the one that cannot be withheld; of all blocks if
-/// there is no other.
+/// The smallest block that contributes to what is pinned and can be withheld; of all blocks if none
+/// contributes.
 fn smallest(pinned: Pinned, pair: [usize; 2], blocks: [&Vec<Block>; 2]) -> Option<(usize, String)> {
     let of = |sets: [BTreeSet<usize>; 2]| {
         let of_both = sets.into_iter().zip(blocks).zip(pair);

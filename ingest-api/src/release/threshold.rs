@@ -5,16 +5,17 @@ use super::cohort::Cohort;
 /// How many reporters a cohort needs before anything about it is published.
 ///
 /// `safe(S)` for installations: at least [`installations`](Self::installations) of them, from at least
-/// [`pods`](Self::pods) Pods, and at least [`without_largest`](Self::without_largest) that are not from the largest
-/// Pod, so that it, taking out its own, still faces a group. For Pods: at least [`pod_count`](Self::pod_count).
-/// Direct clients have no Pod; the XMPP server that they name stands for it.
+/// [`pods`](Self::pods) Pods, and at least [`without_largest`](Self::without_largest) outside the largest
+/// Pod. So the operator of the largest Pod, who can subtract its installations, still faces a group. For
+/// Pods: at least [`pod_count`](Self::pod_count). Direct clients have no Pod; their XMPP server takes its
+/// place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
     installations: u32,
     pods: u32,
     without_largest: u32,
     pod_count: u32,
-    /// Whether each two families are held against each other.
+    /// Whether each pair of families is audited together.
     audited: bool,
 }
 
@@ -23,92 +24,94 @@ pub struct Threshold {
 pub enum Rule {
     /// The cohort holds installations.
     Installations,
-    /// The cohort holds Pods, one for each.
+    /// The cohort holds Pods, one reporter each.
     Pods,
 }
 
 impl Default for Threshold {
-    /// 20 installations from 5 Pods, 10 of them not from the largest; 5 Pods.
+    /// 20 installations from 5 Pods, 10 of them outside the largest; 5 Pods.
     fn default() -> Self {
         Self { installations: 20, pods: 5, without_largest: 10, pod_count: 5, audited: true }
     }
 }
 
-/// A threshold was to be set under its floor.
+/// A threshold was set below its floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be at least {floor}: smaller cohorts could give somebody away, and the floor is compiled in")]
 pub struct UnderFloor {
-    /// The least value that is taken.
+    /// The lowest allowed value.
     pub floor: u32,
 }
 
 impl Threshold {
-    /// The least that can be configured. Below it, a published number would be about a handful of people.
+    /// The lowest configurable threshold. Below it, a published number would describe a handful of
+    /// installations.
     pub const FLOOR: Self =
         Self { installations: 11, pods: 3, without_largest: 5, pod_count: 3, audited: true };
 
-    /// No threshold: whatever is there may be published. For tests that show what an attack finds where a defence is
-    /// missing. No configuration leads here, and `clippy.toml` refuses every call that does not say why it is made.
+    /// No threshold: anything may be published. For tests that show what an attack finds without a defence.
+    /// No configuration leads here, and `clippy.toml` rejects every call that does not give a reason.
     #[doc(hidden)]
     pub fn absent() -> Self {
         Self { installations: 1, pods: 1, without_largest: 0, pod_count: 1, audited: true }
     }
 
-    /// Every family is folded alone, and no two are held against each other. For the same tests, and refused likewise.
+    /// Folds every family alone, without the audit of pairs. For the same tests, and rejected by
+    /// `clippy.toml` as well.
     #[doc(hidden)]
     pub fn unaudited() -> Self {
         Self { audited: false, ..Self::default() }
     }
 
-    /// Whether each two families are held against each other.
+    /// Whether each pair of families is audited together.
     pub fn is_audited(&self) -> bool {
         self.audited
     }
 
-    /// With another least number of installations.
+    /// With another minimum of installations.
     ///
     /// # Errors
-    /// If it is under the floor; likewise the methods below.
+    /// If it is below the floor; likewise the methods below.
     pub fn with_installations(self, installations: u32) -> Result<Self, UnderFloor> {
         Ok(Self { installations: at_least(installations, Self::FLOOR.installations)?, ..self })
     }
 
-    /// With another least number of Pods that installations come from.
+    /// With another minimum of Pods for installations.
     pub fn with_pods(self, pods: u32) -> Result<Self, UnderFloor> {
         Ok(Self { pods: at_least(pods, Self::FLOOR.pods)?, ..self })
     }
 
-    /// With another least number of installations that are not from the largest Pod.
+    /// With another minimum of installations outside the largest Pod.
     pub fn with_without_largest(self, without_largest: u32) -> Result<Self, UnderFloor> {
         Ok(Self { without_largest: at_least(without_largest, Self::FLOOR.without_largest)?, ..self })
     }
 
-    /// With another least number of Pods, where Pods are counted.
+    /// With another minimum of Pods, where Pods are counted.
     pub fn with_pod_count(self, pod_count: u32) -> Result<Self, UnderFloor> {
         Ok(Self { pod_count: at_least(pod_count, Self::FLOOR.pod_count)?, ..self })
     }
 
-    /// Installations, where installations are counted.
+    /// The minimum of installations, where installations are counted.
     pub fn installations(&self) -> u32 {
         self.installations
     }
 
-    /// Pods that installations come from.
+    /// The minimum of Pods that installations come from.
     pub fn pods(&self) -> u32 {
         self.pods
     }
 
-    /// Installations that are not from the largest Pod.
+    /// The minimum of installations outside the largest Pod.
     pub fn without_largest(&self) -> u32 {
         self.without_largest
     }
 
-    /// Pods, where Pods are counted.
+    /// The minimum of Pods, where Pods are counted.
     pub fn pod_count(&self) -> u32 {
         self.pod_count
     }
 
-    /// Whether something may be published about the cohort.
+    /// Whether numbers about this cohort may be published.
     pub fn safe(&self, rule: Rule, cohort: &Cohort) -> bool {
         match rule {
             Rule::Installations => {

@@ -1,4 +1,4 @@
-//! `intake.arrival`: what has come to open windows since it was merged last, sealed with their keys.
+//! `intake.arrival`: sealed pieces of open windows that arrived since the last merge.
 
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
@@ -9,12 +9,12 @@ use super::turn::Turn;
 use super::{Database, StoreError, sqlstate};
 use crate::window::record::NotRecords;
 
-/// What became of rows that were to be written.
+/// The outcome of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// They are committed.
+    /// The rows are committed.
     Committed,
-    /// A window has been closed meanwhile; nothing is written.
+    /// A window was closed meanwhile; nothing is written.
     WindowClosed,
 }
 
@@ -26,30 +26,30 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Connects with the first rows.
+    /// Connects on the first append.
     pub fn new(database: Database) -> Self {
         Self { database, connection: None }
     }
 
-    /// Adds sealed pieces to their windows, in one transaction that is on disk when this returns.
+    /// Adds sealed pieces to their windows in one transaction, which is on disk when this returns.
     ///
-    /// Appending, and making distinct later, costs half of keeping an index up to date.
+    /// Appending now and merging later costs half as much as keeping an index up to date.
     ///
     /// # Errors
-    /// If the database fails; the rows may then be written or not, and writing them once more changes nothing.
+    /// If the database fails. The rows may then be written or not; writing them again changes nothing.
     pub async fn append(&mut self, windows: &[(StoredWindow, Vec<Vec<u8>>)]) -> Result<Appended, StoreError> {
         let pieces =
             || windows.iter().flat_map(|(window, pieces)| pieces.iter().map(|piece| (window.id, piece)));
         let (ids, sealed): (Vec<i32>, Vec<&[u8]>) =
             pieces().map(|(id, piece)| (id, piece.as_slice())).unzip();
-        // Kept only if all went well; the pool sees to one that is given up.
+        // Kept only after success. The pool replaces a connection that was dropped.
         if let Some(mut kept) = self.connection.take() {
             match append(&mut kept, &ids, &sealed).await {
                 Ok(appended) => {
                     self.connection = Some(kept);
                     return Ok(appended);
                 }
-                // Since it was used last.
+                // Lost since its last use.
                 Err(error) if is_lost(&error) => drop(kept.detach()),
                 Err(error) => return Err(error.into()),
             }
@@ -71,14 +71,14 @@ async fn append(
     Ok(if row.try_get(0)? { Appended::Committed } else { Appended::WindowClosed })
 }
 
-/// Whether an error is the end of a connection.
+/// Whether an error means that the connection is lost.
 fn is_lost(error: &sqlx::Error) -> bool {
-    // Class 57: the server was told to stop, or somebody has ended the connection.
+    // Class 57: the server is shutting down, or an administrator ended the connection.
     sqlstate(error).is_none_or(|state| state.starts_with("57P"))
 }
 
 impl Database {
-    /// How much of a window waits to be merged, in bytes, and how many packs its last merge wrote.
+    /// How many bytes of a window wait for a merge, and how many packs its last merge wrote.
     ///
     /// # Errors
     /// If the database fails; likewise below.
@@ -91,7 +91,7 @@ impl Database {
 }
 
 impl Turn<'_> {
-    /// Takes the pieces that wait for the window: all of them, or little more than `most` bytes.
+    /// Takes the pieces that wait for the window: all of them, or slightly more than `most` bytes.
     pub(super) async fn take(
         &mut self,
         most: Option<i64>,

@@ -8,7 +8,7 @@ use sqlx::Row;
 use super::{Database, StoreError};
 
 impl Database {
-    /// Notes that some domains have been reported in the week that starts with `week`.
+    /// Notes that these domains were reported in the week that starts on `week`.
     ///
     /// # Errors
     /// If the database fails; likewise below.
@@ -25,7 +25,7 @@ impl Database {
         Ok(())
     }
 
-    /// Deletes the domains that were last reported before `week`, and says how many.
+    /// Deletes the domains that were last reported before `week`, and returns how many.
     pub async fn purge_domains(&self, week: Date) -> Result<u64, StoreError> {
         let deleted = sqlx::query("DELETE FROM optin.domain WHERE last_seen_week < $1")
             .bind(week.to_sqlx())
@@ -34,7 +34,8 @@ impl Database {
         Ok(deleted.rows_affected())
     }
 
-    /// The domains, in alphabetical order, each with the Monday of the week in which it was last reported. For the owner, on the command line.
+    /// The domains in alphabetical order, each with the Monday of the week of its last report. For the owner,
+    /// on the command line.
     pub async fn domains(&self) -> Result<Vec<(String, Date)>, StoreError> {
         let rows =
             sqlx::query("SELECT domain, last_seen_week FROM optin.domain ORDER BY domain COLLATE \"C\"")
@@ -43,7 +44,8 @@ impl Database {
         rows.iter().map(seen).collect()
     }
 
-    /// The domains, for whoever holds the token or session with that digest: none, unless it is valid at `now` and has the right.
+    /// The domains, for the token or session with that digest. Empty unless it is valid at `now` and may read
+    /// domains.
     pub async fn domains_for(
         &self,
         digest: &[u8; 32],

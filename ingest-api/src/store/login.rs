@@ -1,12 +1,13 @@
-//! The roles of the database → logins of their own, one for each role and database.
+//! The roles of the database → logins, one for each role and database.
 //!
-//! `prose_intake`, `prose_release` and `prose_reader` hold the rights, belong to the whole server, and cannot log in. For
-//! each database, each of them has one member that can, and that may connect to this database, and to no other that is closed to the public, as
-//! each database of ours is. A login has no other
-//! role to take and none to go back to, so that a statement, whatever it says, has the rights of its task and no more.
+//! `prose_intake`, `prose_release` and `prose_reader` hold the rights. They belong to the whole server, and
+//! cannot log in. For each database, each of them has one member that can log in. The member may connect to
+//! this database, and to no other that is closed to the public, as all our databases are. A login can take no
+//! other role and has none to go back to. So a statement, whatever it says, has the rights of its task only.
 //!
-//! The password of a login follows from the owner's, so that all instances know it, and nothing has to be configured or
-//! kept. Where the owner needs none (a server that knows its users by their process, or trusts), neither does a login.
+//! The password of a login is derived from the owner's password. So all instances know it, and nothing has to
+//! be configured or stored. If the owner needs no password (peer or trust authentication), neither does a
+//! login.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,11 +21,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::{StoreError, sqlstate};
 
-/// The longest name of a role, in bytes: Postgres cuts off what is longer.
+/// The longest name of a role, in bytes. Postgres cuts off longer names.
 const MAX_NAME: usize = 63;
-/// How long a server may take to answer, which may be starting.
+/// How long to wait for a server, which may be starting.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A task, and what it may do in the database.
@@ -32,17 +33,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum Role {
     /// Writes to open windows, and reads none of their rows.
     Intake,
-    /// Reads open windows when they are closed, and writes releases.
+    /// Reads open windows when they are merged or closed, and writes releases.
     Release,
     /// Reads releases.
     Reader,
 }
 
 impl Role {
-    /// Each of them.
+    /// Every role.
     pub const ALL: [Self; 3] = [Self::Intake, Self::Release, Self::Reader];
 
-    /// The role that holds its rights; the same for all databases of a server.
+    /// The role that holds the rights; the same for all databases of a server.
     pub fn group(self) -> &'static str {
         match self {
             Self::Intake => "prose_intake",
@@ -51,13 +52,13 @@ impl Role {
         }
     }
 
-    /// The role that logs in to a database for it.
+    /// The role that logs in to this database.
     pub fn login(self, database: &str) -> String {
         let name = format!("{}_{database}", self.group());
         if name.len() <= MAX_NAME {
             return name;
         }
-        // Two names that begin alike stay apart.
+        // Two long names that begin alike stay distinct.
         let digest: String = Sha256::digest(database).iter().take(8).map(|b| format!("{b:02x}")).collect();
         let mut end = MAX_NAME - digest.len() - 1;
         while !name.is_char_boundary(end) {
@@ -72,7 +73,7 @@ impl Role {
 pub(super) struct Login {
     role: Role,
     name: String,
-    /// Everything that a connection needs.
+    /// The options of its connections.
     pub(super) options: PgConnectOptions,
     database: String,
     password: Option<String>,
@@ -85,9 +86,9 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// How a role logs in to the database to which the owner connects with these options.
+    /// The login of a role to the database that the owner's options name.
     pub(super) fn new(role: Role, owner: &PgConnectOptions) -> Self {
-        // As Postgres does where no database is named.
+        // Postgres does the same where no database is named.
         let database = owner.get_database().unwrap_or_else(|| owner.get_username()).to_owned();
         let name = role.login(&database);
         let password = password_of(owner).map(|owners| password(&owners, &name));
@@ -98,7 +99,8 @@ impl Login {
         Self { role, name, options, database, password }
     }
 
-    /// Whether the role can log in and has its rights; why not, if the server says so. An error if it says neither.
+    /// Whether the role can log in and has its rights. The inner error is the server's refusal; the outer
+    /// error means that the server gave no answer.
     async fn works(&self) -> Result<Result<(), sqlx::Error>, sqlx::Error> {
         let mut connection = match connect(&self.options).await {
             Ok(connection) => connection,
@@ -113,7 +115,7 @@ impl Login {
              FROM pg_roles r WHERE r.rolname = current_user";
         let member: Result<bool, _> =
             sqlx::query_scalar(of_group_only).bind(group).fetch_one(&mut connection).await;
-        // It answered; how it takes the goodbye does not matter.
+        // The query is done; errors while closing do not matter.
         let _ = connection.close().await;
         Ok(match member? {
             true => Ok(()),
@@ -123,7 +125,7 @@ impl Login {
         })
     }
 
-    /// Makes the role, if there is none, and lets it in.
+    /// Creates the role if it does not exist, and grants what it needs.
     async fn provide(&self, owner: &mut PgConnection) -> Result<(), sqlx::Error> {
         let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
             .bind(&self.name)
@@ -136,11 +138,11 @@ impl Login {
                 "CREATE ROLE {name} INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
             ));
         }
-        // The verifier of a password and not the password, which a server that logs statements would keep.
+        // Sends the verifier instead of the password: a server may log statements.
         let verifier = self.password.as_ref().map(|password| scram_sha_256(password.as_bytes()));
         let password = verifier.map(|verifier| format!(" PASSWORD '{verifier}'")).unwrap_or_default();
         statements.push(format!("ALTER ROLE {name} LOGIN{password}"));
-        // It may have given itself some.
+        // The role may have set some itself.
         statements.push(format!("ALTER ROLE {name} RESET ALL"));
         statements.push(format!("ALTER ROLE {name} IN DATABASE {database} RESET ALL"));
         statements.push(format!("GRANT {group} TO {name}"));
@@ -152,11 +154,12 @@ impl Login {
     }
 }
 
-/// Sees that each role can log in. What they need is made by the owner, and only if one of them cannot: at the first start,
-/// after the owner's password has changed, or on another server. Instances that do so at once wait for each other.
+/// Makes sure that each role can log in. The owner creates or updates the logins, but only if one of them
+/// fails: at the first start, after the owner's password has changed, or on another server. Instances that do
+/// so at the same time wait for each other.
 ///
 /// # Errors
-/// If one cannot even then, or the owner must not make it so.
+/// If a role still cannot log in, or the owner lacks the right to change it.
 pub(super) async fn admit(owner: &PgConnectOptions, logins: &[Login; 3]) -> Result<(), StoreError> {
     let mut refused = Vec::new();
     for login in logins {
@@ -167,10 +170,10 @@ pub(super) async fn admit(owner: &PgConnectOptions, logins: &[Login; 3]) -> Resu
     if refused.is_empty() {
         return Ok(());
     }
-    // Nor does our own log keep a verifier.
+    // Keeps verifiers out of our own log, too.
     let mut connection = connect(&owner.clone().disable_statement_logging()).await?;
     let mut transaction = connection.begin().await?;
-    // One after the other, by a lock that only the owner can take.
+    // Takes turns, by a lock that only the owner can take.
     sqlx::query("SET LOCAL lock_timeout = '5s'").execute(&mut *transaction).await?;
     sqlx::query("LOCK TABLE intake.open_window IN SHARE UPDATE EXCLUSIVE MODE")
         .execute(&mut *transaction)
@@ -201,7 +204,7 @@ fn no_login(login: &Login, error: sqlx::Error) -> StoreError {
     StoreError::NoLogin { role: login.name.clone(), error }
 }
 
-/// Connects; waits for a moment for a server that is starting. The error is what the last attempt came to.
+/// Connects. Retries for a moment while the server is starting. The error is that of the last attempt.
 pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let started = tokio::time::Instant::now();
     loop {
@@ -215,7 +218,7 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     }
 }
 
-/// Whether a server may be about to start, or has no connection left at this moment.
+/// Whether the server may be starting, or has no free connection at the moment.
 fn is_starting(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound};
     match error {
@@ -227,27 +230,27 @@ fn is_starting(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server does not let somebody in as who they say they are, or not into this database.
+/// Whether the server rejects the user's authentication, or access to this database.
 fn is_refusal(error: &sqlx::Error) -> bool {
     matches!(sqlstate(error).as_deref(), Some("28000" | "28P01" | "42501"))
 }
 
-/// The owner's password, wherever it comes from.
+/// The owner's password, from whatever source.
 fn password_of(owner: &PgConnectOptions) -> Option<String> {
-    // The one way to ask for it. Name and host are replaced by some that can always be written as a URL.
+    // sqlx has no getter for it. Fixed names of user and host make sure that the URL can be written.
     let url = owner.clone().username("owner").host("localhost").to_url_lossy();
     url.password().map(|encoded| percent_decode_str(encoded).decode_utf8_lossy().into_owned())
 }
 
-/// The password of a login: nobody who has it can compute the owner's, or that of another login, from it, if the owner's cannot be
-/// guessed.
+/// The password of a login. Nobody can compute the owner's password, or that of another login, from it,
+/// unless the owner's can be guessed.
 fn password(owners: &str, login: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(owners.as_bytes()).expect("HMAC takes a key of any length");
     let mac = mac.chain_update(b"password of the login ").chain_update(login).finalize().into_bytes();
     mac.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A name as an identifier in SQL.
+/// Quotes a name as an SQL identifier.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

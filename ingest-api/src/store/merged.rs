@@ -1,5 +1,5 @@
-//! `intake.w<id>_merged`: what has been merged of an open window, one record a reporter, in packs that follow each other; and the tables
-//! that inherit from it, in which they lie.
+//! `intake.w<id>_merged`: the merged records of an open window, one for each reporter, in ordered packs. The
+//! packs are in the tables that inherit from it.
 
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,20 @@ use crate::window::record::NotRecords;
 /// How many packs are read at a time: two megabytes.
 const AT_A_TIME: usize = 256;
 
-/// How many packs a part has, at least: two megabytes. While one is dropped, commits may have to wait until the disk has freed it.
+/// The fewest packs of a part: two megabytes. Commits may have to wait while the disk frees a dropped part.
 const LEAST_PART: usize = 256;
-/// How many parts a window has, or some more: Postgres has room for the locks of some thousand tables.
+/// About how many parts a window has. Postgres has room for the locks of some thousand tables.
 const PARTS: usize = 256;
-/// For how long nothing is dropped then: so many times as long as it took …
+/// The pause after dropping a part: this many times as long as the drop took. It gives commits time.
 const BETWEEN_DROPS: u32 = 4;
-/// … and no longer than this.
+/// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Database {
-    /// Reads the packs of a window as they lie. For operation and tests: no release is made from them.
+    /// Reads the packs of a window in stored order. For operation and tests: no release uses it.
     ///
     /// # Errors
-    /// If the database fails, or `take` does.
+    /// If the database or `take` fails.
     pub async fn read_packs(
         &self,
         window: &StoredWindow,
@@ -42,9 +42,10 @@ impl Database {
         read
     }
 
-    /// Drops what merges have replaced and releases have counted, part by part, with time for commits between them. What somebody reads,
-    /// has made something of that depends on it, or another instance is at, is left for the next time. Returns of how many windows or
-    /// merges that is something, unless it is another instance's affair.
+    /// Drops the tables that merges have replaced and releases have counted, part by part, with pauses for
+    /// commits. Skips a table that somebody reads, that another object depends on, or that another instance
+    /// is dropping; a later run tries again. Returns how many windows or merges still have tables to drop,
+    /// without those of another instance.
     ///
     /// # Errors
     /// If the database fails.
@@ -68,12 +69,12 @@ impl Database {
     }
 }
 
-/// In which order the packs of a window are read.
+/// The order in which the packs of a window are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// As they were written, unless somebody has moved them: what is read is refused then.
+    /// As written. If somebody has moved rows, reading fails.
     AsTheyLie,
-    /// Of their first records. It takes several times as long.
+    /// Sorted by first record. This takes several times as long.
     OfRecords,
 }
 
@@ -85,7 +86,7 @@ fn select(window: &StoredWindow, order: Order) -> String {
     format!("SELECT records FROM intake.w{}_merged{order}", window.id)
 }
 
-/// Hands on all packs of a window, one after the other, while Postgres sends.
+/// Passes on all packs of a window, one after the other, while Postgres sends.
 pub(super) async fn read(
     connection: &mut PgConnection,
     window: &StoredWindow,
@@ -99,7 +100,7 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// A merge: the window's packs are read while others are written that will replace them.
+/// A merge: reads the window's packs while it writes the packs that will replace them.
 #[derive(Debug)]
 pub struct Merging<'c> {
     turn: Turn<'c>,
@@ -128,7 +129,7 @@ impl<'c> Turn<'c> {
 }
 
 impl Merging<'_> {
-    /// Takes the pieces that wait for the window, little more than `most` bytes.
+    /// Takes the pieces that wait for the window, slightly more than `most` bytes.
     pub async fn take(
         &mut self,
         most: i64,
@@ -137,21 +138,21 @@ impl Merging<'_> {
         self.turn.take(Some(most), piece).await
     }
 
-    /// The next packs of the window; none after the last.
+    /// The next packs of the window; empty after the last.
     pub async fn next_packs(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
         let fetch = sqlx::query_scalar(AssertSqlSafe(format!("FETCH {AT_A_TIME} FROM packs")));
         Ok(fetch.fetch_all(&mut *self.turn.transaction).await?)
     }
 
-    /// Writes some packs, one after the other.
+    /// Writes packs, one after the other.
     pub async fn write(&mut self, packs: &[u8]) -> Result<(), StoreError> {
         self.writer.write(&mut self.turn.transaction, packs).await
     }
 
-    /// Puts away what the window held before, and ends the turn.
+    /// Puts away the window's previous packs, and ends the turn.
     pub async fn commit(self) -> Result<(), StoreError> {
         let mut transaction = self.turn.transaction;
-        // A table that is read cannot be put away.
+        // An open cursor would keep the table in use.
         sqlx::query("CLOSE packs").execute(&mut *transaction).await?;
         let finish = sqlx::query("SELECT intake.finish_merging($1)").bind(self.turn.window.id);
         finish.execute(&mut *transaction).await?;
@@ -159,26 +160,26 @@ impl Merging<'_> {
     }
 }
 
-/// Writes packs, part by part, to what the first step of a merge has made.
+/// Writes packs, part by part, to the new tables of a merge.
 #[derive(Debug)]
 struct PackWriter {
-    /// How many packs a part has.
+    /// The number of packs in a part.
     part: usize,
-    /// For how many there is room in the one that is being written.
+    /// How many more packs fit into the current part.
     room: usize,
-    /// Some of them, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
+    /// Some packs, as rows in the binary format of `COPY` (PostgreSQL manual, "COPY", "Binary Format").
     rows: Vec<u8>,
 }
 
-/// How a stream of rows begins: with a signature, no flags and no extension.
+/// The beginning of a stream of rows: a signature, no flags, no extension.
 const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// How many columns each row has.
+/// The number of columns of each row.
 const COLUMNS: i16 = 1;
-/// In the place of a row's number of columns: there is none any more.
+/// The end of the stream, in place of the number of columns.
 const END: i16 = -1;
 
 impl PackWriter {
-    /// For a window that has had so many packs.
+    /// For a window that had this many packs.
     fn new(packs: usize) -> Self {
         Self { part: LEAST_PART.max(packs / PARTS), room: 0, rows: Vec::new() }
     }

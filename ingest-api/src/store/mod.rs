@@ -25,39 +25,40 @@ use self::login::{Login, Role, admit, connect};
 pub use self::turn::Turn;
 use crate::window::record::NotRecords;
 
-/// A migration only adds, so that an older program keeps running, and can restart, on a newer schema. A migration that takes
-/// away or changes what an older program uses says so in the name of its file, `0002_breaking_ROOM.sql`: older programs
-/// then refuse the schema.
+/// Migrations only add, so that an older program keeps running, and can restart, on a newer schema. A
+/// migration that removes or changes what an older program uses is named `0002_breaking_ROOM.sql`. Older
+/// programs then refuse the schema.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrations = sqlx::migrate!("./migrations");
-    // Those that a newer version has applied.
+    // Ignores migrations that a newer version has applied.
     migrations.set_ignore_missing(true);
     migrations
 });
 
-/// How the description of a breaking migration begins.
+/// The prefix of a breaking migration's description.
 const BREAKING: &str = "breaking ";
 
-/// What can go wrong with the database.
+/// An error of the database or its schema.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Postgres, or the way to it. Not the source of this error: what it says itself may quote values.
+    /// Postgres, or the connection to it. It is not the `source` of this error, because its own text may
+    /// quote values.
     #[error("the database: {}", describe(.0))]
     Database(sqlx::Error),
-    /// Another instance is merging or closing a window. Nothing is wrong; later it is our turn, or nothing is left to do.
+    /// Another instance is merging or closing a window. Nothing is wrong: try later.
     #[error("another instance is merging or closing a window; try again when it is done")]
     Busy,
     /// Somebody reads the tables of an open window, which cannot be replaced meanwhile. Nothing is wrong.
     #[error(
-        "somebody reads the reports of an open window, for example to dump them, or does not come to an end with writing some; try again when they are done"
+        "somebody reads the reports of an open window, for example for a dump, or a write does not finish; try again later"
     )]
     InUse,
-    /// A migration.
+    /// A migration failed.
     #[error("the schema of the database: {0}")]
     Migrate(#[from] MigrateError),
     /// The schema is older than this software.
     #[error(
-        "the database is not of this version of ingest-api ({applied} of {known} migrations applied); run `ingest-api migrate`"
+        "the database has an older schema than this version of ingest-api ({applied} of {known} migrations applied); run `ingest-api migrate`"
     )]
     NotMigrated {
         /// How many migrations have been applied.
@@ -65,33 +66,33 @@ pub enum StoreError {
         /// How many this version knows.
         known: usize,
     },
-    /// A newer version has changed the schema in a way that this software does not work with.
+    /// A newer version has applied a breaking migration.
     #[error(
-        "the database is of a newer version of ingest-api, with which this one does not work; install that version"
+        "the database has the schema of a newer ingest-api, which this version cannot use; install the newer version"
     )]
     TooNew,
-    /// A role of ours cannot log in.
+    /// One of the service's roles cannot log in.
     #[error(
-        "the role {role} cannot log in: {}. The service connects as its owner only to prepare the database, and then as roles of its own: the database URL needs the owner's password, from which theirs follow, or the server has to let them in without one (pg_hba.conf); and the owner needs the right to create roles (CREATEROLE). The roles are made, and follow a new password of the owner, when `ingest-api serve` starts and by `ingest-api migrate`",
+        "the role {role} cannot log in: {}. The service connects as the database's owner only to prepare the database, then as roles of its own. Their passwords follow from the owner's, so the database URL needs the owner's password, or the server must let the roles in without one (pg_hba.conf). The owner needs the right to create roles (CREATEROLE). `ingest-api serve` and `ingest-api migrate` create the roles, and adapt them to a new password of the owner",
         describe(.error)
     )]
     NoLogin {
         /// The name of the role.
         role: String,
-        /// What Postgres said. Not the source of this error, as above.
+        /// The answer of Postgres. Not the `source` of this error, as above.
         error: sqlx::Error,
     },
-    /// Everybody may connect to the database, and we must not change that.
+    /// The database is open to the public, and the owner in the URL may not change that.
     #[error(
-        "everybody may connect to the database, and its owner is another role than that of the database URL: let the owner `REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC`"
+        "everybody may connect to the database, and the role in the database URL does not own it: as its owner, run `REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC`"
     )]
     OpenToThePublic,
     /// The records of an open window are damaged, or a newer version has written them.
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
-    /// The work on a window ended before it was done: it panicked, the service stopped, or no thread could be made for it.
+    /// The work on a window was aborted: a panic, a stop of the service, or no thread to run it.
     #[error(
-        "the work on a window was not done: it panicked, the service stopped, or there is no room for a thread"
+        "the work on a window was not done: the task panicked, the service stopped, or no thread could be started"
     )]
     NotDone,
 }
@@ -99,16 +100,16 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match sqlstate(&error).as_deref() {
-            // Raised by intake.take_turn.
+            // Raised by `intake.take_turn`.
             Some("PA001") => Self::Busy,
-            // Raised by intake.begin_merging, intake.begin_closing and intake.begin_releasing.
+            // Raised by `intake.begin_merging`, `intake.begin_closing` and `intake.begin_releasing`.
             Some("PA002") => Self::InUse,
             _ => Self::Database(error),
         }
     }
 }
 
-/// An error without the values that Postgres may quote in its detail and context.
+/// The text of an error, without the detail and context in which Postgres may quote values.
 fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => {
@@ -120,16 +121,16 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
-/// The SQLSTATE of an error that Postgres answered with.
+/// The SQLSTATE of an error that Postgres reported.
 fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
 }
 
-/// Connections to the database: a few for each of its roles, and one for its owner.
+/// Connection pools: one for each role, and one for the owner.
 ///
-/// Each method uses the role that its task needs, and each role [logs in](login) as itself: there is nothing that a
-/// statement could go back to. The owner connects to prepare the database and for commands about tokens, and goes again;
-/// a service that runs has no connection of its owner.
+/// Each method uses the role of its task. Each role [logs in](login) as itself, so a statement has no other
+/// role to return to. The owner connects only to prepare the database and for commands about tokens, then
+/// disconnects. A running service has no connection of the owner.
 #[derive(Clone)]
 pub struct Database {
     owner_options: PgConnectOptions,
@@ -140,22 +141,22 @@ pub struct Database {
     reader: PgPool,
 }
 
-/// For how long after its last use a reader's connection is taken to be there.
+/// How long after its last use a reader's connection is assumed to be alive.
 const SURELY_THERE: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Options of connections show the passwords in them.
+        // The options contain passwords.
         f.debug_struct("Database").finish_non_exhaustive()
     }
 }
 
 impl Database {
-    /// Prepares the connections of an owner and its roles; they are made when they are first used.
+    /// Sets up the pools of an owner and the roles; they connect on first use.
     pub fn new(owner: PgConnectOptions) -> Self {
         let owner_options = owner.application_name("ingest-api");
         let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(Duration::from_secs(3));
-        // To ask each whether it is still there would double how often a reader waits for Postgres.
+        // Testing every connection would double the time that a reader waits for Postgres.
         let of_readers = pool(6).test_before_acquire(false).before_acquire(|connection, meta| {
             Box::pin(async move {
                 if meta.idle_for >= SURELY_THERE {
@@ -164,27 +165,28 @@ impl Database {
                 Ok(true)
             })
         });
-        // Senders and readers wait for seconds; a merge or a close may take its time, but not for a lock on a table.
+        // Queries of senders and readers take seconds at most. A merge or close may take long, but not wait
+        // long for a lock.
         let quick = [
             ("statement_timeout", "8s"),
             ("idle_in_transaction_session_timeout", "15s"),
-            // An answer means that it is on disk, whatever else is set.
+            // An answer means that the report is on disk, whatever the server's default is.
             ("synchronous_commit", "on"),
             ("default_transaction_isolation", "read committed"),
         ];
-        // Whatever the server's own settings are, they are not made for a merge of millions.
+        // The server's defaults do not suit a merge of millions of records.
         let patient = [
             ("lock_timeout", "60s"),
             ("statement_timeout", "0"),
-            // Longer than an audit. A host that is gone has its turn taken from it.
+            // Longer than an audit. A host that disappears loses its turn.
             ("idle_in_transaction_session_timeout", "15min"),
             ("tcp_keepalives_idle", "60"),
             ("tcp_keepalives_interval", "10"),
             ("tcp_keepalives_count", "6"),
             ("default_transaction_isolation", "read committed"),
-            // Takes longer than the little there is to compile, and comes with large tables.
+            // Compiling would take longer than it saves; large tables would trigger it.
             ("jit", "off"),
-            // What has been merged is read as it lies, from its beginning to its end.
+            // Packs are read from first to last.
             ("synchronize_seqscans", "off"),
             ("max_parallel_workers_per_gather", "0"),
         ];
@@ -194,7 +196,7 @@ impl Database {
             pool.connect_lazy_with(options.options(settings.iter().copied()))
         };
         Self {
-            // Nobody stays logged in as the owner.
+            // Owner connections close after each use.
             owner: pool(1)
                 .after_release(|_, _| Box::pin(async { Ok(false) }))
                 .connect_lazy_with(owner_options.clone()),
@@ -206,11 +208,11 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to this version of the software. Instances that do so at once wait for each other. What a newer
-    /// version has added stays.
+    /// Migrates the schema to this version. Instances that do so at the same time wait for each other.
+    /// Additions of a newer version stay.
     ///
     /// # Errors
-    /// If the database cannot be reached, or a newer version has broken with this one.
+    /// If the database cannot be reached, or a newer version has applied a breaking migration.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
         let migrated = match check_schema(&mut owner).await {
@@ -223,11 +225,11 @@ impl Database {
         migrated
     }
 
-    /// Checks that everything is there that the service needs, and changes nothing: whoever looks something up as another owner,
-    /// or with another password, does not lock out those who serve.
+    /// Checks that everything the service needs is there, and changes nothing. So a read-only command with
+    /// another owner or password does not lock out the running service.
     ///
     /// # Errors
-    /// As of [`Self::prepare`].
+    /// As for [`Self::prepare`].
     pub async fn check(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
         let checked = check_schema(&mut owner).await;
@@ -236,11 +238,12 @@ impl Database {
         login::check(&self.logins).await
     }
 
-    /// Sees that everything is there that the service needs: the schema of this version, and its roles, which log in.
+    /// Makes sure that everything the service needs is there: the schema of this version, and roles that can
+    /// log in.
     ///
     /// # Errors
-    /// [`StoreError::NotMigrated`] if something of that schema is missing, [`StoreError::TooNew`] if a newer version has broken with this
-    /// one, [`StoreError::NoLogin`] if a role cannot log in.
+    /// [`StoreError::NotMigrated`] if the schema is older than this version, [`StoreError::TooNew`] if a
+    /// newer version has applied a breaking migration, [`StoreError::NoLogin`] if a role cannot log in.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         let mut owner = connect(&self.owner_options).await?;
         let checked = match check_schema(&mut owner).await {
@@ -252,7 +255,7 @@ impl Database {
         admit(&self.owner_options, &self.logins).await
     }
 
-    /// How a role connects, with its password. For tests that try what it can do.
+    /// The connection options of a role, with its password. For tests that try out its rights.
     #[doc(hidden)]
     pub fn options_of(&self, role: Role) -> &PgConnectOptions {
         &self.logins[role as usize].options
@@ -275,13 +278,13 @@ impl Database {
     }
 }
 
-/// How nice [what is done aside](aside) is to all else.
+/// The nice value of threads that run [`aside`].
 const PRIORITY: i32 = 10;
 
 static WARNED: Once = Once::new();
 
-/// Runs what keeps a processor busy for seconds on a thread of its own, which requests go before. It ends when nobody waits for it any
-/// more.
+/// Runs seconds of computation on a thread of its own, at lower priority than requests. It stops when the
+/// caller is dropped.
 async fn aside<T: Send + 'static>(
     work: impl AsyncFnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -295,11 +298,11 @@ async fn aside<T: Send + 'static>(
         }
     };
     let run = move || {
-        // Of this thread, on Linux; elsewhere it would be of all.
+        // On Linux, this sets the priority of the current thread; elsewhere, of the whole process.
         if cfg!(target_os = "linux")
             && let Err(error) = rustix::process::setpriority_process(None, PRIORITY)
         {
-            WARNED.call_once(|| tracing::warn!(%error, "merges and closes cannot give way to requests"));
+            WARNED.call_once(|| tracing::warn!(%error, "cannot lower the priority of merges and closes"));
         }
         let _ = done.send(runtime.block_on(work()));
     };
@@ -307,8 +310,8 @@ async fn aside<T: Send + 'static>(
     result.await.map_err(|_| StoreError::NotDone)?
 }
 
-/// Takes the right to connect and to make temporary objects from everybody but the owner and our logins. Migrations do so, too,
-/// but a database that was restored from a dump has it again.
+/// Revokes the right to connect and to create temporary objects from everybody except the owner and our
+/// logins. Migrations do so too, but restoring a dump grants it again.
 async fn shut_the_public_out(owner: &mut PgConnection) -> Result<(), StoreError> {
     let is_open = "SELECT has_database_privilege('public', current_database(), 'CONNECT')
                        OR has_database_privilege('public', current_database(), 'TEMPORARY')";
@@ -323,7 +326,7 @@ async fn shut_the_public_out(owner: &mut PgConnection) -> Result<(), StoreError>
     if open { Err(StoreError::OpenToThePublic) } else { Ok(()) }
 }
 
-/// Checks that the schema has what this version of the software needs; it may have more.
+/// Checks that the schema has everything this version needs; it may have more.
 async fn check_schema(owner: &mut PgConnection) -> Result<(), StoreError> {
     let begun: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
         .fetch_one(&mut *owner)

@@ -6,16 +6,16 @@ use sqlx::Row;
 use super::{Database, StoreError};
 use crate::window::{Window, WindowKind};
 
-/// A window as the database has it.
+/// An open or closing window, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredWindow {
-    /// Names its table.
+    /// Its number, which names its tables.
     pub id: i32,
     /// Which window it is.
     pub window: Window,
-    /// What its key must give.
+    /// The check value of its key.
     pub key_check: i64,
-    /// Whether it is being closed: nothing is written to it any more.
+    /// Whether it is being closed: nobody writes to it any more.
     pub closing: bool,
 }
 
@@ -23,7 +23,7 @@ impl Database {
     /// The windows that are open or being closed, oldest first.
     ///
     /// # Errors
-    /// If the database fails; likewise all others here.
+    /// If the database fails; likewise for all methods below.
     pub async fn open_windows(&self) -> Result<Vec<StoredWindow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, kind, starts_on, key_check, state = 'closing' AS closing FROM intake.open_window ORDER BY starts_on, kind",
@@ -46,7 +46,8 @@ impl Database {
         row.as_ref().map(stored).transpose()
     }
 
-    /// Opens a window, with a table for what will be merged. `None` if it has been released already. If another instance opens it at once, the window of that one is returned.
+    /// Opens a window, and creates the table of its merged records. `None` if it has been released already.
+    /// If another instance opens it at the same time, both get the same window.
     pub async fn create_window(
         &self,
         window: Window,
@@ -61,8 +62,8 @@ impl Database {
         self.open_window(window).await
     }
 
-    /// Ends the time of a window: waits for writers that are in the middle of a commit, and later ones find it closed. What has
-    /// come is still to be counted. Does nothing if that was done.
+    /// Stops writes to a window: waits for commits that are under way, and rejects later ones. Its arrivals
+    /// are still to be counted. May be called again.
     pub async fn begin_closing(&self, window: &StoredWindow) -> Result<(), StoreError> {
         sqlx::query("SELECT intake.begin_closing($1)").bind(window.id).execute(&self.release).await?;
         Ok(())

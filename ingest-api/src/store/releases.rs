@@ -1,4 +1,4 @@
-//! `release.closed_window` and `release.block`: written once, read ever after.
+//! `release.closed_window` and `release.block`: written once, then only read.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::release::{Family, Published, Release, ReleasedBlock, ReleasedWindows}
 use crate::window::record::NotRecords;
 use crate::window::{Population, Window, WindowKind};
 
-/// What is held of one kind of window.
+/// What the database holds about one kind of window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldReleases {
     /// How many windows have been released.
@@ -41,7 +41,7 @@ impl Database {
         Ok(row.is_some())
     }
 
-    /// Deletes the releases of windows that ended on that day or before it, and says how many windows.
+    /// Deletes the releases of windows that ended on or before that day, and returns how many windows.
     pub async fn purge_releases(&self, until: Date) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT release.purge($1) AS purged")
             .bind(until.to_sqlx())
@@ -51,7 +51,8 @@ impl Database {
         Ok(u64::try_from(purged).unwrap_or(0))
     }
 
-    /// How many windows of a kind have been released, the oldest and the newest, and when that was written.
+    /// How many windows of a kind have been released, the oldest and the newest, and when the newest was
+    /// written.
     pub async fn held_releases(&self, kind: WindowKind) -> Result<Option<HeldReleases>, StoreError> {
         let row = sqlx::query(
             "SELECT count(*) AS windows, min(starts_on) AS oldest, max(starts_on) AS newest,
@@ -79,7 +80,7 @@ impl Database {
         .await?;
         let mut windows = Vec::new();
         for row in kinds {
-            // One that is not known is of a later version.
+            // A later version added this kind.
             let Some(kind) = WindowKind::parse(row.try_get("kind")?) else { continue };
             let starts_on: Vec<jiff_sqlx::Date> = row.try_get("starts_on")?;
             windows.extend(starts_on.into_iter().map(|day| Window::of_day(kind, day.to_jiff())));
@@ -87,7 +88,8 @@ impl Database {
         Ok(ReleasedWindows::restored(windows))
     }
 
-    /// The releases of those of some windows that have been released, of some families; in the order of the windows.
+    /// The releases of these windows, for some families, in the order of the windows. Skips windows that are
+    /// not released.
     pub async fn releases(
         &self,
         windows: &[Window],
@@ -96,7 +98,8 @@ impl Database {
         let kinds: Vec<_> = windows.iter().map(|window| window.kind().as_str()).collect();
         let days: Vec<_> = windows.iter().map(|window| window.start().to_sqlx()).collect();
         let families: Vec<_> = families.iter().map(|family| family.as_str()).collect();
-        // One row a family and window: to hand over and read each block as a row of its own takes several times as long.
+        // One row for each window and family. One row for each block would take several times as long to
+        // transfer and parse.
         let rows = sqlx::query(
             "SELECT kind, starts_on, population, family, labels, published
              FROM unnest($1, $2) AS asked (kind, starts_on) JOIN release.closed_window w USING (kind, starts_on)
@@ -116,7 +119,7 @@ impl Database {
             let kind = WindowKind::parse(row.try_get("kind")?).ok_or_else(unknown)?;
             let starts_on: jiff_sqlx::Date = row.try_get("starts_on")?;
             let blocks = blocks.entry(Window::of_day(kind, starts_on.to_jiff())).or_default();
-            // In none of the families, if there is none.
+            // The family is NULL if none of the families has a block.
             if row.try_get::<Option<&str>, _>("family")?.is_some() {
                 blocks.extend(released_blocks(&row)?);
             }
@@ -125,7 +128,7 @@ impl Database {
     }
 }
 
-/// A close: what the window has is read for the last time, and its release written.
+/// A close: reads everything of the window for the last time, and writes its release.
 #[derive(Debug)]
 pub struct Releasing<'c>(Turn<'c>);
 
@@ -167,7 +170,7 @@ impl Releasing<'_> {
         read(&mut self.0.transaction, &self.0.window, self.0.order, take).await
     }
 
-    /// Writes the release, puts away all that the window has, and ends the turn.
+    /// Writes the release, puts all tables of the window away, and ends the turn.
     pub async fn commit(self, published: &Published) -> Result<(), StoreError> {
         let Turn { mut transaction, window, .. } = self.0;
         let blocks = published.release().blocks();

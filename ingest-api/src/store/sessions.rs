@@ -1,4 +1,4 @@
-//! `access.session`: browsers that are logged in.
+//! `access.session`: sessions of browsers that are logged in.
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -9,8 +9,8 @@ use super::{Database, StoreError};
 use crate::access::{Session, Token};
 
 impl Database {
-    /// Opens a session for whoever holds a valid token. It lasts until `until`, or until the token expires if that is
-    /// sooner; returned is when it ends, or `None` if the token is not valid at `now`.
+    /// Opens a session for a valid token. It lasts until `until`, or until the token expires if that is
+    /// sooner. Returns when it ends, or `None` if the token is not valid at `now`.
     ///
     /// # Errors
     /// If the database fails; likewise below.
@@ -32,7 +32,7 @@ impl Database {
         Ok(expires_at.map(|at| at.to_jiff()))
     }
 
-    /// The token that a session was opened with, if neither has ended by `now`; `expires_at` is the session's.
+    /// The token of a session, if neither has ended by `now`; `expires_at` is the session's.
     pub async fn valid_session(
         &self,
         digest: &[u8; 32],

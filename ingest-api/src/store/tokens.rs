@@ -1,4 +1,4 @@
-//! `access.token`: who may read.
+//! `access.token`: the tokens of readers.
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
@@ -6,19 +6,19 @@ use sqlx::Row;
 
 use super::{Database, StoreError, sqlstate};
 
-/// A token as it is listed: everything but the token.
+/// A token as it is listed, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredToken {
-    /// What its maker called it.
+    /// The name that its creator gave it.
     pub name: String,
     /// Whether it may read the opt-in domains.
     pub may_read_domains: bool,
-    /// When it stops to work.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Database {
-    /// Keeps a token, by its digest. `false` if there is one of that name.
+    /// Stores a token by its digest. `false` if the name is taken.
     ///
     /// # Errors
     /// If the database fails; likewise below.
@@ -53,7 +53,7 @@ impl Database {
         row.as_ref().map(stored).transpose()
     }
 
-    /// Every token, by name.
+    /// Every token, sorted by name.
     pub async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
         let rows = sqlx::query("SELECT name, may_read_domains, expires_at FROM access.token ORDER BY name")
             .fetch_all(&self.owner)
@@ -61,7 +61,7 @@ impl Database {
         rows.iter().map(stored).collect()
     }
 
-    /// Removes a token; it and its sessions stop to work at once. `false` if there is none of that name.
+    /// Deletes a token. It and its sessions stop working at once. `false` if no token has that name.
     pub async fn delete_token(&self, name: &str) -> Result<bool, StoreError> {
         let deleted =
             sqlx::query("DELETE FROM access.token WHERE name = $1").bind(name).execute(&self.owner).await?;

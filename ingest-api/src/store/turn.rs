@@ -1,6 +1,7 @@
-//! A turn at a window: one transaction, in which this instance reads a window's bytes and writes what was made of them.
+//! A turn at a window: one transaction, in which this instance reads a window's bytes and writes what was
+//! made from them.
 //!
-//! What is in the bytes is not this room's affair: callers are handed them and hand back others.
+//! This room does not interpret the bytes. It hands them to its callers, who hand back others.
 
 use sqlx::{Connection, Postgres, Transaction};
 
@@ -9,7 +10,7 @@ use super::open_windows::StoredWindow;
 use super::{Database, StoreError, aside};
 use crate::window::record::NotRecords;
 
-/// The turn of this instance at one window. Nothing happens unless it is committed.
+/// This instance's turn at one window. Without a commit, nothing changes.
 #[derive(Debug)]
 pub struct Turn<'c> {
     pub(super) transaction: Transaction<'c, Postgres>,
@@ -18,8 +19,8 @@ pub struct Turn<'c> {
 }
 
 impl Database {
-    /// Does the work of a turn [aside], and once more with the packs in another order if they do not lie as they were
-    /// written.
+    /// Does the work of a turn [`aside`]. Repeats it with sorted packs if they are not in the order in which
+    /// they were written.
     ///
     /// # Errors
     /// If the database fails, or the work does.
@@ -33,7 +34,7 @@ impl Database {
             let mut connection = release.acquire().await?;
             let done = work(Turn { transaction: connection.begin().await?, window, order }).await;
             if done.is_err() {
-                // It may be in the middle of an answer.
+                // The connection may be in the middle of a result.
                 drop(connection.detach());
             }
             done

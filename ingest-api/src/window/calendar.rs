@@ -18,7 +18,7 @@ pub enum WindowKind {
 }
 
 impl WindowKind {
-    /// Every kind, shortest first: the place of one is its number.
+    /// Every kind, shortest first. The index of a kind is its number.
     pub const ALL: [Self; 3] = [Self::Day, Self::Week, Self::Month];
 
     /// The stable name.
@@ -44,12 +44,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of that kind that `moment` falls into.
+    /// The window of that kind that contains `moment`.
     pub fn containing(kind: WindowKind, moment: Timestamp) -> Self {
         Self::of_day(kind, moment.to_zoned(TimeZone::UTC).date())
     }
 
-    /// The window of that kind that the day falls into.
+    /// The window of that kind that contains the day.
     pub fn of_day(kind: WindowKind, day: Date) -> Self {
         let start = match kind {
             WindowKind::Day => day,
@@ -59,7 +59,7 @@ impl Window {
         Self { kind, start }
     }
 
-    /// How long it is.
+    /// Its kind.
     pub fn kind(&self) -> WindowKind {
         self.kind
     }
@@ -69,7 +69,7 @@ impl Window {
         self.start
     }
 
-    /// The day after its last.
+    /// The day after its last day.
     pub fn end(&self) -> Date {
         let length = match self.kind {
             WindowKind::Day => 1.day(),
@@ -85,7 +85,7 @@ impl Window {
     }
 }
 
-/// `day 2026-11-22`; also the way to write a window on the command line.
+/// `day 2026-11-22`, which is also the syntax on the command line.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.as_str(), self.start)

@@ -1,7 +1,7 @@
 //! The codes of a reporter's data points ↔ the bytes of its record. Pure.
 //!
-//! Each code has as many bytes as its greatest value needs, big-endian, in the order of the registry. So bytes compare as the
-//! codes do, and a data point that is added later follows those that were there before.
+//! Each code takes as many bytes as its greatest value needs, big-endian, in the order of the registry. So
+//! bytes compare as the codes do, and data points that are added later come after the existing ones.
 
 use shared::data_point::{CountedPoint, Reporter};
 use shared::event::{App, Pod};
@@ -11,7 +11,7 @@ pub type InstallationCodes = [u8; length(App::COUNTED)];
 /// The codes of a Pod.
 pub type PodCodes = [u8; length(Pod::COUNTED)];
 
-/// How many bytes the codes of some data points have.
+/// How many bytes the codes of these data points take.
 const fn length(points: &[CountedPoint]) -> usize {
     let (mut length, mut n) = (0, 0);
     while n < points.len() {
@@ -44,7 +44,7 @@ pub fn unpack<R: Reporter>(mut bytes: &[u8]) -> R::Codes {
     codes
 }
 
-/// Takes the greater of each two codes.
+/// Takes the greater of each pair of codes.
 pub fn merge<R: Reporter>(mut kept: &mut [u8], mut other: &[u8]) {
     for point in R::COUNTED {
         let (ours, our_rest) = kept.split_at_mut(point.bytes);
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// Codes of an installation, as great as they may be.
+    /// Codes of an installation, of any size that fits.
     fn some_codes() -> impl Strategy<Value = <App as Reporter>::Codes> {
         let code = |point: &CountedPoint| 0..=u64::MAX >> (64 - 8 * point.bytes);
         let codes: Vec<_> = App::COUNTED.iter().map(code).collect();
@@ -80,7 +80,7 @@ mod tests {
         }
     }
 
-    /// The records of open windows depend on it: what is appended to a list changes nothing before it.
+    /// Records of open windows depend on this: appending to the registry changes nothing before it.
     #[test]
     fn the_codes_that_versions_before_have_written_come_first() {
         let of = |points: &[CountedPoint]| -> Vec<_> {

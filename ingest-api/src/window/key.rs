@@ -1,4 +1,4 @@
-//! The key of a window: what makes its subjects, and seals its records. Pure.
+//! The key of a window: it makes the window's subjects, and seals its records. Pure.
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The key of one window. Overwritten in memory when its last clone is dropped, by the feature `zeroize` of what it is made of.
+/// The key of one window. The feature `zeroize` of its parts overwrites it in memory when its last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct WindowKey(Arc<Parts>);
 
-/// What is made of the key: the two ciphers of keys of their own, which follow from it.
+/// The ciphers that are derived from the key, each with a key of its own.
 struct Parts {
     /// For subjects: AES-256, as a pseudorandom function of one block.
     block_cipher: Aes256Enc,
-    /// For what waits to be merged.
+    /// For pieces that wait to be merged.
     cipher: XChaCha20Poly1305,
     /// For check values.
     hmac: Hmac<Sha256>,
@@ -30,7 +31,7 @@ impl std::fmt::Debug for WindowKey {
     }
 }
 
-/// Does not compile if the two hashes that an HMAC is made of, or a cipher, would stay in memory.
+/// Fails to compile if a cipher, or one of the two hash states of the HMAC, is not zeroed on drop.
 const _: () = {
     const fn is_overwritten<T: ZeroizeOnDrop>() {}
     is_overwritten::<Sha256>();
@@ -39,12 +40,12 @@ const _: () = {
 };
 
 impl WindowKey {
-    /// Its length in bytes.
+    /// The length of a key, in bytes.
     pub const LEN: usize = 32;
 
-    /// Length of the number that [`Self::encrypt`] uses once, in bytes.
+    /// The length of the nonce of [`Self::encrypt`], in bytes.
     pub(crate) const NONCE_LEN: usize = 24;
-    /// How much longer than a message is what [`Self::encrypt`] makes of it, in bytes.
+    /// How many bytes [`Self::encrypt`] adds to a message.
     pub(crate) const TAG_LEN: usize = 16;
 
     pub(crate) fn new(bytes: &[u8; Self::LEN]) -> Self {
@@ -58,14 +59,14 @@ impl WindowKey {
         Self(Arc::new(Parts { block_cipher, cipher, hmac }))
     }
 
-    /// 64 bits that only this key gives for an identifier, and that tell nothing about either.
+    /// A 64-bit value for an identifier. Only this key gives it, and it says nothing about either of them.
     pub fn tag(&self, id: &[u8; 8]) -> i64 {
-        // There is one for each.
+        // One tag for each identifier.
         self.tags([*id])[0]
     }
 
-    /// The [tags](Self::tag) of some identifiers, in their order: before the first block, AES spreads the key over the registers,
-    /// which takes as long as a dozen blocks.
+    /// The [tags](Self::tag) of identifiers, in their order. Faster than one by one: loading the AES key
+    /// takes as long as a dozen blocks.
     pub fn tags(&self, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<i64> {
         let block = |id: [u8; 8]| {
             let mut block = [0; 16];
@@ -83,11 +84,11 @@ impl WindowKey {
         first_8(&self.0.hmac.clone().chain_update(message).finalize().into_bytes())
     }
 
-    /// Encrypts what follows the nonce that some bytes begin with, so that it can neither be read nor changed without this key,
-    /// and adds a tag. The nonce is drawn by lot: there are so many that none comes twice.
+    /// Encrypts and authenticates in place: `bytes` begin with a random nonce, the message follows, and a tag
+    /// is appended. Random nonces of this length do not repeat in practice.
     ///
     /// # Panics
-    /// Never, if there is a nonce: a message is far shorter than 256 GiB.
+    /// Only without a nonce. The message is far shorter than 256 GiB, the cipher's limit.
     pub(crate) fn encrypt(&self, bytes: &mut Vec<u8>) {
         let (nonce, message) = bytes.split_first_chunk_mut::<{ Self::NONCE_LEN }>().expect("a nonce");
         let tag = self.0.cipher.encrypt_inout_detached((&*nonce).into(), &[], message.into());
@@ -100,7 +101,7 @@ impl WindowKey {
     }
 }
 
-/// The number that the first eight bytes are, big-endian.
+/// The first eight bytes as a number, big-endian.
 fn first_8(bytes: &[u8]) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&bytes[..8]);
@@ -121,7 +122,8 @@ mod tests {
         }
     }
 
-    /// Computed once with Python's `hmac` and `cryptography`. Whatever changes them counts everybody in an open window twice.
+    /// Computed once with Python's `hmac` and `cryptography`. A change would count all reporters of an open
+    /// window twice.
     #[test]
     fn what_a_key_gives_is_what_it_gave_before() {
         let key = WindowKey::new(&[7; WindowKey::LEN]);

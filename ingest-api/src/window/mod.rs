@@ -1,4 +1,4 @@
-//! The open window: its calendar, its key, and the records that it holds, as they are sealed and packed. Pure.
+//! The open window: its calendar, its key, and its records, sealed or packed. Pure.
 //!
 //! ```text
 //! Subject, values → Record → sealed pieces (until a merge) → packs (until the close)

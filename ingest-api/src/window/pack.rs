@@ -1,20 +1,21 @@
-//! Records → packs, in which an open window holds what was merged: some 260 records each, in their order. Pure.
+//! Records → packs, which hold the merged records of an open window: some 260 in each, in order. Pure.
 
 use super::record::{MAX_LEN, Record};
 
-/// Length of a pack in bytes, filled up with zeros: with the heads of its row and its page, it fills a page of Postgres.
+/// The length of a pack in bytes, padded with zeros. With the headers of its row and page, it fills a page of
+/// Postgres.
 pub const PACK: usize = 8_100;
 
 /// Packs records that are added in their order.
 #[derive(Debug, Default)]
 pub struct Packer {
-    /// The packs that are full, one after the other. Writing them clears it.
+    /// The packs that are full, one after the other. The caller writes and clears it.
     pub full: Vec<u8>,
     open: Vec<u8>,
 }
 
 impl Packer {
-    /// Adds a record after those that have been added.
+    /// Adds a record. It must follow the previous one in order.
     pub fn add(&mut self, record: &Record) {
         if self.open.len() + MAX_LEN > PACK {
             self.close();
@@ -22,7 +23,7 @@ impl Packer {
         record.write(&mut self.open);
     }
 
-    /// Closes the last pack, and returns all that are full.
+    /// Finishes the last pack, and returns all packs that are left.
     pub fn end(mut self) -> Vec<u8> {
         if !self.open.is_empty() {
             self.close();

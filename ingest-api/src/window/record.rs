@@ -1,22 +1,22 @@
-//! What an open window holds of a reporter, and the bytes of it. Pure.
+//! What an open window holds about a reporter ↔ its bytes. Pure.
 
 use shared::event;
 
 use super::codes::{self, InstallationCodes, PodCodes};
 use super::subject::Subject;
 
-/// How long a record is at most, in bytes.
+/// The longest record, in bytes.
 pub const MAX_LEN: usize = 1 + 2 * 8 + size_of::<InstallationCodes>();
-/// The head of a record says how many bytes of codes follow, in six bits.
+/// The head of a record has six bits for the length of its codes, in bytes.
 const _: () =
     assert!(size_of::<InstallationCodes>() <= LENGTH as usize && size_of::<PodCodes>() <= LENGTH as usize);
 
-/// What follows is none: all zeros.
+/// A head that ends the records: the rest is zeros.
 const END: u8 = 0;
-/// The bits of a head that are the length of the codes. Above them is the [`Kind`].
+/// The bits of a head that hold the length of the codes. The bits above them are the [`Kind`].
 const LENGTH: u8 = 0x3f;
 
-/// Which kinds of reporters there are.
+/// The kinds of reporters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     DirectInstallation = 1,
@@ -24,7 +24,7 @@ enum Kind {
     Pod = 3,
 }
 
-/// Two populations that are never added into one cell.
+/// The two populations, which are never added into one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Population {
     /// Reports that came through a Pod.
@@ -34,7 +34,7 @@ pub enum Population {
 }
 
 impl Population {
-    /// Both: the place of one is its number.
+    /// Both. The index of a population is its number.
     pub const ALL: [Self; 2] = [Self::Pod, Self::Direct];
 
     /// The stable name.
@@ -51,39 +51,40 @@ impl Population {
     }
 }
 
-/// What one reporter has said in one window.
+/// What one reporter said in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// An installation's.
+    /// Of an installation.
     Installation(Installation),
-    /// A Pod's.
+    /// Of a Pod.
     Pod(Pod),
 }
 
-/// What an installation has said.
+/// What an installation said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// Who it is, in this window only.
+    /// Its subject, for this window only.
     pub subject: Subject,
-    /// Which population it is in. A subject is in one, as a rule: a proxied hash is salted, a direct one is not.
+    /// Its population. A subject is normally in one population only: a proxied hash is salted, a direct one
+    /// is not.
     pub population: Population,
-    /// Its Pod, or its XMPP server.
+    /// The subject of its Pod, or of its XMPP server.
     pub pod: Subject,
     /// The values of its data points.
     pub codes: InstallationCodes,
 }
 
-/// What a Pod has said.
+/// What a Pod said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Which one it is, in this window only.
+    /// Its subject, for this window only.
     pub subject: Subject,
     /// The values of its data points.
     pub codes: PodCodes,
 }
 
 impl Pod {
-    /// Takes the greater one of each value that another record of the same Pod has.
+    /// Merges another record of the same Pod: takes the greater of each pair of values.
     pub fn merge(&mut self, other: &Self) {
         codes::merge::<event::Pod>(&mut self.codes, &other.codes);
     }
@@ -100,7 +101,7 @@ impl Record {
         }
     }
 
-    /// Who it is about.
+    /// Its subject.
     pub fn subject(&self) -> Subject {
         match self {
             Self::Installation(installation) => installation.subject,
@@ -112,7 +113,7 @@ impl Record {
         (self.subject(), self.kind())
     }
 
-    /// Takes the greater one of each value that another record of the same reporter has.
+    /// Merges another record of the same reporter: takes the greater of each pair of values.
     fn merge(&mut self, other: &Self) {
         match (self, other) {
             (Self::Installation(ours), Self::Installation(theirs)) => {
@@ -124,7 +125,8 @@ impl Record {
         }
     }
 
-    /// Appends its bytes: a head with its kind and the length of its codes, its subject, an installation's Pod, its codes.
+    /// Appends its bytes: a head with its kind and the length of its codes, its subject, the Pod of an
+    /// installation, its codes.
     pub fn write(&self, bytes: &mut Vec<u8>) {
         let codes = match self {
             Self::Installation(installation) => installation.codes.as_slice(),
@@ -139,15 +141,15 @@ impl Record {
     }
 }
 
-/// Records that follow each other, up to the end or to zeros.
+/// Reads records in sequence, up to the end or to zeros.
 #[derive(Clone, Debug)]
 pub struct Read<'b>(pub &'b [u8]);
 
-/// Why some bytes were not read as records.
+/// Why bytes are not valid records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecords {
-    /// They are something else, or are not in order.
-    #[error("some bytes are not the records of an open window")]
+    /// They are damaged, or not sorted.
+    #[error("the stored records of an open window are damaged")]
     Damaged,
     /// A version that knows more data points has written them.
     #[error("a newer version has written to the window; install that version")]
@@ -165,7 +167,8 @@ impl Read<'_> {
         self.take().map(|bytes| Subject::from_i64(i64::from_be_bytes(bytes)))
     }
 
-    /// Codes as an earlier version may have written them, which knew fewer data points: "not reported" stands for the others.
+    /// Codes that an earlier version may have written, with fewer data points. The others become "not
+    /// reported".
     fn codes<const N: usize>(&mut self, length: u8) -> Result<[u8; N], NotRecords> {
         let (written, rest) = self.0.split_at_checked(length.into()).ok_or(NotRecords::Damaged)?;
         self.0 = rest;
@@ -211,12 +214,13 @@ impl Iterator for Read<'_> {
     }
 }
 
-/// One record a reporter, in the order of subjects, which are random: it tells nothing about who came first.
+/// One record for each reporter, sorted by subject. Subjects are random, so the order does not show who came
+/// first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records(Vec<Record>);
 
 impl From<Vec<Record>> for Records {
-    /// Merges those of one reporter.
+    /// Merges the records of each reporter.
     fn from(mut records: Vec<Record>) -> Self {
         records.sort_unstable_by_key(Record::key);
         records.dedup_by(|next, kept| {
@@ -231,30 +235,30 @@ impl From<Vec<Record>> for Records {
 }
 
 impl Records {
-    /// All of them, in order.
+    /// All records, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         self.0.iter()
     }
 }
 
-/// Merges some records with others that are read piece by piece, in order, too.
+/// Merges records in memory with a sorted sequence that is read piece by piece.
 #[derive(Debug)]
 pub struct Merge {
     ours: std::iter::Peekable<std::vec::IntoIter<Record>>,
-    /// The last of theirs.
+    /// The last record of the sequence.
     last: Option<(Subject, Kind)>,
 }
 
 impl Merge {
-    /// Begins with what is in memory.
+    /// Begins with the records in memory.
     pub fn new(ours: Records) -> Self {
         Self { ours: ours.0.into_iter().peekable(), last: None }
     }
 
-    /// Takes the next records of the others, and hands on what comes before the ones after them.
+    /// Takes the next records of the sequence, and passes on all records up to them.
     ///
     /// # Errors
-    /// [`NotRecords`].
+    /// [`NotRecords`], also if the sequence is not sorted.
     pub fn with(&mut self, theirs: Read<'_>, mut take: impl FnMut(Record)) -> Result<(), NotRecords> {
         for record in theirs {
             let mut record = record?;
@@ -273,7 +277,7 @@ impl Merge {
         Ok(())
     }
 
-    /// Hands on what comes after all of theirs.
+    /// Passes on the records that come after the sequence.
     pub fn end(self, take: impl FnMut(Record)) {
         self.ours.for_each(take);
     }
@@ -341,7 +345,7 @@ pub(super) mod tests {
             prop_assert_eq!(Read(&bytes).collect::<Vec<_>>(), [Err(NotRecords::Damaged)]);
         }
 
-        /// In pieces of any length, and whichever of the two sides is in memory.
+        /// In pieces of any length, and with either side in memory.
         #[test]
         fn a_merge_of_two_sides_is_what_all_together_are(
             ours in some_records(),
@@ -386,7 +390,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The bytes of a record whose last codes are missing, as a version wrote it that did not know their data point.
+    /// A record whose last codes are missing, from a version that did not know their data point.
     #[test]
     fn a_record_of_a_version_before_says_nothing_about_later_data_points() {
         let subject = Subject::from_i64(7);

@@ -1,30 +1,30 @@
-//! [`Records`] of one window ⇄ sealed pieces: what the database holds of them until they are merged.
+//! [`Records`] of one window ↔ sealed pieces, which the database holds until they are merged.
 //!
-//! A piece is a nonce of 24 bytes, then records, encrypted and authenticated together by XChaCha20-Poly1305 under a key that
-//! follows from the window's. Zeros follow the records up to a multiple of 256 bytes. So without the key, a piece tells that
-//! it holds some records more or less, and not what they are: one that is alone might be eight.
+//! A piece is a nonce of 24 bytes, then records, encrypted and authenticated together by XChaCha20-Poly1305
+//! under a key derived from the window's key. The records are padded with zeros to a multiple of 256 bytes.
+//! So without the key, a piece reveals only roughly how many records it holds: a single one looks like eight.
 
 use rand::Rng;
 
 use super::key::WindowKey;
 use super::record::{MAX_LEN, NotRecords, Read, Record, Records};
 
-/// How long a piece may be, in bytes: with the heads of its row and its page, four lie in a page of Postgres, and none is moved
-/// out of its table (PostgreSQL manual, "TOAST").
+/// The longest piece, in bytes. With the headers of row and page, four fit into a page of Postgres, and none
+/// is moved out of its table (PostgreSQL manual, "TOAST").
 const MAX_PIECE: usize = 1_996;
 
-/// How long the records of a piece may be, in bytes …
+/// The most bytes of records in a piece.
 const ROOM: usize = MAX_PIECE - WindowKey::NONCE_LEN - WindowKey::TAG_LEN;
-/// … and they are filled up to a multiple of this, unless there is no room.
+/// The records are padded to a multiple of this, or to the end of the piece.
 const STEP: usize = 256;
 
-/// Why a piece was not opened.
+/// Why a piece could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Another key has sealed it, or somebody has changed it. Nobody can open it.
+    /// It was sealed with another key, or was changed. Nobody can open it.
     #[error("a piece was not sealed with the key of its window")]
     NotOurs,
-    /// Its key has sealed records of a newer version. That version can open it.
+    /// A newer version sealed its records, and can open it.
     #[error(transparent)]
     NotRecords(#[from] NotRecords),
 }
@@ -52,10 +52,10 @@ pub fn seal(key: &WindowKey, records: &Records) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// Adds what a piece holds to records of the same window.
+/// Appends the records of a piece to others of the same window.
 ///
 /// # Errors
-/// [`OpenError`]; then it adds none.
+/// [`OpenError`]; then nothing is appended.
 pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<(), OpenError> {
     let (nonce, sealed) = piece.split_first_chunk().ok_or(OpenError::NotOurs)?;
     let opened = key.decrypt(nonce, sealed).ok_or(OpenError::NotOurs)?;
@@ -72,20 +72,20 @@ pub fn open(key: &WindowKey, piece: &[u8], records: &mut Vec<Record>) -> Result<
     Ok(())
 }
 
-/// What the pieces of one window held.
+/// The contents of a window's pieces.
 #[derive(Debug)]
 pub struct Opened<'k> {
     key: Option<&'k WindowKey>,
     /// Their records.
     pub records: Vec<Record>,
-    /// How many bytes the pieces had.
+    /// The total length of the pieces, in bytes.
     pub bytes: i64,
-    /// How many pieces could not be opened: there is no key, or it did not seal them.
+    /// How many pieces could not be opened: the key is missing, or did not seal them.
     pub unopened: u64,
 }
 
 impl<'k> Opened<'k> {
-    /// None yet. Without a key, no piece is opened.
+    /// Starts empty. Without a key, no piece can be opened.
     pub fn with(key: Option<&'k WindowKey>) -> Self {
         Self { key, records: Vec::new(), bytes: 0, unopened: 0 }
     }
@@ -93,7 +93,7 @@ impl<'k> Opened<'k> {
     /// Opens a piece.
     ///
     /// # Errors
-    /// If a newer version has sealed it; it must stay for that version.
+    /// If a newer version has sealed it. The piece must stay for that version.
     pub fn add(&mut self, piece: &[u8]) -> Result<(), NotRecords> {
         self.bytes += piece.len() as i64;
         match self.key.map(|key| open(key, piece, &mut self.records)) {

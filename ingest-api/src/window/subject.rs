@@ -2,32 +2,32 @@
 
 use super::key::WindowKey;
 
-/// A reporter, re-keyed for one window: for counting in it, and for nothing else.
+/// A reporter, re-keyed for one window. For counting in that window only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(i64);
 
 impl Subject {
-    /// The subject of an identifier in the window with that key.
+    /// The subject of an identifier, in the window of that key.
     pub fn new(key: &WindowKey, id: &[u8; 8]) -> Self {
         Self::of_tag(key.tag(id))
     }
 
-    /// The [subjects](Self::new) of some identifiers, in their order.
+    /// The [subjects](Self::new) of identifiers, in their order.
     pub fn of_all(key: &WindowKey, ids: impl IntoIterator<Item = [u8; 8]>) -> Vec<Self> {
         key.tags(ids).into_iter().map(Self::of_tag).collect()
     }
 
-    /// Seven bytes that the key gives. Of five million, two are the same once in six thousand windows.
+    /// The upper seven bytes of a tag. Among five million subjects, two collide once in six thousand windows.
     fn of_tag(tag: i64) -> Self {
         Self(tag >> 8 & ((1 << 56) - 1))
     }
 
-    /// The number that stands for it in the database.
+    /// Its number in the database.
     pub fn as_i64(self) -> i64 {
         self.0
     }
 
-    /// One that was [such a number](Self::as_i64).
+    /// The subject with [such a number](Self::as_i64).
     pub(super) fn from_i64(number: i64) -> Self {
         Self(number)
     }

@@ -1,4 +1,4 @@
-//! The answer of the flows against that of a linear program, which knows nothing of flows.
+//! The answer of the flows against that of a linear program, which knows nothing about flows.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
@@ -6,8 +6,8 @@ use super::*;
 use crate::release::random::Random;
 use crate::release::{Rule, Threshold};
 
-/// The least number of reporters in the crossing of some rows and columns, over all tables with the sums of this one
-/// that are empty where it is known that nobody is.
+/// The fewest reporters that the crossing of these rows and columns can have: over all tables with the sums
+/// of this one that are empty where nobody can be.
 fn least(table: &Table, rows: &Side<'_>, columns: &Side<'_>) -> f64 {
     let mut program = Problem::new(OptimizationDirection::Minimize);
     let sizes: Vec<Vec<u64>> = table.joint.iter().map(|row| row.iter().map(Cohort::size).collect()).collect();
@@ -44,7 +44,7 @@ fn random_table(seed: u64) -> Table {
     for row in 0..height {
         for column in 0..width {
             open[row][column] = !random.once_in(3);
-            // A few are where nobody should be.
+            // A few reporters are in fields that should be empty.
             if open[row][column] || random.once_in(20) {
                 let pods = random.any(9) as u32;
                 joint[row][column] = Cohort::new((0..pods).map(|pod| (pod, random.pod_size() / 2)).collect());
@@ -76,7 +76,7 @@ fn a_group_can_be_empty_if_and_only_if_a_linear_program_says_so() {
     assert!(forced > tried / 10 && forced < tried * 9 / 10, "both happen: {forced} of {tried}");
 }
 
-/// Forty on iOS, and thirty with an app that runs nowhere else: ten use another app there.
+/// Forty are on iOS, thirty of them with an app that runs nowhere else: so ten use another app there.
 #[test]
 fn what_runs_nowhere_else_gives_away_the_others() {
     let of = |n: u32| Cohort::new((0..10).map(|pod| (pod, n)).collect());

@@ -93,7 +93,7 @@ fn bins_join_their_neighbours() {
     assert_eq!(bins(&[(0, 4, 4)]), Vec::<String>::new());
 }
 
-/// How the leaves of a population hang together.
+/// The shape of a population's tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     /// Platforms, languages, versions of Pods.
@@ -104,7 +104,7 @@ enum Shape {
     Bins,
 }
 
-/// The leaves of a random population; the last is "not reported", which stands alone at the root.
+/// The number of leaves of a random population. The last is "not reported", a leaf of its own at the root.
 const LEAVES: usize = 17;
 
 /// For each leaf, how many reporters each Pod has there.
@@ -115,7 +115,7 @@ struct Given {
 }
 
 impl Given {
-    /// All shapes and both rules in turn.
+    /// Takes all shapes and both rules in turn.
     fn random(seed: u64) -> Self {
         let shape = [Shape::TwoLevels, Shape::ThreeLevels, Shape::Bins][(seed % 3) as usize];
         let rule = [Rule::Installations, Rule::Pods][(seed / 3 % 2) as usize];
@@ -127,7 +127,7 @@ impl Given {
                 true => LEAVES - 1,
                 false => random.value(LEAVES - 1, skew),
             };
-            // What most of a Pod's installations say, and what some of them do.
+            // The value that most of a Pod's installations report, and the value that some report.
             let (most, some) = (leaf(&mut random), leaf(&mut random));
             let size = if rule == Rule::Pods { 1 } else { random.pod_size() };
             leaves[most].push((pod, size - size / 4));
@@ -169,7 +169,7 @@ impl Given {
         Cohort::new(of.flat_map(|leaf| self.leaves[leaf].iter().copied()).collect())
     }
 
-    /// The leaves that each block is about.
+    /// The leaves behind each block.
     fn leaves(&self, blocks: &[Block]) -> Vec<Leaves> {
         let number = |label: &String| (0..LEAVES).find(|leaf| self.label(*leaf) == *label).unwrap();
         blocks
@@ -183,7 +183,7 @@ impl Given {
         fold(self.tree(0..LEAVES), self.rule, threshold)
     }
 
-    /// The rule that suggests itself: every cell with at least K reporters.
+    /// The obvious rule: publish every cell with at least K reporters.
     fn naive(&self, threshold: &Threshold) -> Vec<Leaves> {
         let least = match self.rule {
             Rule::Installations => threshold.installations(),
@@ -200,9 +200,9 @@ type Leaves = u32;
 /// How many sets the adversary derives before giving up.
 const PATIENCE: usize = 120;
 
-/// The adversary: knows which leaves stand behind each number, and has their sum as one more. Takes numbers from each
-/// other wherever one is about a part of another, adds up those about different reporters, and goes on with what comes
-/// out. `Err` is a group that is not safe, and not empty, and was computed.
+/// The adversary. It knows the leaves behind each number, and their sum as one more number. It subtracts a
+/// number from another that contains it, adds up numbers about different reporters, and goes on with the
+/// results. `Err` is a group that it computed and that is neither safe nor empty.
 fn attack(given: &Given, published: &[Leaves], threshold: &Threshold) -> Result<(), Leaves> {
     let total = published.iter().fold(0, |all, part| all | part);
     let everybody: Leaves =
@@ -215,7 +215,7 @@ fn attack(given: &Given, published: &[Leaves], threshold: &Threshold) -> Result<
     let mut at = 0;
     while at < known.len() {
         let set = known[at];
-        // Whoever is in a group that contains a safe one is safe.
+        // A group that contains a safe group is safe.
         if !safe.iter().any(|part| set & part == *part) {
             let cohort = given.cohort(set);
             match threshold.safe(given.rule, &cohort) {
@@ -251,8 +251,8 @@ fn no_union_and_no_difference_of_published_blocks_is_unsafe() {
     }
 }
 
-/// With this, the sentence above holds for all unions and not only for those that the adversary has the patience for:
-/// a union of disjoint safe blocks is safe, and a difference of two unions is a union. It holds whatever is withheld.
+/// This extends the property above to all unions, not only those within the adversary's patience: a union of
+/// disjoint safe blocks is safe, and a difference of two unions is a union. It holds whatever is withheld.
 #[test]
 fn blocks_are_safe_and_disjoint_and_hold_everybody_or_there_are_none() {
     let threshold = Threshold::default();
@@ -339,7 +339,7 @@ fn folding_again_and_in_another_order_gives_the_same() {
     }
 }
 
-/// A check that cannot fail proves nothing: the same adversary, against the rule that suggests itself.
+/// A check that cannot fail proves nothing: the same adversary beats the obvious rule.
 #[test]
 fn the_adversary_beats_the_naive_rule() {
     let threshold = Threshold::default();
@@ -349,7 +349,7 @@ fn the_adversary_beats_the_naive_rule() {
     {
         let populations =
             (0..600).map(Given::random).filter(|given| (given.shape, given.rule) == (shape, rule));
-        // Where Pods are counted, what is hidden is more often a whole of five and more.
+        // Where Pods are counted, the hidden rest more often has five or more Pods, which is safe.
         let at_least = if rule == Rule::Pods { 5 } else { 25 };
         let (beaten, of) = populations.fold((0, 0), |(beaten, of), given| {
             let caught = attack(&given, &given.naive(&threshold), &threshold).is_err();

@@ -14,15 +14,15 @@ use shared::version::Version;
 use super::*;
 use crate::release::random::Random;
 
-/// Where the figures that are measured here are told.
+/// The page that states the figures measured here.
 const PAGE: &str = include_str!("../../../PRIVACY.md");
 
-/// Who says what in a random population: apps where they are built for, now and then something that is not told.
+/// The installations of a random population. Apps run where they are built for; some values are not reported.
 fn installations(seed: u64) -> Tally {
     let mut random = Random::new(seed);
     let mut tally = Tally::of::<App>();
     for pod in 0..random.pods() as i64 {
-        // What most of a Pod's installations say is alike.
+        // Most installations of a Pod are alike.
         let groups = 1 + random.any(4) as u32;
         let size = random.pod_size();
         for group in 0..groups {
@@ -49,7 +49,7 @@ fn codes(
 fn said(random: &mut Random) -> [u64; 3] {
     const APPS: [AppName; 6] =
         [AppName::Web, AppName::MacOs, AppName::Ios, AppName::Android, AppName::Windows, AppName::Desktop];
-    // Read once: there are a million answers, and reading is a fifth of the time that a test takes.
+    // Parsed once: there are a million lookups, and parsing would take a fifth of the test's time.
     static ANYWHERE: LazyLock<[Platform; 7]> = LazyLock::new(|| {
         ["windows-x86_64", "macos-aarch64", "macos-x86_64", "linux-x86_64", "ios", "android", "ipados"]
             .map(|text| Platform::parse(text).unwrap())
@@ -94,20 +94,21 @@ fn tally(seed: u64) -> Tally {
     if seed.is_multiple_of(4) { pods(seed) } else { installations(seed) }
 }
 
-/// Each family folded as if there were no other.
+/// Folds each family as if there were no other.
 fn each_alone(tally: &Tally, threshold: &Threshold) -> Vec<Vec<Block>> {
     (0..tally.values.len()).map(|n| fold(tally.tree(n), tally.rule, threshold)).collect()
 }
 
-/// The adversary: takes blocks of one family and blocks of another. If those who say one of the first number more than
-/// all those of the second, some of them are outside of the second. That must be so of safe groups only. Returns how
-/// many groups were found out that are not.
+/// The adversary: takes blocks of one family and blocks of another. If more reporters are in the first set
+/// than in the second, some of them are outside the second. Only safe groups may be found this way. Returns
+/// how many unsafe groups it found.
 ///
-/// This is the condition under which there is a table with given sums (Gale and Ryser), so there is no other way to be
-/// certain of somebody. What everybody knows to be empty is empty, so that knowledge narrows the words for a group and
-/// not the group. None of this is shared with what folds.
+/// This is the condition under which a table with given sums exists (Gale and Ryser), so no other way leads
+/// to certainty. What everybody knows to be empty is empty: knowledge narrows the description of a group, not
+/// the group. The adversary shares no code with folding.
 ///
-/// The rows are a block, a branch, or all but it, and the columns a block or all but it; if `any`, both are anything.
+/// The rows are a block, a branch, or all but it. The columns are a block or all but it. If `any`, both are
+/// any set of blocks.
 fn found_out(tally: &Tally, folded: &[Vec<Block>], threshold: &Threshold, any: bool) -> usize {
     let mut found = 0;
     for b in 1..folded.len() {
@@ -216,7 +217,8 @@ fn all_families_hold_the_same_reporters_or_none_has_a_block() {
     assert!((1..100).contains(&published_nothing), "{published_nothing}");
 }
 
-/// What a tally holds, in whatever order and however often a Pod comes back, is what a plain count gives.
+/// A tally gives the same counts as a plain count, in whatever order reporters arrive and however often a Pod
+/// returns.
 #[test]
 fn a_tally_counts_as_a_plain_count_does() {
     const VERSIONS: [&str; 3] = ["0.4.0", "0.4.1", "0.5.0"];
@@ -265,7 +267,7 @@ fn publishing_again_and_in_another_order_gives_the_same() {
                 .map(|(n, values)| values.codes[*n as usize])
                 .collect();
             let said = turned.said(&codes);
-            // The same Pods, by other numbers.
+            // The same Pods, with other numbers.
             (0..*reporters).for_each(|_| turned.add(i64::from(*pod), said));
         }
         let published = |tally: &Tally| -> Vec<(Family, String, BTreeSet<String>, u64)> {
@@ -308,7 +310,8 @@ fn two_families_together_give_nobody_away() {
     assert!(alone > 40, "the adversary must win where families are folded alone, and did {alone} times");
 }
 
-/// How often something published changes when one installation comes. What the page says is what is measured here.
+/// How often a published number changes when one installation is added. The page states what is measured
+/// here.
 #[test]
 fn one_more_installation_changes_what_is_published_as_often_as_the_page_says() {
     let threshold = Threshold::default();
@@ -354,8 +357,9 @@ fn one_more_installation_changes_what_is_published_as_often_as_the_page_says() {
     assert!(PAGE.replace('\n', " ").contains(&sentence), "{sentence}");
 }
 
-/// What somebody makes who invents Pods that declare no size: as many versions and languages as are just safe. Each
-/// Pod has four installations with each value, and which goes with which differs, so that crossings are small.
+/// The population of an attacker who invents Pods that declare no size: as many safe versions and languages
+/// as possible. Each Pod has four installations with each value. The combinations differ, so that crossings
+/// are small.
 fn invented(values: usize) -> Tally {
     let letters: Vec<String> =
         ('a'..='z').flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}"))).collect();
@@ -390,7 +394,8 @@ fn invented(values: usize) -> Tally {
     tally
 }
 
-/// Counted in steps, because time depends on the machine: a step reads a table of at most [`MOST_BLOCKS`] by as many.
+/// Counted in steps, because time depends on the machine. A step reads a table of at most [`MOST_BLOCKS`] by
+/// [`MOST_BLOCKS`].
 #[test]
 fn what_a_network_invents_is_audited_within_the_bound() {
     let threshold = Threshold::default();
@@ -411,8 +416,8 @@ fn what_a_network_invents_is_audited_within_the_bound() {
     }
 }
 
-/// What has not been tried is not published: with less and less to spend, families become one block, and no two of them
-/// give anybody away.
+/// What was not audited is not published. With a smaller and smaller budget, families become one block, and
+/// no two of them reveal anybody.
 #[test]
 fn what_cannot_be_tried_is_folded_to_one_block() {
     let threshold = Threshold::default();
@@ -439,7 +444,7 @@ fn what_cannot_be_tried_is_folded_to_one_block() {
     assert!(folded > 60 && noted > 60, "{folded}, {noted}");
 }
 
-/// As many blocks as a large fleet can have: what a close costs on top of counting.
+/// As many blocks as a large fleet can have: what auditing adds to the cost of a close.
 #[test]
 fn a_release_with_many_blocks_is_cheap() {
     let mut random = Random::new(1);
