@@ -1,4 +1,4 @@
-//! Windows that are over become releases: once, whole, and for good.
+//! Windows that are over become releases: once, complete, and for ever.
 
 use ingest_api::intake::rekey::rekey;
 use ingest_api::jobs::close_windows::release;
@@ -134,7 +134,7 @@ async fn instances_that_close_at_once_make_one_release() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
-    // After writers were told that the window is over.
+    // After writes were stopped.
     let service = Service::start().await;
     service.report(&ten_pods(5)).await;
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
@@ -174,7 +174,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
 async fn a_writer_that_meets_a_closing_window_writes_to_the_next() {
     let service = Service::start().await;
     service.report(&[pod(1, "0.4.0")]).await;
-    // The other instance's clock is ahead: it closes while ours still takes the window to be open.
+    // The other instance's clock is ahead: it closes a window that ours considers open.
     let stored = service.database().open_window(day("2026-11-22")).await.unwrap().unwrap();
     let keys = KeyDirectory::open(&service.config.key_dir).unwrap();
     let key = keys.read(stored.window).unwrap().unwrap();
@@ -238,7 +238,7 @@ async fn a_domain_is_in_a_dump_until_two_weeks_have_closed_and_in_none_after_tha
     let service = Service::start().await;
     service.report(&[pod_with_domain(3, "0.4.0"), pod_with_domain(4, "0.4.0")]).await;
     let folder = tempfile::tempdir().unwrap();
-    // Which of the two domains are in a dump of the whole database that is taken now.
+    // Which of the two domains a dump of the whole database contains now.
     let dumped = async || {
         let file = folder.path().join("dump.sql").to_str().unwrap().to_owned();
         let (url, to) = (service.app.database().url().to_owned(), file.clone());
@@ -249,7 +249,7 @@ async fn a_domain_is_in_a_dump_until_two_weeks_have_closed_and_in_none_after_tha
     };
     service.app.run_jobs().await.unwrap();
     assert_eq!(dumped().await, [true, true], "so the search works");
-    // One of them is reported again in the week after.
+    // One of them is reported again in the following week.
     service.set_clock("2026-11-24T12:00:00Z");
     service.report(&[pod_with_domain(4, "0.4.0")]).await;
     service.app.run_jobs().await.unwrap();
@@ -277,7 +277,7 @@ async fn releases_are_deleted_when_their_retention_is_over_and_not_before() {
             .await
             .unwrap()
     };
-    // What has been read is kept by the service; what is purged is gone all the same.
+    // The service caches releases; a purged one is gone anyway.
     let asked = async || {
         let token = service.token().await;
         let path = "/v1/insights/pods?window=day&from=2026-11-01&to=2026-11-30";
@@ -309,7 +309,7 @@ async fn a_window_that_cannot_be_closed_does_not_hold_up_the_others() {
     service.report(&ten_pods(5)).await;
     service.set_clock("2026-11-23T08:00:00Z");
     service.report(&ten_pods(4)).await;
-    // Somebody has written a release for the first day by hand.
+    // A release for the first day was written by hand.
     service
         .query("INSERT INTO release.closed_window VALUES ('day', '2026-11-22', '2026-11-23') RETURNING kind")
         .await
@@ -321,7 +321,7 @@ async fn a_window_that_cannot_be_closed_does_not_hold_up_the_others() {
     service.app.shutdown().await;
 }
 
-/// What fails in the middle of reading a window leaves no connection behind on which the next one fails, too.
+/// A failure in the middle of reading a window leaves no connection behind on which the next read fails, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     let service = Service::start().await;
@@ -341,7 +341,7 @@ async fn a_window_whose_table_is_gone_does_not_hold_up_the_others() {
     service.app.shutdown().await;
 }
 
-/// What is acknowledged is counted, also if its commit is just going on when the window is closed.
+/// An acknowledged report counts, even if its commit is under way when the window is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_waits_for_a_commit_that_is_going_on_and_gives_up_soon_if_it_does_not_end() {
     let service = Service::start().await;
@@ -378,7 +378,7 @@ async fn a_close_waits_for_a_commit_that_is_going_on_and_gives_up_soon_if_it_doe
     service.app.shutdown().await;
 }
 
-/// As autovacuum does where much has been merged. A close that waited for it would hold up all who report.
+/// As autovacuum does after large merges. A close that waited for it would delay all reports.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_does_not_wait_for_what_is_vacuumed() {
     let service = Service::start().await;

@@ -1,4 +1,5 @@
-//! `ingest-api insight`, next to the database and over HTTP; and what commands say that cannot do their work.
+//! `ingest-api insight`, next to the database and over HTTP; and the errors of commands that cannot do their
+//! work.
 
 use std::process::{Command, Output};
 
@@ -89,7 +90,7 @@ fn options_that_do_not_go_together_are_mistakes_and_all_are_told_before_anybody_
     let below = "--below: is for pod_versions and app_versions";
     let app = "--app: is for app_versions";
     let reversed = "--from: `from` is after `to`";
-    // A token is not sent where it could be read on its way.
+    // A token must not be sent where others can read it in transit.
     let insecure = "--url: must begin with https://, because others could read the token on its way";
     for (options, expected) in [
         (["platforms", "--below", "1.0.0"].as_slice(), [below].as_slice()),

@@ -1,8 +1,8 @@
 //! A close that is killed at each of its steps: afterwards there is one release, and neither rows nor key.
 //!
-//! The steps are those that the database can be made to stop at: a trigger waits there, and meanwhile the backend is
-//! killed with a signal that nothing can catch, whereupon the server throws out everybody and recovers; or the
-//! postmaster is, and with it the whole server, which is started again; or the service goes away.
+//! The steps are those at which the database can be stopped: a trigger waits there. Meanwhile the test kills
+//! the backend with SIGKILL, after which the server disconnects everybody and recovers. Or it kills the
+//! postmaster, and with it the whole server, which is then restarted. Or the service goes away.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::*;
 
-/// A step of a close, and where in the database it is.
+/// A step of a close, and where it is in the database.
 pub(crate) const STEPS: [(&str, &str); 8] = [
     ("tells writers that the window is over", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
     ("writes the window", "BEFORE INSERT ON release.closed_window FOR EACH ROW"),
@@ -30,11 +30,11 @@ pub(crate) const STEPS: [(&str, &str); 8] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Killed {
-    /// The process of Postgres that works for us; the server then throws out all others too.
+    /// The backend that works for us. The server then disconnects all others, too.
     Backend,
-    /// The process that all others of Postgres belong to: there is no server until it is started again.
+    /// The postmaster: the server is down until it is restarted.
     Postmaster,
-    /// Our own process, as far as the database can tell: its connections are gone.
+    /// Our own process, as the database sees it: its connections are gone.
     Service,
 }
 
@@ -58,7 +58,8 @@ impl Victim {
         Self { _directory: directory, config, clock, app }
     }
 
-    /// Runs statements as the owner, and returns the first column of the last; waits for a server that recovers.
+    /// Runs statements as the owner, and returns the first column of the last. Waits for a server that
+    /// recovers.
     async fn sql(&self, statements: &[&str]) -> Vec<String> {
         'again: loop {
             let Ok(mut connection) = PgConnection::connect(self.app.database().url()).await else {
@@ -79,13 +80,13 @@ impl Victim {
         }
     }
 
-    /// The process that all others of Postgres belong to.
+    /// The process id of the postmaster.
     fn postmaster(&self) -> String {
         let file = std::fs::read_to_string(self.config.data_dir.join("postgres/postmaster.pid")).unwrap();
         file.lines().next().unwrap().to_owned()
     }
 
-    /// The process that waits at the step.
+    /// The process id of the backend that waits at the step.
     async fn waiting(&self) -> String {
         loop {
             let sql = "SELECT pid::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
@@ -97,7 +98,7 @@ impl Victim {
     }
 }
 
-/// Kills a process of Postgres; one that is seen for a moment longer is dead already.
+/// Kills a process of Postgres. A killed process may stay visible for a moment.
 fn kill(pid: &str) {
     Command::new("kill").args(["-KILL", pid]).stderr(std::process::Stdio::null()).status().unwrap();
 }
@@ -131,7 +132,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
                     }
                     pid = victim.waiting() => stopped = Some(pid),
                 }
-                // Each window that is over: one that cannot be closed does not hold up the others.
+                // Every window that is over: one that cannot be closed does not delay the others.
                 match killed {
                     Killed::Service => break,
                     Killed::Backend => kill(stopped.as_deref().unwrap_or_default()),
@@ -146,7 +147,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             victim.app = App::start(config, clock, Schedule::OnCall).await.unwrap();
         }
         let table = place.split(" ON ").nth(1).unwrap().split(' ').next().unwrap();
-        // Of a service that went away, the backend may still be waiting.
+        // The backend of a service that went away may still be waiting.
         let _ = Command::new("kill").args(["-TERM", &pid]).stderr(std::process::Stdio::null()).status();
         victim.sql(&[&format!("DROP TRIGGER wait ON {table}")]).await;
 

@@ -1,4 +1,4 @@
-//! What readers get, and who is one.
+//! What readers get, and who may read.
 
 use ingest_api::access::Token;
 use ingest_api::store::tokens::StoredToken;

@@ -1,4 +1,4 @@
-//! Many instances of the service on one database count as one does.
+//! Many instances of the service on one database count the same as one.
 
 use ingest_api::window::WindowKind;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::support::*;
 
-/// Twelve Pods of two versions, whose installations have two apps, three platforms and three languages; and direct clients.
+/// Twelve Pods of two versions, with two apps, three platforms and three languages; and direct clients.
 fn population() -> Vec<Value> {
     let mut events: Vec<Value> =
         (0..12).map(|number| pod(number, ["0.4.0", "0.4.1"][number as usize % 2])).collect();
@@ -24,8 +24,9 @@ fn population() -> Vec<Value> {
 
 type Published = Vec<(&'static str, &'static str, String, u64)>;
 
-/// What is published of the day, the week and the month when the population reports to so many instances: each event twice,
-/// in another order and to another instance the second time, while all of them merge; then all close at once.
+/// What is published of the day, the week and the month when the population reports to this many instances.
+/// Each event is sent twice: the second time in another order and to another instance, while all instances
+/// merge. Then all close at once.
 async fn published_by(instances: usize) -> Vec<Published> {
     let service = Service::start().await;
     let mut others = Vec::new();

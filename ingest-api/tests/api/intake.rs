@@ -1,4 +1,4 @@
-//! What is taken, what is rejected, and what a sender is told.
+//! What is accepted, what is rejected, and how senders are answered.
 
 use serde_json::json;
 
@@ -117,7 +117,7 @@ async fn a_body_that_inflates_beyond_the_bound_is_refused() {
     let small = gzip(json!([proxied(1, 1, "1.0.0", "web", "en")]).to_string().as_bytes());
     let answer = service.send("POST", "/_api/cloud/v1/analytics/events", &headers, &small).await;
     assert_eq!(answer.json()["accepted"], 1);
-    // Reading stops at the bound, so the pipe of 60 KiB that gzip needs does not block us.
+    // The service stops reading at the limit, so the pipe of 60 KiB to gzip does not block.
     let bomb = gzip(&vec![b' '; 50_000_000]);
     assert!(bomb.len() < 60_000);
     let answer = service.send("POST", "/_api/cloud/v1/analytics/events", &headers, &bomb).await;
@@ -153,7 +153,7 @@ async fn metrics_name_reasons_and_nothing_that_a_sender_wrote() {
     assert!(text.contains("ingest_reports_accepted_total 1\n"), "{text}");
     assert!(text.contains("ingest_reports_rejected_total{reason=\"invalid_event\"} 1\n"), "{text}");
 
-    // What is refused as a whole, too.
+    // Requests that are rejected as a whole, too.
     let json = [("content-type", "application/json")];
     let url = |route: &str| format!("/_api/cloud/v1/analytics/{route}");
     let long = [b' '; 17 * 1024];
@@ -207,7 +207,7 @@ async fn more_reports_than_may_wait_are_refused_and_not_kept() {
         let (service, batch) = (service.clone(), batch.clone());
         sent.spawn(async move { service.post("/events", &batch).await.status });
     }
-    // Those that find no room are told so while the others wait.
+    // Requests beyond the queue get their answer while the others wait.
     assert_eq!(sent.join_next().await.unwrap().unwrap(), 503);
     stall.rollback().await.unwrap();
     let statuses = sent.join_all().await;
@@ -223,7 +223,7 @@ async fn connections_that_send_nothing_do_not_keep_others_out_for_long() {
     for _ in 0..900 {
         idle.push(tokio::net::TcpStream::connect(service.app.address()).await.unwrap());
     }
-    // More than may be open at a time, and none says anything: they are closed when their head is overdue.
+    // More connections than allowed, all silent: the service closes them when their heads are overdue.
     let answered =
         tokio::time::timeout(std::time::Duration::from_secs(45), service.get("/healthz", None)).await;
     assert_eq!(answered.expect("in time").status, 204);
@@ -246,7 +246,7 @@ async fn batches_that_never_end_bind_no_more_memory_than_is_set_aside_for_them()
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let answer = service.post("/events", &json!([pod(1, "0.4.0")])).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"));
-    // Nor does who sends a long one see the connection break in the place of the answer.
+    // A sender of a long request also gets the answer, not a broken connection.
     let long = json!([" ".repeat(1_900_000)]);
     for _ in 0..5 {
         let answer = service.post("/events", &long).await;

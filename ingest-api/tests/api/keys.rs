@@ -1,4 +1,4 @@
-//! A window that is open has one key, or the service says what to do.
+//! An open window has one key; otherwise the service says what to do.
 
 use ingest_api::app::{App, Schedule};
 use ingest_api::jobs::close_windows::WithoutKey;
@@ -57,7 +57,7 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
     assert_eq!(service.get("/readyz", None).await.status, 503);
     assert_eq!(service.post("/event", &event).await.status, 204, "the key is still in memory");
 
-    // The month is the same, but the day is another: all windows are looked up again.
+    // The month is the same, but the day has changed: all windows are looked up again.
     service.set_clock("2026-11-23T00:00:10Z");
     let refused = service.post("/event", &event).await;
     assert_eq!(refused.status, 503, "{}", refused.body);
@@ -65,7 +65,7 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
 
     let month = Window::of_day(WindowKind::Month, "2026-11-01".parse().unwrap());
     let close = service.close_job();
-    // What has come is still sealed, and nothing else can open it: that is for somebody to decide.
+    // Arrivals are still sealed, and no other key can open them. An operator must decide.
     let refused = close.close(month, WithoutKey::Refuse).await.unwrap_err().to_string();
     assert!(refused.contains("windows close month 2026-11-01 --without-key"), "{refused}");
     assert!(!service.database().open_window(month).await.unwrap().unwrap().closing, "it stays open");
@@ -76,7 +76,8 @@ async fn a_lost_key_stops_all_reports_at_the_next_look_and_closing_its_window_le
     service.app.shutdown().await;
 }
 
-/// Whoever has opened the file before, or finds its place on the disk, has zeroes: it is overwritten, and removed then.
+/// A reader that had the file open, or finds its place on the disk, sees zeros: it is overwritten before it
+/// is removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_overwritten_before_its_file_is_removed() {
     use std::io::{Read, Seek};

@@ -1,9 +1,10 @@
-//! `kill -9` of the program itself while it closes a window: started again, there is one release, and neither rows nor key.
+//! `kill -9` of the program while it closes a window. After a restart there is one release, and neither rows
+//! nor key.
 //!
-//! At the steps in the database, it is stopped by a lock that a trigger wants and the test has; what the server was doing for
-//! it goes on when the lock is given back, as it would. Between the commit and the removal of the key, it is stopped by
-//! a pipe that is put in the place of the key's file in the meantime: to open it waits for a reader. The file itself is then
-//! put back.
+//! At the steps in the database, a lock stops the program: a trigger wants it, and the test holds it. When
+//! the lock is released, the server finishes what it was doing. Between the commit and the removal of the
+//! key, a pipe in place of the key file stops the program, because opening it waits for a reader. Then the
+//! test puts the file back.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +20,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::crash::STEPS;
 use crate::support::*;
 
-/// The program at work; killed at the latest when the test ends.
+/// The running program. It is killed when the test ends, if not before.
 struct Program(Child);
 
 impl Program {
@@ -31,7 +32,7 @@ impl Program {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    /// With a signal that nothing can catch.
+    /// With SIGKILL.
     fn kill(mut self) {
         assert_eq!(self.0.try_wait().unwrap(), None, "it has ended by itself");
         self.0.kill().unwrap();
@@ -46,7 +47,7 @@ impl Drop for Program {
     }
 }
 
-/// A database and a key directory with the windows of yesterday, which are as the service left them.
+/// A database and a key directory with the windows of yesterday, as the service left them.
 struct Left {
     service: Service,
     url: String,
@@ -91,7 +92,7 @@ impl Left {
         format!("SELECT FROM release.closed_window WHERE kind = 'day' AND starts_on = '{}'", self.yesterday)
     }
 
-    /// Starts the program again, and checks what it makes of what was left.
+    /// Starts the program again, and checks what it does with the leftovers.
     async fn finish(self, step: &str) {
         let program = Program::start(&self.url, self.directory());
         self.until("the release", &self.released()).await;
@@ -103,7 +104,7 @@ impl Left {
         tokio::time::timeout(Duration::from_secs(60), gone)
             .await
             .unwrap_or_else(|_| panic!("{step}: no key"));
-        // Each table belongs to a window that is open, or is a part of one that does.
+        // Each table belongs to an open window, or is a part of such a table.
         let rows = "SELECT FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
                     WHERE c.relnamespace = 'intake'::regnamespace AND c.relkind = 'r'
                     AND c.relname ~ '^(w[0-9]|new|part_|gone)' AND NOT EXISTS (
@@ -123,13 +124,13 @@ impl Left {
     }
 }
 
-/// Has the database stop a close of the day at a step: it wants a lock there that whoever is returned has.
+/// Makes the database stop a close of the day at a step, until the returned connection gives up its lock.
 async fn stop_at(left: &Left, place: &str) -> PgConnection {
     let mut holder = PgConnection::connect(&left.url).await.unwrap();
     holder.execute("SELECT pg_advisory_lock(4711)").await.unwrap();
     let kind = if place.contains("DEFERRABLE") { "CONSTRAINT TRIGGER" } else { "TRIGGER" };
     for sql in [
-        // At the day: other windows that are over today, such as a month, are closed as well.
+        // At the day only: other windows that are over today, such as a month, are closed as well.
         "CREATE FUNCTION public.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              IF TG_RELNAME = 'arrival_day' OR to_jsonb(coalesce(NEW, OLD)) ->> 'kind' = 'day' THEN
                  PERFORM pg_advisory_xact_lock(4711);
@@ -172,7 +173,7 @@ async fn a_close_that_is_killed_between_its_commit_and_the_end_of_the_key_is_fin
         let holder = stop_at(&left, place).await;
         let program = Program::start(&left.url, left.directory());
         left.until(commits, STOPPED).await;
-        // The key has been read, and its file is to be overwritten next.
+        // The key has been read; the next step overwrites its file.
         std::fs::rename(&key, &aside).unwrap();
         let (here, mode) = (rustix::fs::CWD, rustix::fs::Mode::from_raw_mode(0o600));
         rustix::fs::mknodat(here, &key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -181,7 +182,7 @@ async fn a_close_that_is_killed_between_its_commit_and_the_end_of_the_key_is_fin
         program.kill();
         std::fs::rename(&aside, &key).unwrap();
         if zeroed {
-            // A moment later, it had been overwritten and was still there.
+            // As if it was killed a moment later: overwritten, but not removed.
             std::fs::write(&key, [0; 32]).unwrap();
         }
         left.finish(if zeroed { "has overwritten the key" } else { "has committed" }).await;

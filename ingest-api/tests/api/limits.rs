@@ -1,4 +1,4 @@
-//! What one network may send, and what it is told when that is too much.
+//! The limits for each network, and the answers beyond them.
 
 use ingest_api::intake::IntakeRates;
 use ingest_api::rates::Rate;
@@ -44,7 +44,7 @@ async fn too_many_requests_of_one_network_are_told_when_to_come_back() {
 async fn a_client_cannot_choose_the_network_that_it_is_counted_by() {
     let service = limited(IntakeRates { requests: Rate::new(2, 1), ..IntakeRates::default() }).await;
     let event = pod(1, "0.4.0");
-    // Each time another address is invented; the proxy adds the one that it sees.
+    // Each request claims another address; the proxy adds the real one.
     let statuses = [1, 2, 3, 4].map(|n| format!("203.0.113.{n}, 10.0.0.{n}, 192.0.2.1"));
     let mut taken = 0;
     for from in &statuses {

@@ -1,4 +1,4 @@
-//! How a browser gets in, how long it stays, and how it is put out.
+//! How a browser logs in, how long its session lasts, and how it ends.
 
 use shared::data_point::PodVersion;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use ingest_api::store::tokens::StoredToken;
 
 use crate::support::*;
 
-/// A token of that name that works for that many hours.
+/// A token of that name, valid for that many hours.
 async fn token(service: &Service, name: &str, hours: i64, may_read_domains: bool) -> String {
     let token = Token::generate();
     let now = jiff::Timestamp::from_second(1_795_348_800).unwrap();
@@ -31,7 +31,7 @@ async fn post_login(service: &Service, token: &str, more: &[(&str, &str)]) -> Re
     service.send("POST", "/login", &headers, format!("token={token}&next=/v1/insights").as_bytes()).await
 }
 
-/// What a browser sends back of a cookie that it was given.
+/// The cookie that a browser sends back.
 fn cookie(answer: &Response) -> String {
     answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
@@ -56,7 +56,7 @@ async fn the_link_that_is_printed_at_start_logs_a_browser_in_and_does_not_stay_i
     let behind_a_password = [("authorization", "Basic dXNlcjpwYXNz"), ("cookie", cookie.as_str())];
     assert_eq!(service.send("GET", "/", &behind_a_password, b"").await.status, 200);
 
-    // A link that no longer works leads to the form, without the token in its address.
+    // An expired link leads to the form, without the token in its address.
     let answer = service.send("GET", "/login?token=prose-reader-0", &[BROWSER], b"").await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("/login?failed=token")));
     assert_eq!(service.get("/login?token=prose-reader-0", None).await.problem(), "unauthenticated");
@@ -124,7 +124,7 @@ async fn a_session_ends_with_logout_with_its_token_and_with_time() {
     let answer = post_login(&service, &long, &[]).await;
     service.set_clock("2026-11-22T22:00:00Z");
     assert_eq!(status_with(&service, &cookie(&answer)).await, 401, "eight hours are over");
-    // The next login sweeps up.
+    // The next login deletes expired sessions.
     post_login(&service, &long, &[]).await;
     let held = service.query("SELECT count(*)::text FROM access.session").await.unwrap();
     assert_eq!(held, ["1"]);
@@ -182,7 +182,7 @@ async fn a_page_of_another_site_logs_nobody_in_or_out() {
         let out = service.send("POST", "/logout", &headers, b"").await;
         assert_eq!(out.status, status, "{headers:?}");
     }
-    // Nor does a link on it; one in a terminal or a mail program does.
+    // A link on another site does not log in either; one in a terminal or a mail program does.
     service.clock.advance(jiff::SignedDuration::from_hours(1));
     let link = format!("/login?token={token}");
     for (site, status) in [("cross-site", 403), ("same-site", 403), ("none", 303), ("same-origin", 303)] {
@@ -337,7 +337,7 @@ async fn guesses_at_the_api_end_too_and_keep_nobody_out_who_was_in() {
     assert_eq!(ask("cookie", &session, "192.0.2.1").await.status, 200);
     assert!(service.database().delete_token("team").await.unwrap());
     assert_eq!(ask("authorization", &bearer(&known), "192.0.2.1").await.status, 401, "revoked");
-    // Its session ended with it. The browser goes on to send the cookie, and its user can log in again.
+    // Its session ended with it. The browser still sends the cookie, and its user can log in again.
     for _ in 0..20 {
         assert_eq!(ask("cookie", &session, "198.51.100.1").await.status, 401);
     }
@@ -362,7 +362,7 @@ async fn whether_it_is_ready_is_found_out_once_a_second() {
     service.app.shutdown().await;
 }
 
-/// Collects what is logged.
+/// Collects log lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -385,7 +385,7 @@ async fn neither_tokens_nor_sessions_nor_addresses_are_logged() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // Everything of this test runs on this thread.
+    // This whole test runs on this thread.
     let _guard = tracing::subscriber::set_default(subscriber);
     let service = Service::start().await;
     let token = token(&service, "team", 48, false).await;

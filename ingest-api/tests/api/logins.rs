@@ -1,4 +1,4 @@
-//! The roles log in with passwords that follow from the owner's: on a server that asks for them.
+//! The roles log in with passwords derived from the owner's, on a server that requires passwords.
 
 use ingest_api::app::{App, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::*;
 
-/// A server that lets its superuser in, and asks everybody else for a password.
+/// A server that trusts its superuser, and requires a password of everybody else.
 struct Server {
     embedded: Embedded,
     directory: tempfile::TempDir,
@@ -32,14 +32,14 @@ impl Server {
         rows
     }
 
-    /// A database of that name, with an owner who may create roles and has no other right.
+    /// Creates a database of that name, whose owner may create roles and has no other right.
     async fn create_database(&self, name: &str, password: &str) {
         let role = format!("CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{password}'");
         self.sql(&role).await;
         self.sql(&format!("CREATE DATABASE {name} OWNER {name}")).await;
     }
 
-    /// Where that database is for somebody, with the password after a colon.
+    /// The URL of that database for a user; the password follows a colon.
     fn url(&self, name: &str, who: &str) -> String {
         self.embedded
             .url()
@@ -47,7 +47,7 @@ impl Server {
             .replace("/postgres?", &format!("/{name}?"))
     }
 
-    /// An instance of the service there.
+    /// Starts an instance of the service there.
     async fn instance(&self, name: &str, who: &str) -> anyhow::Result<App> {
         let mut config = Config::in_directory(&self.directory.path().join(name));
         config.listen = ([127, 0, 0, 1], 0).into();
@@ -59,7 +59,7 @@ impl Server {
         App::start(config, std::sync::Arc::new(shared::clock::SystemClock), Schedule::OnCall).await
     }
 
-    /// What the server keeps of the passwords of a database's logins.
+    /// The password verifiers of a database's logins, as the server stores them.
     async fn verifiers(&self, name: &str) -> Vec<String> {
         let sql = "SELECT rolname || ' ' || rolpassword FROM pg_authid WHERE rolname LIKE 'prose\\_%' AND rolcanlogin";
         let of = format!("_{name} ");
@@ -82,7 +82,7 @@ async fn takes_a_report(app: &App) {
 async fn instances_agree_on_passwords_that_nobody_configured_and_follow_the_owners() {
     let server = Server::start().await;
     server.create_database("vendor", "one").await;
-    // At once: one of them makes the logins.
+    // Both start at once; one of them creates the logins.
     let (first, second) =
         tokio::join!(server.instance("vendor", "vendor:one"), server.instance("vendor", "vendor:one"));
     let (first, second) = (first.unwrap(), second.unwrap());
@@ -92,7 +92,7 @@ async fn instances_agree_on_passwords_that_nobody_configured_and_follow_the_owne
     assert_eq!(made.len(), 3, "{made:?}");
     assert!(made.iter().all(|row| row.contains(" SCRAM-SHA-256$")), "{made:?}");
 
-    // Somebody changes the owner's password, and both are started again, one at a time.
+    // The owner's password changes, and both restart, one after the other.
     server.sql("ALTER ROLE vendor PASSWORD 'two'").await;
     takes_a_report(&first).await;
     first.shutdown().await;
@@ -115,14 +115,14 @@ async fn a_login_is_for_one_database() {
     let server = Server::start().await;
     server.create_database("one", "p").await;
     server.create_database("other", "p").await;
-    // On a server of version 15, who may create roles may grant them, too.
+    // On PostgreSQL 15, a role that may create roles may grant them, too.
     let one = server.instance("one", "one:p").await.unwrap();
     let other = server.instance("other", "other:p").await.unwrap();
     let options = one.database().database.options_of(Role::Reader).clone();
     assert!(PgConnection::connect_with(&options).await.is_ok());
     let elsewhere = PgConnection::connect_with(&options.database("other")).await.unwrap_err();
     assert_eq!(elsewhere.as_database_error().unwrap().code().as_deref(), Some("42501"));
-    // One that nobody has closed to the public is open to it, as to everybody; there is nothing of ours.
+    // A database that is still open to the public is open to the logins, too. It holds nothing of ours.
     let public = one.database().database.options_of(Role::Reader).clone().database("postgres");
     PgConnection::connect_with(&public).await.unwrap().close().await.unwrap();
     one.shutdown().await;
@@ -134,7 +134,7 @@ async fn a_login_is_for_one_database() {
 async fn roles_that_cannot_log_in_are_an_error_that_says_what_to_do() {
     let server = Server::start().await;
     server.create_database("vendor", "one").await;
-    // The superuser is let in without a password, from which nothing follows.
+    // The superuser needs no password, so no other password can follow from it.
     let error = server.instance("vendor", "prose").await.unwrap_err().to_string();
     assert!(error.starts_with("the role prose_intake_vendor cannot log in: password"), "{error}");
     assert!(error.contains("the database URL needs the owner's password"), "{error}");

@@ -1,5 +1,5 @@
-//! The service as its users meet it: real sockets, a real Postgres with a database for each test, and a clock that
-//! stands still.
+//! The service as its users meet it: real sockets, a real Postgres with a database for each test, and a
+//! stopped clock.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

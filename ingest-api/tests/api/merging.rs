@@ -1,4 +1,4 @@
-//! Open windows are merged: to one record a reporter, losing nothing and holding up nobody.
+//! Merges of open windows: one record for each reporter, without losing a report or delaying anybody.
 
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey::rekey;
@@ -29,7 +29,7 @@ async fn day_of(service: &Service) -> (StoredWindow, WindowKey) {
     (stored, key)
 }
 
-/// Some numbers of each of a window's installations, in the order in which they lie.
+/// These columns of each installation of a window, in stored order.
 async fn rows(service: &Service, window: &StoredWindow, columns: &str) -> Vec<Vec<i64>> {
     let sql =
         format!("SELECT concat_ws(' ', {columns}) FROM intake.reporters({}) WHERE NOT is_pod", window.id);
@@ -77,7 +77,7 @@ async fn a_merge_leaves_one_record_a_reporter_in_an_order_that_tells_nothing() {
     assert_eq!(packs(&service, &window).await.len(), 1, "and nothing tells which were committed together");
     assert_eq!(service.query("SELECT window_id::text FROM intake.arrival").await.unwrap(), [""; 0]);
 
-    // What comes after a merge is counted with what was before it.
+    // Reports after a merge count together with those before it.
     service.report(&ten_pods(6)).await;
     service.set_clock("2026-12-02T08:00:00Z");
     service.app.run_jobs().await.unwrap();
@@ -126,7 +126,7 @@ async fn a_merge_after_a_few_reports_more_leaves_one_record_a_reporter_in_order_
     assert!(merged.is_sorted());
     assert_eq!(service.database().waiting(&window).await.unwrap(), (0, 1), "one pack");
 
-    // Not written again if nothing has come.
+    // Without new reports, nothing is rewritten.
     let before = packs(&service, &window).await;
     assert_eq!(merge_turn(service.database(), &window, Some(&key), 1_000_000).await.unwrap(), None);
     assert_eq!(packs(&service, &window).await, before);
@@ -187,7 +187,7 @@ async fn whoever_reads_an_open_window_puts_off_its_merge_and_its_close_and_holds
     service.app.shutdown().await;
 }
 
-/// What waits was sealed with a key that only the memory of the service has still.
+/// The arrivals were sealed with a key that is only in the service's memory now.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_whose_key_file_is_lost_merges_with_the_key_that_it_remembers() {
     let service = Service::start().await;
@@ -204,7 +204,7 @@ async fn a_service_whose_key_file_is_lost_merges_with_the_key_that_it_remembers(
     service.app.shutdown().await;
 }
 
-/// As a dump that begins when everything has been merged.
+/// As a dump does that begins after everything was merged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_is_put_off_by_whoever_reads_the_window_though_nothing_is_to_be_merged() {
     let service = Service::start().await;
@@ -241,7 +241,8 @@ async fn a_window_that_cannot_be_merged_holds_up_neither_other_windows_nor_domai
     service.app.shutdown().await;
 }
 
-/// Whoever has taken over the role that writes can write what nobody can open: that holds up nothing, and changes no count.
+/// An attacker with the writer's role can write pieces that nobody can open. They delay nothing, and change
+/// no count.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_key_has_sealed_is_given_up_and_all_else_is_counted() {
     let service = Service::start().await;
@@ -274,7 +275,7 @@ async fn put_away(service: &Service) -> Vec<String> {
     service.query(sql).await.unwrap()
 }
 
-/// As a dump that began when it was put away.
+/// As a dump does that began when the table was put away.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_nothing_else() {
     let service = Service::start().await;
@@ -293,7 +294,7 @@ async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_no
     let read = format!("BEGIN; LOCK TABLE {table}, {part} IN ACCESS SHARE MODE");
     sqlx::raw_sql(AssertSqlSafe(read)).execute(&mut dump).await.unwrap();
     service.database().drop_put_away().await.unwrap();
-    // Other windows are merged and drop what they had, and so does this one again.
+    // Other windows are merged and drop their old tables, and so is this one again.
     let view = format!("CREATE VIEW public.mine AS SELECT records FROM intake.w{}_merged", window.id);
     service.query(&view).await.unwrap();
     service.report(&ten_pods(7)).await;
@@ -313,7 +314,7 @@ async fn what_was_put_away_is_dropped_as_soon_as_nobody_reads_it_and_holds_up_no
     service.app.shutdown().await;
 }
 
-/// More than is read, written or merged at a time; and packs that somebody has moved.
+/// More than one read, write or merge holds; and packs that somebody has moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whatever_order_they_lie() {
     const INSTALLATIONS: u64 = 70_000;
@@ -338,7 +339,7 @@ async fn a_window_of_hundreds_of_packs_is_merged_in_parts_and_counted_in_whateve
     let (some, _) = merged_reporters(service.database(), &window).await.unwrap();
     assert!((2_000..6_000).contains(&some), "{some} of some 6,000");
     appender.append(&[(window, later)]).await.unwrap();
-    // It has a connection of its own, of which there are few.
+    // It holds one of the few connections.
     drop(appender);
     merge_in_turns(service.database(), &window, Some(&key), 1_000_000).await.unwrap();
     assert_eq!(service.database().waiting(&window).await.unwrap().0, 0);

@@ -1,4 +1,4 @@
-//! What Prometheus is told of releases, and the dashboard that shows it.
+//! The metrics of releases, and the dashboard that shows them.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ async fn the_newest_release_of_each_insight_is_shown_and_nothing_of_an_open_wind
     }
     assert!(!text.contains("9.9.9"), "what was folded has no name");
 
-    // The next day nobody reports to speak of: what was shown of the day before is gone.
+    // The next day too few report: the metrics of the previous day are gone.
     service.report(&[pod(1, "0.4.0")]).await;
     service.set_clock("2026-11-24T08:00:00Z");
     service.app.run_jobs().await.unwrap();

@@ -1,4 +1,4 @@
-//! What a browser gets: pages, what they are dressed with, and what goes wrong as a page.
+//! The pages of a browser, their style and headers, and errors as pages.
 
 use shared::data_point::PodVersion;
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ async fn what_goes_wrong_is_a_page_for_a_browser_and_a_problem_for_a_program() {
         assert_eq!(problem.status, status, "{path}");
         problem.problem();
     }
-    // What is asked for is not said again.
+    // An error page does not repeat the request.
     let page = browse(&service, "/insights/%3Cscript%3Ealert(1)%3C/script%3E", Some(&token)).await;
     assert!(page.status == 404 && !page.body.contains("alert"), "{}", page.body);
     service.app.shutdown().await;
@@ -136,7 +136,7 @@ async fn what_was_too_little_to_publish_is_said_to_be() {
     service.app.shutdown().await;
 }
 
-/// Pages that were made are kept.
+/// Rendered pages are cached.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_of_who_asks_and_of_the_releases_that_are_there() {
     let service = Service::start().await;

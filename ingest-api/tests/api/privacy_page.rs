@@ -1,4 +1,4 @@
-//! `PRIVACY.md` and the attacks: each test that the page names is there, and it names each attack.
+//! `PRIVACY.md` and the attacks: each test that the page names exists, and the page names each attack.
 
 use std::path::Path;
 

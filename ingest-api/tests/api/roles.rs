@@ -1,4 +1,4 @@
-//! Each role reaches what its task needs, and nothing else.
+//! Each role can do what its task needs, and nothing else.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::support::*;
 
-/// The state in which a statement failed; `None` if it did not.
+/// The SQLSTATE of a failed statement; `None` if it succeeded.
 async fn outcome(connection: &mut PgConnection, sql: &str) -> Option<String> {
     let error = connection.execute(AssertSqlSafe(sql.to_owned())).await.err()?;
     Some(error.as_database_error().unwrap().code().unwrap().into_owned())
 }
 
-/// Likewise, of somebody who connects as the service does for a role.
+/// As above, for a connection of a role as the service makes it.
 async fn attempt(service: &Service, group: &str, sql: &str) -> Option<String> {
     let role = Role::ALL.into_iter().find(|role| role.group() == group).unwrap();
     let options = service.database().options_of(role);
@@ -24,7 +24,7 @@ async fn attempt(service: &Service, group: &str, sql: &str) -> Option<String> {
     outcome
 }
 
-/// Statements that a role might try to become another one with. `prose` owns the database in these tests.
+/// Statements by which a role might try to become another. In these tests, `prose` owns the database.
 const WAYS_OUT: [&str; 16] = [
     "SELECT 'it stays what it is'",
     "RESET ROLE",
@@ -44,7 +44,7 @@ const WAYS_OUT: [&str; 16] = [
     "DISCARD ALL",
 ];
 
-/// What nobody but the owner may do, whatever the task.
+/// What only the owner may do, whatever the task.
 const DEEDS: [&str; 14] = [
     "SELECT pg_read_file('PG_VERSION')",
     "SELECT pg_ls_dir('.')",
@@ -62,17 +62,17 @@ const DEEDS: [&str; 14] = [
     "SET log_statement = 'all'",
 ];
 
-/// What somebody who connects like this can do that is not the task of any role, whichever way they try first: which of
-/// the tables they can read, and which of the deeds they can do.
+/// What such a connection can do beyond the task of every role, after any of these attempts: the tables that
+/// it can read, and the deeds that it can do.
 pub(crate) async fn reached(options: &PgConnectOptions, tables: &[String]) -> Vec<String> {
     let mut reached = std::collections::BTreeSet::new();
     for way in WAYS_OUT {
         let mut connection = PgConnection::connect_with(options).await.unwrap();
-        // Some ways are open, and lead back to where they began.
+        // Some statements succeed, but lead back to the same role.
         let _ = outcome(&mut connection, way).await;
         let reads = tables.iter().map(|table| (table.clone(), format!("SELECT * FROM {table}")));
         for (what, sql) in reads.chain(DEEDS.map(|deed| (deed.to_owned(), deed.to_owned()))) {
-            // What can be done is undone.
+            // Successful deeds are rolled back.
             let _ = connection.execute("BEGIN").await.unwrap();
             match outcome(&mut connection, &sql).await.as_deref() {
                 None => drop(reached.insert(what)),
@@ -205,7 +205,7 @@ async fn a_role_is_refused_what_is_not_its_task() {
         assert_eq!(attempt(&service, role, sql).await.as_deref(), Some(REFUSED), "{role}: {sql}");
     }
     assert_eq!(attempt(&service, "prose_reader", "SELECT * FROM release.block").await, None);
-    // What is its task, and would wedge the others': a window that is none, and a report after the end.
+    // Within its task, but harmful to others: a window that is not valid, and a report after the end.
     for (sql, state) in [
         ("SELECT intake.create_window('day', 'infinity', 0)", "23514"),
         ("SELECT intake.create_window('week', '2026-11-24', 0)", "23514"),
@@ -312,8 +312,8 @@ async fn the_database_itself_keeps_domains_from_a_token_without_the_right() {
     service.app.shutdown().await;
 }
 
-/// What runs as the owner is not led to anything that a role has made: not to a temporary type of a name that it uses either,
-/// where somebody has given the right to make one back to everybody.
+/// A function that runs as the owner cannot be led to an object that a role created. That includes a
+/// temporary type with a name that it uses, even if the right to create one was given back to the public.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_as_the_owner_uses_nothing_that_a_role_has_made() {
     const OWN_TYPE: &str = "
@@ -332,7 +332,7 @@ async fn what_runs_as_the_owner_uses_nothing_that_a_role_has_made() {
         let owner = "DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$";
         let mut connection = PgConnection::connect(service.app.database().url()).await.unwrap();
         connection.execute(owner).await.unwrap();
-        // It has no variable of a type whose name is looked up; another one may.
+        // This function has no variable of a type that is looked up by name; another one may.
         let variable = ("\nBEGIN\n", "\nDECLARE own text := prefix;\nBEGIN\n");
         mutate(&service, "intake.create_table", &[variable]).await;
         if !defence {
@@ -355,8 +355,8 @@ async fn what_runs_as_the_owner_uses_nothing_that_a_role_has_made() {
     }
 }
 
-/// A database that was restored from a dump is open to everybody, and a role may have given itself settings: both ends with
-/// the next start.
+/// A restored dump is open to the public, and a role may have set settings for itself. The next start undoes
+/// both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_shuts_the_public_out_and_takes_settings_from_a_role() {
     let service = Service::start().await;

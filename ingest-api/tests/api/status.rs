@@ -1,7 +1,7 @@
-//! `ingest-api status --check`, with its exit codes for cron, and the metric that says the same.
+//! `ingest-api status --check`: its exit codes for cron, and the metric that says the same.
 //!
-//! The command takes the time from the machine. So a run ends today, whenever that is, and what is expected of it does not
-//! change if the next day begins meanwhile: a release is overdue an hour later.
+//! The command uses the machine's clock. So the test data ends today, whatever the date is. The expected
+//! result stays the same if the day ends during the test, because a release is overdue only an hour later.
 
 use std::process::Command;
 
@@ -21,8 +21,8 @@ fn noon(day: Date) -> Timestamp {
     day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp()
 }
 
-/// A service that has got 60 installations on the same day of each of eight weeks, and `last` on that of the last week,
-/// `until`; everything is released that was over on the day after.
+/// A service with 60 installations on the same day of each of eight weeks, and `last` on that day of the last
+/// week, `until`. Everything that was over on the day after is released.
 async fn eight_weeks(until: Date, last: u32) -> Service {
     let days = (0..8).rev().map(|weeks| until.saturating_sub(weeks.weeks()));
     let service = Service::start_at(noon(days.clone().next().unwrap()), |_| {}).await;
@@ -36,10 +36,10 @@ async fn eight_weeks(until: Date, last: u32) -> Service {
     service
 }
 
-/// What is odd: releases that are overdue, windows that are not closed, numbers that jumped.
+/// The anomalies: overdue releases, windows that are not closed, numbers that jumped.
 type Odd = [usize; 3];
 
-/// The exit code of a check, and what it says is odd; fails unless the metrics say the same.
+/// The exit code of a check, and its anomalies. Fails unless the metrics say the same.
 async fn check(service: &Service) -> (i32, Odd) {
     let (code, said) = status(service.app.database().url(), &["--check"]).await;
     let marks = ["is the service running", "is over and has not been released", "was usually"];
@@ -93,7 +93,7 @@ async fn a_number_that_jumped_ends_with_4() {
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_that_are_overdue_end_with_3() {
     let today = today();
-    // Nothing has been reported for a hundred days, which are more than two months; and before that, a number jumped.
+    // Nothing was reported for a hundred days, more than two months. Before that, a number jumped.
     let service = eight_weeks(today.saturating_sub(100.days()), 120).await;
     service.clock.set(noon(today));
     service.app.run_jobs().await.unwrap();
@@ -109,7 +109,7 @@ async fn a_window_that_cannot_be_closed_ends_with_3() {
     let day = today.saturating_sub(3.days());
     let service = Service::start_at(noon(day), |_| {}).await;
     service.report(&ten_pods(6)).await;
-    // Somebody has written a release for that day by hand.
+    // A release for that day was written by hand.
     let next = day.tomorrow().unwrap();
     let by_hand =
         format!("INSERT INTO release.closed_window VALUES ('day', '{day}', '{next}') RETURNING kind");
@@ -125,7 +125,7 @@ async fn a_kind_of_window_that_was_never_released_ends_with_3() {
     let today = today();
     let service = Service::start_at(noon(today.saturating_sub(60.days())), |_| {}).await;
     service.report(&ten_pods(6)).await;
-    // Somebody has lost the month: it is neither open nor released. Days and weeks are both, until yesterday.
+    // The month is lost: it is neither open nor released. Days and weeks are released until yesterday.
     let lose = "DELETE FROM intake.open_window WHERE kind = 'month' RETURNING kind";
     service.query(lose).await.unwrap();
     for days in [7, 1] {
@@ -141,7 +141,7 @@ async fn a_kind_of_window_that_was_never_released_ends_with_3() {
     service.app.shutdown().await;
 }
 
-/// Whether something was written just now, as `status` says it.
+/// Whether `status` shows that something was written just now.
 fn is_recent(written: &str) -> bool {
     let now = SystemClock.now();
     let minutes = (0..10).map(|ago| now - jiff::SignedDuration::from_mins(ago));

@@ -27,12 +27,13 @@ use shared::pseudonym::{PodId, UserHash};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
-/// One Postgres for all tests of this process; it ends when the process does, however that ends.
+/// One Postgres for all tests of this process. It ends with the process, however the process ends.
 fn postgres() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {
         let directory = tempfile::Builder::new().prefix("prose-api-").tempdir().unwrap().keep();
-        // A shell that waits on a pipe of ours: when we are gone, it stops the server and cleans up.
+        // A shell that waits on our pipe. When this process is gone, the shell stops the server and cleans
+        // up.
         #[expect(clippy::zombie_processes, reason = "it outlives us; that is what it is for")]
         let mut watchdog = Command::new("sh")
             .arg("-c")
@@ -57,12 +58,12 @@ fn postgres() -> &'static str {
     })
 }
 
-/// A service and what it stands on.
+/// A service, and what it runs on.
 pub(crate) struct Service {
     pub(crate) app: App,
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) config: Config,
-    /// Removed with everything in it when the test ends.
+    /// Removed with its contents when the test ends.
     _directory: TempDir,
 }
 
@@ -72,16 +73,16 @@ impl Service {
         Self::start_with(|_| {}).await
     }
 
-    /// Likewise, with something else configured.
+    /// The same, with another configuration.
     pub(crate) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
         Self::start_at("2026-11-22T12:00:00Z".parse().unwrap(), configure).await
     }
 
-    /// Likewise, at another moment.
+    /// The same, at another time.
     pub(crate) async fn start_at(now: Timestamp, configure: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::in_directory(directory.path());
-        // Everybody sends from this machine.
+        // All requests come from this machine.
         config.limits = None;
         configure(&mut config);
         config.listen = ([127, 0, 0, 1], 0).into();
@@ -104,14 +105,14 @@ impl Service {
         &self.app.database().database
     }
 
-    /// Merges what has come to the open windows, and closes none.
+    /// Merges the arrivals of the open windows, and closes none.
     pub(crate) async fn merge(&self) {
         let keys = KeyDirectory::open(&self.config.key_dir).unwrap();
         let run = merge_open_windows(self.database(), &OpenWindows::new(keys), Which::All).await;
         assert!(run.failed.is_empty() && !run.put_off, "{run:?}");
     }
 
-    /// The job that closes windows, to be run by itself.
+    /// The job that closes windows, for running it alone.
     pub(crate) fn close_job(&self) -> CloseWindows {
         CloseWindows {
             database: self.database().clone(),
@@ -120,7 +121,7 @@ impl Service {
         }
     }
 
-    /// How many installations and Pods have reported to a window.
+    /// How many installations and Pods have reported in a window.
     pub(crate) async fn counted(&self, window: &StoredWindow) -> (i64, i64) {
         self.merge().await;
         merged_reporters(self.database(), window).await.unwrap()
@@ -176,7 +177,7 @@ impl Service {
         self.app.issue_start_token().await.unwrap().reveal().to_owned()
     }
 
-    /// What was published about a window, as (population, family, label, number), in the order of the names.
+    /// What was published about a window, as (population, family, label, number), sorted by name.
     pub(crate) async fn released(
         &self,
         kind: WindowKind,
@@ -194,7 +195,7 @@ impl Service {
         blocks
     }
 
-    /// Text and numbers that the database holds anywhere, as `psql` would show them.
+    /// All text and numbers in the database, as `psql` would show them.
     pub(crate) async fn query(&self, sql: &str) -> Result<Vec<String>, sqlx::Error> {
         let mut connection = PgConnection::connect(self.app.database().url()).await.unwrap();
         let rows =
@@ -210,12 +211,12 @@ pub(crate) async fn post_to(address: SocketAddr, route: &str, body: &Value) -> R
         .await
 }
 
-/// What Prometheus is told.
+/// The metrics, as Prometheus reads them.
 pub(crate) async fn metrics(service: &Service) -> String {
     send_to(service.app.metrics_address(), "GET", "/metrics", &[], b"").await.body
 }
 
-/// Replaces a function of the service's database by what it is with some words replaced.
+/// Replaces some words of a function in the service's database.
 pub(crate) async fn mutate(service: &Service, function: &str, replacements: &[(&str, &str)]) {
     let definition = format!("SELECT pg_get_functiondef('{function}'::regproc)");
     let mut definition = service.query(&definition).await.unwrap().remove(0);
@@ -260,7 +261,7 @@ pub(crate) async fn send_to(
     request.extend(body);
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut answer = Vec::new();
-    // The server may close before it has read a body that it refuses; what counts is its answer.
+    // The server may close before it has read a body that it rejects; only its answer matters.
     let _ = stream.write_all(&request).await;
     let _ = stream.read_to_end(&mut answer).await;
     Response::parse(&String::from_utf8(answer).unwrap())
@@ -269,7 +270,7 @@ pub(crate) async fn send_to(
 pub(crate) async fn create_database() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    // Starting it blocks; the other tasks of this test may go on.
+    // Starting Postgres blocks; other tasks of this test may go on.
     let server = tokio::task::spawn_blocking(postgres).await.unwrap();
     let mut connection = PgConnection::connect(server).await.unwrap();
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
@@ -346,14 +347,14 @@ pub(crate) fn pod(pod: u32, version: &str) -> Value {
             "origin": { "pod": { "domain_hash": PodId::of_domain(&domain(pod)), "version": version } } })
 }
 
-/// A Pod's own report whose operator opted in to telling its domain.
+/// A Pod's own report, whose operator opted in to telling its domain.
 pub(crate) fn pod_with_domain(number: u32, version: &str) -> Value {
     let mut event = pod(number, version);
     event["origin"]["pod"]["identifiable"] = json!({ "domain": domain(number) });
     event
 }
 
-/// Ten Pods with `each` installations, alike.
+/// Ten Pods with `each` installations, all alike.
 pub(crate) fn ten_pods(each: u32) -> Vec<Value> {
     let mut events = Vec::new();
     for number in 0..10 {

@@ -1,5 +1,5 @@
-//! An upgrade. A database of the first schema goes on with what it holds. Of a schema that a newer version of the program has
-//! changed, what it added is no reason not to start; what it broke is.
+//! Upgrades. A service continues with the data of a database of the first schema. It also starts on the
+//! schema of a newer version that only added something; it refuses one that the newer version broke.
 
 use shared::data_point::UserAppVersion;
 use shared::data_point::UserLang;
@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::{Service, create_database, post_to, send_to, ten_pods};
 
-/// As a newer version of the program leaves it that has applied another migration, from the file `9999_NAME.sql`.
+/// A database to which a newer version has applied another migration, the file `9999_NAME.sql`.
 async fn apply_a_later_migration(service: &Service, name: &str) {
     let description = name.replace('_', " ");
     let sql = format!(
@@ -39,7 +39,7 @@ async fn an_instance_goes_on_and_starts_again_on_a_schema_to_which_a_newer_versi
 
     let restarted = service.another().await;
     restarted.database().database.prepare().await.unwrap();
-    // `migrate`, as a container of the older version runs it before, does nothing and takes nothing away.
+    // A container of the older version runs `migrate` first; it does nothing and removes nothing.
     service.database().migrate().await.unwrap();
     let kept =
         service.query("SELECT version::text FROM _sqlx_migrations WHERE version = 9999").await.unwrap();
@@ -67,10 +67,10 @@ async fn a_migration_that_is_missing_is_missed_however_many_others_there_are() {
     assert!(missed.contains("run `ingest-api migrate`"), "{missed}");
 }
 
-/// A database as the first version left it: see there. The compose files are upgraded from it, too.
+/// A database of the first version; the file says more. The tests of the compose files upgrade from it, too.
 const SCHEMA_1: &str = include_str!("schema-0001.sql");
 
-/// What a Pod hands on of an installation that is in [`SCHEMA_1`], if the number is below 30.
+/// What a Pod forwards of an installation, which is in [`SCHEMA_1`] if its number is below 30.
 fn event(number: usize) -> Value {
     json!({
         "name": "app:daily", "proxied": true,
@@ -81,7 +81,8 @@ fn event(number: usize) -> Value {
     })
 }
 
-/// One window is open, with reports that have not been merged. The other is over, was merged, and is to be released.
+/// One window is open, with reports that were not merged. The other is over and merged, and waits for its
+/// release.
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
     let directory = tempfile::tempdir().unwrap();
@@ -120,7 +121,7 @@ async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
         merged_reporters(database, &stored).await.unwrap()
     };
     assert_eq!(counted().await, (30, 6));
-    // The same again, and ten that are new.
+    // The same again, and ten new ones.
     let events: Vec<_> = (0..40).map(event).collect();
     assert_eq!(post_to(app.address(), "/events", &events.into()).await.status, 200);
     assert_eq!(counted().await, (40, 6));

@@ -1,4 +1,4 @@
-//! What a benchmark is made of: servers that are watched while they work, and a table of what was measured beside its
+//! The parts of a benchmark: servers that are measured while they work, and a table of results beside their
 //! limits.
 
 mod server;

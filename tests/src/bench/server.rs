@@ -1,4 +1,4 @@
-//! A process under load → the memory and the processor time that it and its children have used.
+//! A process under load → the memory and processor time of it and its children.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -13,15 +13,15 @@ use tokio::net::TcpStream;
 
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often is looked whether it does.
+/// How often to check whether it listens.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A server that is measured. Asked to end when it goes out of sight, and killed if it does not.
+/// A measured server. When dropped, it is asked to end, then killed if it does not.
 #[derive(Debug)]
 pub struct Server(Child);
 
 impl Server {
-    /// Starts a program with nothing of our environment but the path; on one core only, if told which.
+    /// Starts a program with an empty environment except for the path; on one core only if `core` is given.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -39,7 +39,7 @@ impl Server {
         Ok(Self(child.with_context(|| program.display().to_string())?))
     }
 
-    /// Waits until it takes connections, and returns how long that took, to some milliseconds.
+    /// Waits until it accepts connections, and returns how long that took, to some milliseconds.
     ///
     /// # Errors
     /// If it does not in time, or has ended.
@@ -65,7 +65,7 @@ impl Server {
         self.status_mb("VmRSS:")
     }
 
-    /// The most resident memory that it has had, in megabytes.
+    /// Its highest resident memory so far, in megabytes.
     ///
     /// # Errors
     /// If it has ended.
@@ -80,23 +80,23 @@ impl Server {
         Ok(kib.context("no such line in /proc/PID/status")?.parse::<u64>()? as f64 * 1_024.0 / 1e6)
     }
 
-    /// The processor time that all its threads have had, to the nanosecond.
+    /// The processor time of all its threads, to the nanosecond.
     ///
     /// # Errors
-    /// If it has ended, or the kernel does not count.
+    /// If it has ended, or the kernel does not count processor time.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
         let sum = scheduled(self.0.id())?;
         ensure!(!sum.is_zero(), "the kernel does not count processor time in /proc/PID/task/*/schedstat");
         Ok(sum)
     }
 
-    /// The processor time of each process that it has started and that still runs, itself included.
+    /// The processor time of it and of each running process that it has started.
     ///
     /// # Errors
     /// If processes cannot be listed.
     pub fn processor_times(&self) -> anyhow::Result<BTreeMap<u32, Duration>> {
         let family = family(self.0.id())?;
-        // One that ends while it is looked at has had its time.
+        // A process that ends meanwhile no longer counts.
         Ok(family.into_iter().filter_map(|pid| Some((pid, scheduled(pid).ok()?))).collect())
     }
 }
@@ -154,7 +154,7 @@ fn scheduled(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
-/// A binary of this workspace as it is released. Built if it is not there as the sources are now.
+/// The release build of a binary of this workspace. Builds it unless it is up to date.
 ///
 /// # Errors
 /// If it cannot be built.
@@ -162,7 +162,8 @@ pub fn release_binary(package: &str) -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let target =
         executable.ancestors().nth(2).context("a binary lies two folders below the target folder")?;
-    // By its name: the one that this was built with may be behind a choice of toolchains that has to be made again.
+    // By name, because the `cargo` that built this may hide behind a toolchain choice that must be made
+    // again.
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--locked", "--release", "--package", package, "--target-dir"]);
     let status = cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).status()?;
@@ -170,10 +171,10 @@ pub fn release_binary(package: &str) -> anyhow::Result<PathBuf> {
     Ok(target.join("release").join(package))
 }
 
-/// Where it is measured, in a line: processor, the file system below `folder`, and what else the machine does.
+/// The machine, in a line: processor, the file system of `folder`, and the load by other work.
 ///
 /// # Errors
-/// If `folder` is in memory, where nothing is ever on disk, or the system does not say.
+/// If `folder` is in memory, where nothing is ever on disk, or the system does not tell.
 pub fn surroundings(folder: &Path) -> anyhow::Result<String> {
     let disk = file_system(folder)?;
     ensure!(disk != "tmpfs", "{} is in memory; point TMPDIR at a disk", folder.display());
@@ -186,7 +187,7 @@ pub fn surroundings(folder: &Path) -> anyhow::Result<String> {
     Ok(format!("{cores} cores of {processor}, {disk}; the load of the machine before was {load}."))
 }
 
-/// The type of the file system that `path` lies on.
+/// The type of the file system that holds `path`.
 fn file_system(path: &Path) -> anyhow::Result<String> {
     let path = path.canonicalize()?;
     let mounts = fs::read_to_string("/proc/mounts")?;

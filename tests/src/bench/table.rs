@@ -1,44 +1,44 @@
-//! What was measured, each number beside the limit that was measured in the same run, and the goal → a table in Markdown.
+//! Results, each beside a limit measured in the same run and a goal → a Markdown table.
 
 use std::fmt;
 
-/// Which numbers are good.
+/// A goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Goal {
-    /// The number itself is at most so much.
+    /// The number is at most this.
     AtMost(f64),
-    /// The number itself is at least so much.
+    /// The number is at least this.
     AtLeast(f64),
-    /// Its ratio to the limit is at most so much.
+    /// Its ratio to the limit is at most this.
     RatioAtMost(f64),
-    /// Its ratio to the limit is at least so much.
+    /// Its ratio to the limit is at least this.
     RatioAtLeast(f64),
-    /// None; it is there to be looked at.
+    /// No goal; the number is for information.
     None,
 }
 
-/// One number that was measured.
+/// A measured number.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What it is.
+    /// What it measures.
     pub what: String,
-    /// In which unit, both it and the limit.
+    /// The unit of the number and its limit.
     pub unit: &'static str,
-    /// How much.
+    /// The number.
     pub found: f64,
-    /// What it is compared with, measured in the same run.
+    /// The limit, measured in the same run.
     pub limit: Option<f64>,
-    /// Which numbers are good.
+    /// Its goal.
     pub goal: Goal,
 }
 
 impl Row {
-    /// How it compares with its limit.
+    /// Its ratio to its limit.
     pub fn ratio(&self) -> Option<f64> {
         self.limit.filter(|limit| *limit > 0.0).map(|limit| self.found / limit)
     }
 
-    /// Whether the goal is met; nothing if there is none. A ratio to nothing meets no goal.
+    /// Whether the goal is met; `None` without a goal. A ratio to nothing meets no goal.
     pub fn is_met(&self) -> Option<bool> {
         let ratio = self.ratio();
         match self.goal {
@@ -96,8 +96,8 @@ impl fmt::Display for Table {
     }
 }
 
-/// To which power of its size something grows, of some sizes and what was measured at each: the slope of the line that fits
-/// their logarithms best. Nothing fits less than two sizes.
+/// The power of its size with which something grows: the slope of the line that best fits the logarithms.
+/// `None` for fewer than two sizes.
 pub fn growth(points: &[(f64, f64)]) -> f64 {
     let points: Vec<_> = points.iter().map(|(size, found)| (size.ln(), found.ln())).collect();
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
@@ -106,14 +106,14 @@ pub fn growth(points: &[(f64, f64)]) -> f64 {
     together / points.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
 }
 
-/// Of some things, the one in the middle by a number that each has; of an even number, the greater one of two.
+/// The median of things by a number of each; the greater of the two middle ones if their number is even.
 pub fn median<T>(mut things: Vec<T>, number: impl Fn(&T) -> f64) -> Option<T> {
     things.sort_by(|one, other| number(one).total_cmp(&number(other)));
     let middle = things.len() / 2;
     things.into_iter().nth(middle)
 }
 
-/// Three digits, more or less.
+/// About three digits.
 pub fn short(number: f64) -> String {
     match number.abs() {
         size if size >= 100.0 || number.fract() == 0.0 => format!("{number:.0}"),

@@ -1,4 +1,4 @@
-//! `deploy/run`: plays a fleet that does not exist through both services, prints the insights, and checks every number.
+//! `deploy/run`: plays a simulated fleet through both services, prints the insights, and checks every number.
 
 use shared::data_point::PodVersion;
 use std::io::{IsTerminal, Write, stdout};
@@ -31,23 +31,23 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Plays a demo fleet through both services, with a simulated clock.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// End when the tables are printed.
+    /// Exit after the tables are printed
     #[arg(long)]
     once: bool,
-    /// Which fleet to play.
+    /// Which fleet to play
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many days to play; the last one is yesterday.
+    /// How many days to play; the last one is yesterday
     #[arg(long, default_value_t = FleetSize::DEMO.days, value_parser = clap::value_parser!(u16).range(1..=400))]
     days: u16,
 }
 
-/// How the demo ended.
+/// The outcome of the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     /// Every number was right.
     AllRight,
-    /// Some were not.
+    /// Some numbers were wrong.
     Differences,
     /// Somebody pressed Ctrl-C.
     Interrupted,
@@ -114,7 +114,7 @@ async fn play_and_check(fleet: &Fleet, stack: &mut Stack, today: Date) -> anyhow
     Ok(check(&truth, &served, today))
 }
 
-/// Plays every day, and shows how far it is.
+/// Plays every day, and shows its progress.
 async fn play(fleet: &Fleet, stack: &mut Stack) -> anyhow::Result<Truth> {
     let start = Instant::now();
     let days = fleet.size().days;
@@ -163,7 +163,7 @@ async fn print_tables(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares everything that is served with what the fleet knows of itself, and says what it found.
+/// Compares everything that is served with what the fleet knows about itself, and prints the result.
 fn check(truth: &Truth, served: &Served, today: Date) -> Ended {
     let is_over = |window: &ingest_api::window::Window| window.end() <= today;
     let threshold = |window| is_over(&window).then(Threshold::default);
@@ -194,7 +194,7 @@ fn check(truth: &Truth, served: &Served, today: Date) -> Ended {
     Ended::Differences
 }
 
-/// Goes on with the clock of this machine, until somebody ends it.
+/// Continues with the machine's clock, until somebody ends the demo.
 async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<()> {
     let anywhere = vendor_config(&folder.join("vendor"));
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8280));
@@ -226,8 +226,8 @@ async fn serve(fleet: &Fleet, folder: &Path) -> anyhow::Result<()> {
 
 const SAMPLE: &str = r#"{"name":"app:startup","origin":{"app":{"name":"prose-app-web","version":"1.0.1","platform":"macos-aarch64","user_preferred_locales":["de-CH","en"]},"pod":{"user_hash":"19a124bd2f89edfe"}}}"#;
 
-/// A proxy that sends what it gets within seconds, to try it. What the environment says about analytics
-/// (`PROSE_VENDOR_ANALYTICS__…`) is in force in it.
+/// A proxy to try out, which sends within seconds. It follows the environment's settings for analytics
+/// (`PROSE_VENDOR_ANALYTICS__…`).
 async fn one_proxy(fleet: &Fleet, folder: &Path, vendor: &str) -> anyhow::Result<pod_proxy::app::App> {
     let pod = fleet.pods().first().context("a fleet without Pods")?;
     let file = folder.join("prose.toml");
@@ -260,7 +260,7 @@ fn say(text: &str) {
     write(&format!("{text}\n"));
 }
 
-/// Whoever closed the output does not want to read it.
+/// A closed output means that nobody reads it any more.
 fn write(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
     let _ = stdout().flush();

@@ -1,5 +1,5 @@
-//! A crowd of installations that report to a running ingest-api → its throughput and how long requests wait, and whether
-//! it counted all of them.
+//! A crowd of installations that report to a running ingest-api → its throughput, the waiting times of
+//! requests, and whether it counted everything.
 //!
 //! ```text
 //! cargo run --release --package e2e --bin load -- --url http://127.0.0.1:8280/_api/cloud --events 100000
@@ -24,56 +24,57 @@ use ingest_api::store::Database;
 use ingest_api::window::{Window, WindowKind};
 use shared::clock::{Clock, SystemClock};
 
-/// How often it says how far it is.
+/// How often it prints its progress.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Sends reports of made-up installations to a running ingest-api, and says how many a second it acknowledges and how
-/// long a request waits.
+/// Sends reports of simulated installations to a running ingest-api. Prints how many a second it
+/// acknowledges, and how long a request waits.
 ///
-/// They count like any others: use a service that holds nothing of value, and that does not limit what one network may send
-/// (`INGEST_API__LIMITS__ENABLED=false ingest-api serve …`). With --database-url and --key-dir it then merges the open windows. Ends
-/// with 1 if nothing was acknowledged, and, if it merges, unless each window holds exactly the installations that were sent and
-/// those that it held before.
+/// The reports count like any others. So use a service that holds nothing of value, and that does not limit
+/// networks (`INGEST_API__LIMITS__ENABLED=false ingest-api serve …`). With --database-url and --key-dir, it
+/// then merges the open windows. Exits with 1 if nothing was acknowledged. If it merges, also unless each
+/// window holds exactly the installations that it sent and those that the window held before.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The service, with what stands before /v1/analytics
+    /// The service, with the prefix of /v1/analytics
     #[arg(long, default_value = "http://127.0.0.1:8280/_api/cloud")]
     url: String,
-    /// How many events to send at most
+    /// The most events to send
     #[arg(long, default_value_t = 100_000)]
     events: u64,
-    /// For how many seconds at most
+    /// The most seconds to send
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// How many connections take turns
     #[arg(long, default_value = "64")]
     connections: NonZeroU32,
-    /// How many events of neighbouring Pods a request carries (up to 1000); without it, each goes alone, from anywhere
+    /// How many events of neighbouring Pods a request carries (up to 1000); without it, each event is a
+    /// request of its own
     #[arg(long)]
     batch: Option<NonZeroU32>,
-    /// Events a second; without it, as many as are answered
+    /// Events a second; without it, as fast as they are answered
     #[arg(long)]
     rate: Option<NonZeroU32>,
     /// How many installations take turns
     #[arg(long, default_value = "20000")]
     installations: NonZeroU64,
-    /// How many Pods they are in at most
+    /// The most Pods that they are in
     #[arg(long, default_value = "800")]
     pods: NonZeroU64,
-    /// Another number makes other installations; without it, they are new each time
+    /// Another seed makes other installations; without it, they are new each time
     #[arg(long)]
     seed: Option<u64>,
     /// Check the counts in this database of the service afterwards
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, requires = "key_dir")]
     database_url: Option<String>,
-    /// The key directory of the service: what has come is sealed until it is merged
+    /// The key directory of the service: reports are sealed until a merge
     #[arg(long, value_name = "DIRECTORY")]
     key_dir: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // One thread is enough for a generator, and leaves the other cores to the service.
+    // One thread suffices for a generator, and leaves the other cores to the service.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
         Ok(true) => ExitCode::SUCCESS,
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether anything was acknowledged, and the counts are right as far as they are checked.
+/// Whether anything was acknowledged, and the counts are right as far as they were checked.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let (address, base_path) = target(&arguments.url)?;
     let seed = arguments.seed.unwrap_or_else(rand::random);
@@ -114,7 +115,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         say("The service has refused most of it: has it INGEST_API__LIMITS__ENABLED=false?");
     }
     match counts {
-        // Which turns fell to events that nobody acknowledged is not known; all were acknowledged unless time was up.
+        // It is unknown which installations the unacknowledged events were of. All events were acknowledged
+        // unless time was up.
         Some(counts) if measured.events == load.events => counts.check(&load).await,
         Some(_) => {
             say("The counts are not checked, since the time was over before all events were sent.");
@@ -124,7 +126,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     }
 }
 
-/// The address and the base path of a URL. Load goes to the service itself: there is no TLS.
+/// The address and base path of a URL. Load goes directly to the service, so without TLS.
 fn target(url: &str) -> anyhow::Result<(SocketAddr, String)> {
     let rest = url.strip_prefix("http://").context("the URL begins with http://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -204,6 +206,6 @@ async fn count(database: &Database, keys: &OpenWindows) -> anyhow::Result<Vec<(W
 }
 
 fn say(line: &str) {
-    // Whoever has closed our output, such as `head`, has read enough.
+    // A closed output, as of `head`, means that nobody reads on.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! A year of releases of all families → how long each page takes, as a table.
+//! A year of releases of all families → a table of the response times of all pages.
 //!
 //! ```text
 //! cargo run --release --package e2e --bin page-times
@@ -21,30 +21,31 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use shared::clock::FixedClock;
 
-/// Measures how long each page takes with a year of daily releases of all families: from a request over loopback to its
-/// last byte, so with routing, login, database, answer and HTML.
+/// Measures how long each page takes with a year of daily releases of all families: from a request over
+/// loopback to its last byte. This includes routing, login, database, answer and HTML.
 ///
-/// Each page is asked for by one reader after the other, so that none of them is one that was made before; and once more by
-/// each, who gets the one that was kept. The service runs in this process, on a Postgres of its own in a temporary folder. Prints a
-/// table in Markdown, and ends with 1 if it takes longer than 20 ms to make a page, in the median.
+/// One reader after the other requests each page, so that none comes from the page cache. Then each reader
+/// requests it again and gets the cached one. The service runs in this process, on its own Postgres in a
+/// temporary folder. Prints a Markdown table, and exits with 1 if rendering a page takes more than 20 ms in
+/// the median.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How often each page is asked for
+    /// How often to request each page
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Go on serving, and print a link to look at the pages
+    /// Continue serving, and print a link to the pages
     #[arg(long)]
     serve: bool,
 }
 
-/// More than the service keeps pages: 32.
+/// More than the page cache holds: 32.
 const READERS: u32 = 40;
 const GOAL: Duration = Duration::from_millis(20);
 
 /// The day after the last release.
 const TODAY: Date = Date::constant(2026, 11, 23);
 
-/// Each page as it comes, and with the most that it can show.
+/// Each page by default, and with the most that it can show.
 const PAGES: [&str; 21] = [
     "/",
     "/?window=day&period=1y",
@@ -127,7 +128,7 @@ async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow:
                 ensure!(status.is_success(), "{page} answered {status}");
             }
         }
-        // Releases are read from the database once, and kept.
+        // Releases are read from the database once, then cached.
         let first = made[0];
         made.sort();
         kept.sort();
@@ -154,7 +155,7 @@ async fn measure(vendor: &App, now: Timestamp, arguments: &Arguments) -> anyhow:
     Ok(is_good)
 }
 
-/// Whoever closed the output does not want to read it.
+/// A closed output means that nobody reads it any more.
 fn say(text: &str) {
     let _ = writeln!(stdout(), "{text}");
     let _ = stdout().flush();

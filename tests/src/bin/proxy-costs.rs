@@ -1,4 +1,4 @@
-//! The real proxy under load, and beside it the same server without filter and spool → a table of what it costs.
+//! The real proxy under load, and the same server without filter and spool → a table of the costs.
 //!
 //! ```text
 //! cargo run --release --package e2e --bin proxy-costs
@@ -23,26 +23,26 @@ use e2e::bench::{Goal, Server, Table, release_binary, surroundings};
 use e2e::load::{Crowd, Load, Measured};
 use shared::event::Event;
 
-/// Measures what the proxy costs: memory, size, processor time while idle, events that are acknowledged after they
-/// are on disk, and how long an app waits. Beside it stands a server with the same parser that answers at once:
-/// what filter and spool add.
+/// Measures the costs of the proxy: memory, size, processor time while idle, events acknowledged after they
+/// are on disk, and how long an app waits. A server beside it has the same parser and answers at once. The
+/// difference is the cost of filter and spool.
 ///
-/// Builds the proxy as it is released, and runs it on one core if there are two and `taskset` is installed. Takes
-/// about a minute. Everything stays on 127.0.0.1 and in a temporary folder (of TMPDIR), which must be on a disk. Prints
-/// a table in Markdown, and ends with 1 if a goal is missed.
+/// Builds a release of the proxy, and runs it on one core if there are two and `taskset` is installed. Takes
+/// about a minute. Everything stays on 127.0.0.1 and in a temporary folder (of TMPDIR), which must be on a
+/// disk. Prints a Markdown table, and exits with 1 if a goal is missed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A proxy that is built already
+    /// A proxy that is already built
     #[arg(long, value_name = "FILE")]
     proxy: Option<PathBuf>,
-    /// Be the server without filter and spool
+    /// Run the server without filter and spool
     #[arg(long, value_name = "ADDRESS", hide = true)]
     bare: Option<SocketAddr>,
 }
 
 const BASE_PATH: &str = "/cloud-api-proxy";
 
-/// After the start, until it is idle.
+/// The pause after the start, until the server is idle.
 const SETTLE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(5);
 /// The throughput is the median of three rounds.
@@ -51,13 +51,13 @@ const ROUND: Duration = Duration::from_secs(3);
 const CONNECTIONS: u32 = 64;
 /// How many installations take turns.
 const INSTALLATIONS: u64 = 20_000;
-/// The waits are measured at this steady rate.
+/// The steady rate at which waiting times are measured.
 const RATE: u32 = 200;
 const STEADY: Duration = Duration::from_secs(10);
-/// How many connections the steady rate comes over.
+/// How many connections share the steady rate.
 const LANES: u32 = 16;
 
-/// What was measured of one server.
+/// The results of one server.
 #[derive(Debug)]
 struct Costs {
     idle_mb: f64,
@@ -100,7 +100,7 @@ fn measure(arguments: Arguments) -> anyhow::Result<bool> {
 
     let costs = runtime.block_on(costs_of(&proxy, core, |address| {
         let config = folder.path().join("prose.toml");
-        // Nothing is sent meanwhile: what it costs to take events is measured, and port 9 takes none.
+        // Nothing is sent meanwhile: only accepting events is measured, and nobody listens on port 9.
         let text = format!(
             "[pod_proxy]\ndomain = 'example.org'\nlisten = '{address}'\nvendor_url = 'http://127.0.0.1:9'\n\
              data_dir = '{}'\naccounts.fixed = 33\nflush_interval = 'P7D'\n",
@@ -138,7 +138,7 @@ fn table(costs: &Costs, bare: &Costs, binary_mb: f64) -> Table {
     table
 }
 
-/// Parses an event and answers: what is left of the proxy if nothing is to be kept.
+/// Parses an event and answers: the proxy without storing anything.
 async fn serve_bare(address: SocketAddr) -> anyhow::Result<()> {
     let take = async |body: Bytes| match Event::from_json(&body) {
         Ok(_) => StatusCode::NO_CONTENT,
@@ -201,7 +201,7 @@ async fn send(
     load.run(Arc::default()).await
 }
 
-/// Leaves the first core to the servers, if there are two and `taskset` is installed. Returns which one that is.
+/// Leaves the first core to the servers, if there are two and `taskset` is installed. Returns its number.
 fn pin_self() -> Option<usize> {
     if std::thread::available_parallelism().ok()?.get() < 2 {
         return None;

@@ -1,18 +1,18 @@
-//! The attack: take what is published of the parts from what is published of the whole. What is left over is a group
-//! that was too small to publish.
+//! The attack: subtract the published parts from the published whole. The rest is a group that was too small
+//! to publish.
 //!
-//! It is held off if nobody is certain to be left over. `release::fold::tests` plays the same against 10,000 random
-//! populations. Without folding, the rule is the one that suggests itself: every cell of at least twenty is published,
-//! and the others are hidden.
+//! The defence holds if nobody is certain to be in the rest. `release::fold::tests` plays the same attack
+//! against 10,000 random populations. The case without folding uses the obvious rule: publish every cell of
+//! at least twenty, and hide the others.
 
 use super::*;
 
-/// Six Pods on macOS and Windows, and three of them with thirteen installations on Linux.
+/// Six Pods on macOS and Windows; three of them have thirteen installations on Linux, too.
 fn truth() -> Cells {
     Cells::from([("macos", vec![10; 6]), ("windows", vec![10; 6]), ("linux", vec![5, 4, 4])])
 }
 
-/// How many are certain to be left over.
+/// How many are certain to be in the rest.
 async fn attack(defence: Defence) -> u64 {
     let service = service_that_folds(defence, "NEW.published < 20").await;
     report(&service, &truth()).await;

@@ -1,8 +1,8 @@
-//! The attack: take a dump of the database while a window is open and, when it is closed, compute the subjects of all
-//! domains and identifiers that one knows, to see who reported.
+//! The attack: dump the database while a window is open. After the close, compute the subjects of all known
+//! domains and identifiers, to see who reported.
 //!
-//! It is held off if none is found: without the key, which is gone, nobody can compute a subject. Without the defence,
-//! somebody copied the key directory while the windows were open.
+//! The defence holds if none is found: nobody can compute a subject after the key is destroyed. In the case
+//! without the defence, somebody copied the key directory while the windows were open.
 
 use ingest_api::keys::KeyDirectory;
 use ingest_api::window::{Subject, WindowKey};
@@ -28,7 +28,7 @@ async fn attack(defence: Defence) -> usize {
     let another = |window| stolen.read_or_create(window).unwrap();
     let keys: Vec<WindowKey> = match defence {
         Defence::On => windows.iter().map(|stored| another(stored.window)).collect(),
-        // A copy of the key directory, from while the windows were open.
+        // A copy of the key directory, made while the windows were open.
         Defence::Off => {
             let directory = KeyDirectory::open(&service.config.key_dir).unwrap();
             windows.iter().map(|stored| directory.read(stored.window).unwrap().unwrap()).collect()

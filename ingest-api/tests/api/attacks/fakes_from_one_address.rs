@@ -1,8 +1,9 @@
-//! The attack: somebody with one address invents Pods, to pad a cohort or to shift a share.
+//! The attack: somebody with one address invents Pods, to enlarge a cohort or to shift a share.
 //!
-//! It is held off if, however many Pods they send in whatever way, no more are counted than the limit of new Pods lets
-//! through in that time. It is *not* held off below that number: a handful of invented Pods is enough to carry a small
-//! cohort over the threshold, and whoever has many addresses has the limit many times. `PRIVACY.md` says so.
+//! The defence holds if no more Pods count than the limit of new Pods allows in that time, however many are
+//! sent, and however they are sent. It does *not* hold below that number: a handful of invented Pods is
+//! enough to carry a small cohort over the threshold, and an attacker with many addresses has the limit many
+//! times. `PRIVACY.md` says so.
 
 use ingest_api::intake::IntakeRates;
 use jiff::SignedDuration;
@@ -10,13 +11,13 @@ use serde_json::Value;
 
 use crate::support::*;
 
-/// How many Pods there really are: each in a network of its own.
+/// The number of real Pods, each in a network of its own.
 const REAL: u32 = 60;
-/// How many the attacker tries to invent in each of the hours.
+/// How many Pods the attacker invents in each hour.
 const INVENTED: u32 = 200;
 const HOURS: u32 = 4;
 
-/// Plays the attack, and returns how many Pods were counted of the version that only the attacker has.
+/// Plays the attack. Returns how many Pods count with the version that only the attacker has.
 async fn attack(limits: Option<IntakeRates>) -> u64 {
     let service = Service::start_with(|config| {
         config.limits = limits;
@@ -33,7 +34,8 @@ async fn attack(limits: Option<IntakeRates>) -> u64 {
     }
     for hour in 0..HOURS {
         let fakes: Vec<_> = (0..INVENTED).map(|n| pod(1_000 + hour * INVENTED + n, "9.9.9")).collect();
-        // All at once, in parts, and one by one; from every address of the network, and with invented ones before it.
+        // In one batch, in parts, and one by one; from every address of the network, with invented forwarded
+        // addresses.
         send("192.0.2.7".to_owned(), fakes.clone()).await;
         for part in fakes.chunks(7) {
             send("203.0.113.5, 192.0.2.8".to_owned(), part.to_vec()).await;
@@ -69,7 +71,7 @@ async fn one_network_invents_no_more_pods_than_the_limit() {
     assert!(counted > 0, "and the attack does send");
 }
 
-/// The mutation: without the limit, every invented Pod is counted.
+/// Without the limit, every invented Pod counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_limit_the_attack_succeeds() {
     assert_eq!(attack(None).await, u64::from(INVENTED * HOURS));

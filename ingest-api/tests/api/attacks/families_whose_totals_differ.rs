@@ -1,15 +1,16 @@
-//! The attack: take the total of one insight from that of another. The difference are those whose operator does not
-//! share the one but shares the other.
+//! The attack: subtract the total of one insight from that of another. The difference are reporters whose
+//! operator shares one data point but not the other.
 //!
-//! It is held off if the totals of all families of installations differ by no more than rounding does. The defence is a
-//! cell for those who did not tell; without it, everything else of each family is published.
+//! The defence holds if the totals of all families of installations differ by no more than rounding. Each
+//! family has a cell for those who did not report it. In the case without the defence, everything else of
+//! each family is published.
 
 use serde_json::Value;
 
 use super::*;
 use crate::support::proxied;
 
-/// Ten Pods with six installations each; one of them does not share the platform.
+/// Ten Pods with six installations each; one of the Pods does not share the platform.
 fn events() -> Vec<Value> {
     let mut events = Vec::new();
     for pod in 0..10 {

@@ -1,11 +1,11 @@
-//! The attack: read the logs, after making everything fail that can, in the hope of an identifier or an address.
+//! The attack: make everything fail that can fail, then read the logs for an identifier or an address.
 //!
-//! It is held off if no identifier, domain, address, token, subject or text of a request is in what is logged, at any
-//! level, on any of these ways.
+//! The defence holds if the logs of these failures contain no identifier, domain, address, token, subject or
+//! text of a request, at any level.
 //!
-//! The defence is that no line of the service logs what was sent, and that of an error of the database only the message is
-//! logged, for the details quote the row. There is no code to switch; the mutation adds two lines that somebody might
-//! write: one with the event, and one with the whole error of rows that cannot be written.
+//! The service logs nothing that was sent. Of a database error it logs only the message, because the details
+//! quote the row. No code can be switched off for the case without the defence, so that case adds two lines
+//! that somebody might write: one logs the event, and one the whole error of rows that cannot be written.
 
 use std::sync::{Mutex, Once};
 
@@ -16,7 +16,7 @@ use shared::pseudonym::UserHash;
 use super::*;
 use crate::support::{domain, proxied};
 
-/// All that this process logs, of all tests.
+/// The log of this process, from all tests.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Captured;
@@ -75,7 +75,7 @@ async fn attack(defence: Defence) -> Vec<String> {
     assert_eq!(send("POST", path, CANARY.repeat(100_000)).await, 413);
     assert_eq!(service.get(&format!("/v1/insights/{CANARY}"), Some(CANARY)).await.status, 401);
 
-    // What cannot be written: the database says in its error what it was given.
+    // A row that cannot be written: the database quotes it in its error.
     let window = service.database().open_windows().await.unwrap()[0];
     let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(window.window).unwrap().unwrap();
     let subject = Subject::new(&key, UserHash::of_device("u", &domain(77), "1").as_bytes());
@@ -111,7 +111,7 @@ async fn attack(defence: Defence) -> Vec<String> {
     found
 }
 
-/// One after the other: they read the same log.
+/// One after the other, because they read the same log.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_sent_is_in_the_log_but_where_somebody_logs_it() {
     assert_eq!(attack(Defence::On).await, [""; 0]);

@@ -1,7 +1,9 @@
-//! The attack: search everything that Postgres keeps (data directory, write-ahead log, dump, base backup, log), and all that
-//! the service logs, for the bytes of a closed window's key, in any form, to compute its subjects; or for identifiers.
+//! The attack: search everything that Postgres stores (data directory, write-ahead log, dump, base backup,
+//! log) and the service's own logs. Look for the bytes of a closed window's key in any form, from which
+//! subjects could be computed; or for identifiers.
 //!
-//! It is held off if none is found. The same search finds a key that was kept in a table and deleted there.
+//! The defence holds if nothing is found. The same search does find a key that was stored in a table and
+//! deleted there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,18 +20,18 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::{Service, domain, post_to, postgres_tool, ten_pods};
 
-/// A secret in the forms in which it might be written down.
+/// A secret, in the forms in which it might be written.
 fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
-    // Whole groups of six bits only: what stands at the end depends on padding.
+    // Whole groups of six bits only: the end depends on padding.
     let base64 = bits.as_bytes().chunks_exact(6).map(|six| {
         let index = six.iter().fold(0, |n, bit| n * 2 + usize::from(bit - b'0'));
         BASE64[index]
     });
     let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
-    // As Rust shows bytes.
+    // As Rust's `Debug` shows bytes.
     let shown = format!("{bytes:?}").into_bytes();
     let mut forms = vec![
         bytes.to_vec(),
@@ -45,7 +47,7 @@ fn forms(bytes: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Which of the secrets stand in a file below `folder`, as (file, name of the secret).
+/// The secrets found in a file below `folder`, as (file, name of the secret).
 fn search(folder: &Path, secrets: &[(String, Vec<u8>)]) -> Vec<(PathBuf, String)> {
     let (names, needles): (Vec<&str>, Vec<Vec<u8>>) = secrets
         .iter()
@@ -66,7 +68,7 @@ fn search(folder: &Path, secrets: &[(String, Vec<u8>)]) -> Vec<(PathBuf, String)
     found
 }
 
-/// What is not to be found, each with a name.
+/// The secrets to search for, each with a name.
 struct Secrets {
     identifiers: Vec<(String, Vec<u8>)>,
     keys: Vec<(String, Vec<u8>)>,
@@ -74,7 +76,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// Those of [`ten_pods`] with six installations each, in the windows that have a key.
+    /// The secrets of [`ten_pods`] with six installations each, in the windows that have a key.
     fn of(directory: &KeyDirectory, folder: &Path) -> Self {
         let mut identifiers = Vec::new();
         for pod in 0..10 {
@@ -107,7 +109,7 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     let mut config = Config::in_directory(directory.path());
     config.listen = ([127, 0, 0, 1], 0).into();
     config.metrics_listen = ([127, 0, 0, 1], 0).into();
-    // Outside of what is searched: while a window is open, its key is where it belongs.
+    // Outside of the searched folders: while a window is open, its key belongs there.
     let keys_folder = tempfile::tempdir().unwrap();
     config.key_dir = keys_folder.path().to_owned();
     let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
@@ -122,7 +124,7 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
     let Secrets { identifiers, keys, subjects } = Secrets::of(&directory_of_keys, keys_folder.path());
     assert_eq!(keys.len(), 3);
 
-    // While the windows are open: neither identifiers nor keys in a dump, and a dump has what it should.
+    // While the windows are open: a dump contains neither identifiers nor keys, and does contain the rows.
     let dumps = tempfile::tempdir().unwrap();
     let dump = |name: &str| dumps.path().join(name).to_str().unwrap().to_owned();
     postgres_tool("pg_dump", &url, &["-f", &dump("open.sql")]);
@@ -140,7 +142,7 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
         "subjects of open windows are there, so the search works"
     );
 
-    // When all are closed.
+    // After all windows are closed.
     clock.set("2026-12-02T12:00:00Z".parse().unwrap());
     assert_eq!(app.run_jobs().await.unwrap().len(), 3);
     assert_eq!(directory_of_keys.windows().unwrap(), []);
@@ -161,7 +163,8 @@ async fn neither_keys_nor_identifiers_nor_subjects_of_a_closed_window_are_left_a
         assert_eq!(search(folder, &identifiers), [], "and no identifier");
     }
 
-    // The same search finds a key that was kept in a table and deleted there: the write-ahead log still has it.
+    // The same search finds a key that was stored in a table and deleted there: the write-ahead log still has
+    // it.
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let hex: String = keys[0].1.iter().map(|byte| format!("{byte:02x}")).collect();
     for sql in [
@@ -192,7 +195,7 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
         sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     };
-    // Those of the clock that stood still. Their keys are not in the directory of the program.
+    // The windows of the test's stopped clock: their keys are not in the program's directory.
     owner("SELECT intake.begin_closing(id), intake.remove_window(id) FROM intake.open_window").await;
 
     let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -228,7 +231,7 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
     let directory_of_keys = KeyDirectory::open(&keys_folder).unwrap();
     let Secrets { identifiers, keys, subjects } = Secrets::of(&directory_of_keys, &keys_folder);
     assert!(keys.len() >= 3);
-    // As another instance does that is killed then: this one merges, and goes on.
+    // As if another instance began to close and was killed. This one merges and continues.
     owner("SELECT intake.begin_closing(id) FROM intake.open_window").await;
     let all_said =
         || read().lines().filter(|line| line.contains("INFO") && line.contains("released")).count() >= 3;
@@ -242,7 +245,7 @@ async fn what_the_program_logs_has_neither_keys_nor_identifiers_nor_subjects() {
     for secrets in [&keys, &identifiers, &subjects] {
         assert_eq!(search(logs.path(), secrets), []);
     }
-    // The same search finds a key that is logged as Rust shows it.
+    // The same search finds a key that is logged with Rust's `Debug`.
     std::fs::write(&file, format!("{log}the key is {:?}\n", keys[0].1)).unwrap();
     assert_eq!(search(logs.path(), &keys).len(), 1);
 }

@@ -1,13 +1,14 @@
-//! The attack: the largest company in a cell knows its own number, takes it out, and has that of the others.
+//! The attack: the largest company in a cell subtracts its own number, which it knows, and learns that of the
+//! others.
 //!
-//! It is held off if at least ten others are left of every number that is published. Without that condition, the
-//! threshold still asks for twenty installations of five Pods.
+//! The defence holds if every published number includes at least ten others. In the case without that
+//! condition, the threshold still requires twenty installations from five Pods.
 
 use super::*;
 
 const OWN: u64 = 100;
 
-/// How many others are left in the cell that is published as Windows, if there is one.
+/// How many others are in the cell published as Windows, if it is published.
 async fn attack(threshold: Threshold) -> Option<u64> {
     // Four others have one each.
     let truth = Cells::from([("macos", vec![8; 8]), ("windows", vec![OWN, 1, 1, 1, 1])]);

@@ -1,16 +1,16 @@
-//! Each attack that we know of, in a file of its own that is named after it: what is tried, and when it is held off.
+//! Every known attack has a file named after it, which says what the attacker does, and when the defence holds.
 //!
-//! Each is played twice: against the service as it is, and against the service without the defence that the attack is
-//! about. A test that the attack wins in the second case shows that the first could fail. The service has no switch that
-//! turns a defence off, so the second case is the same code with
+//! Each attack is played twice: against the service, and against the service without the defence in question. If
+//! the attack wins the second time, the first test is able to fail. The service has no switch that turns a defence
+//! off, so the second case runs the same code with
 //!
-//! - another [`Threshold`], which no configuration can say: without its numbers, or without the audit;
-//! - something in its database undone by SQL: a right granted, a constraint dropped, a function without its defence, or
-//!   a trigger that changes what is written ([`tamper`]);
-//! - a key directory that somebody has copied or written to.
+//! - another [`Threshold`], which no configuration can express: without its numbers, or without the audit;
+//! - a change in its database, made by SQL: a right granted, a constraint dropped, a function without its defence,
+//!   or a trigger that changes what is written ([`tamper`]);
+//! - a key directory that was copied or changed.
 //!
-//! Where a defence is that something is not there at all, the file says so, and why what it plays is the same. Attacks
-//! on the Pod's side are played in `pod-proxy/tests/attacks/`.
+//! Some defences consist in something not being there. Then the file says so, and why its second case is
+//! equivalent. Attacks on the Pod's side are played in `pod-proxy/tests/attacks/`.
 
 mod complement_subtraction;
 mod dump_after_close;
@@ -37,7 +37,7 @@ use ingest_api::window::{Window, WindowKind};
 
 use crate::support::{Service, mutate};
 
-/// Whether the defence that an attack is about is there.
+/// Whether the defence of an attack is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defence {
     On,
@@ -47,18 +47,18 @@ enum Defence {
 /// Platforms, and how many installations each Pod has on each: the truth, which no reader has.
 type Cells = BTreeMap<&'static str, Vec<u64>>;
 
-/// A threshold that lets everything pass, to be given back those of its conditions that an attack is not about.
+/// A threshold that everything passes. Each attack restores the conditions that it is not about.
 #[expect(clippy::disallowed_methods, reason = "what an attack finds without a threshold")]
 fn no_threshold() -> Threshold {
     Threshold::absent()
 }
 
-/// A service that publishes what a threshold lets pass.
+/// A service with this threshold.
 async fn service_with(threshold: Threshold) -> Service {
     Service::start_with(|config| config.thresholds = threshold.into()).await
 }
 
-/// Has the database change or, by `RETURN NULL`, leave out what the service writes to a table, in PL/pgSQL.
+/// Makes the database change what the service writes to a table, in PL/pgSQL; `RETURN NULL` drops a row.
 async fn tamper(service: &Service, event: &str, table: &str, change: &str) {
     let function = format!(
         "CREATE OR REPLACE FUNCTION public.tamper() RETURNS trigger LANGUAGE plpgsql AS
@@ -76,7 +76,7 @@ fn first_day() -> Window {
     Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())
 }
 
-/// A service that folds; or one that folds nothing and hides the blocks for which a condition in SQL is true.
+/// A service that folds; or one that does not fold, and hides the blocks that match an SQL condition.
 async fn service_that_folds(defence: Defence, or_hides: &str) -> Service {
     match defence {
         Defence::On => Service::start().await,
@@ -89,7 +89,7 @@ async fn service_that_folds(defence: Defence, or_hides: &str) -> Service {
     }
 }
 
-/// What is published of a family of Pods' installations in the first day's window, when it has been closed.
+/// Closes the first day's window, and returns what is published of a family of Pods' installations.
 async fn published(service: &Service, family: &str) -> BTreeMap<String, u64> {
     service.set_clock("2026-11-23T08:00:00Z");
     service.app.run_jobs().await.unwrap();
@@ -101,7 +101,7 @@ async fn published(service: &Service, family: &str) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// The number of a label, of what is published of the platforms that `cells` has.
+/// The published number of a label, for the platforms in `cells`.
 async fn published_of(label: &str, cells: &Cells, threshold: Threshold) -> Option<u64> {
     let service = service_with(threshold).await;
     report(&service, cells).await;
@@ -113,14 +113,14 @@ async fn published_of(label: &str, cells: &Cells, threshold: Threshold) -> Optio
     platforms.get(label).copied()
 }
 
-/// How many of those in `whole` are certain to be in none of the `parts`, as far as rounding lets through.
+/// How many of those in `whole` are certain to be in none of the `parts`, given the rounding.
 fn certainly_left_over(whole: &BTreeMap<String, u64>, parts: &BTreeMap<String, u64>) -> u64 {
     let least: u64 = whole.values().map(|number| bounds(*number).0).sum();
     let most: u64 = parts.values().map(|number| bounds(*number).1).sum();
     least.saturating_sub(most)
 }
 
-/// Reports of installations on the platforms that `cells` has, through their Pods.
+/// Reports of installations on the platforms in `cells`, through their Pods.
 async fn report(service: &Service, cells: &Cells) {
     let mut events = Vec::new();
     let mut number = 0..;

@@ -1,7 +1,8 @@
-//! The attack: look for a cell that only one company can be behind, and read its number off.
+//! The attack: find a cell that only one company can be behind, and read its number.
 //!
-//! It is held off if nothing is published under that cell's name, however large the company is. Without a least number of
-//! Pods, and of installations that are not from the largest, the threshold still asks for twenty installations.
+//! The defence holds if nothing is published under that cell's name, however large the company is. In the
+//! case without a minimum of Pods and of installations outside the largest Pod, the threshold still requires
+//! twenty installations.
 
 use super::*;
 

@@ -1,21 +1,21 @@
-//! The attack: know a whole population, and see in the next window's numbers that one installation has come.
+//! The attack: know a whole population, and see in the next window's numbers that one installation was added.
 //!
-//! It is held off if no number changes; or, where one is at a boundary of rounding, as seldom as `PRIVACY.md` says
-//! (`release::tally::tests` measures it). A population that does not change publishes the same numbers each day. Without
-//! rounding, the count of installations is written as it is.
+//! The defence holds if no number changes; or, if one is at a boundary of rounding, as rarely as `PRIVACY.md`
+//! says (`release::tally::tests` measures it). A population that does not change publishes the same numbers
+//! each day. In the case without rounding, the exact count of installations is written.
 
 use sqlx::{Connection, PgConnection};
 
 use super::*;
 use crate::support::{proxied, ten_pods};
 
-/// Writes how many there are in the place of the rounded number.
+/// Writes the exact count in place of the rounded number.
 const EXACTLY: &str = "IF (NEW.population, NEW.family) = ('pod', 'installations') THEN
     EXECUTE (SELECT format('SELECT count(*) FROM intake.reporters(%s) WHERE proxied AND NOT is_pod', w.id)
              FROM intake.open_window w WHERE (w.kind, w.starts_on) = (NEW.kind, NEW.starts_on)) INTO NEW.published;
     END IF";
 
-/// How much the total changes from one day to the next, when that many installations come.
+/// How much the total changes from one day to the next, if that many installations are added.
 async fn attack(defence: Defence, come: u32) -> u64 {
     let service = Service::start().await;
     if defence == Defence::Off {

@@ -1,15 +1,16 @@
-//! The attack: one Pod invents ten thousand installations of a value, to make it look common.
+//! The attack: one Pod invents ten thousand installations with a value, to make it look common.
 //!
-//! It is held off if it adds no more than a Pod of the size that it declares can have, and if the value is not
-//! published, because one Pod makes no cohort. Without an allowance, its size is changed in the database to so many
-//! accounts that nothing is beyond it; without a threshold, the value has a number.
+//! The defence holds if the Pod adds no more installations than its declared size allows, and if the value is
+//! not published, because one Pod makes no cohort. In the case without an allowance, the database gives the
+//! Pod so many accounts that the allowance covers everything. In the case without a threshold, the value is
+//! published.
 
 use shared::size::SizeBin;
 
 use super::*;
 use crate::support::{proxied, ten_pods};
 
-/// Makes each Pod of a pack as large as can be.
+/// Makes each Pod of a pack as large as possible.
 const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
     DECLARE
         at integer := 0;
@@ -27,7 +28,7 @@ const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea L
         RETURN records;
     END $$";
 
-/// The total, and the number of the value if it has one.
+/// The total, and the number of the value if it is published.
 async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) {
     let service = service_with(threshold).await;
     service.report(&ten_pods(6)).await;
@@ -63,7 +64,7 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_adds_no_more_than_its_size_allows() {
-    // 490 of that Pod, 6 of each of the nine others: 544, rounded.
+    // 490 of that Pod, and 6 of each of the nine others: 544, rounded.
     assert_eq!(attack(Defence::On, Threshold::default()).await, (545, None));
 }
 

@@ -1,10 +1,11 @@
-//! The attack: read the tables of an open window while reports come, one after the other, to see in which order they came and
-//! which row of one window belongs to which of another. The attacker is told whose each subject is.
+//! The attack: read the tables of an open window while reports arrive one after the other. Learn from them
+//! the order of arrival, and which row of one window belongs to which row of another. The attacker knows the
+//! reporter of each subject.
 //!
-//! It is held off if no order of arrival is found in what has been merged, and nobody at all in what has not. Without the
-//! defence, somebody has a copy of the key, opens what waits, and reads it in the order in which it lies. What has been merged
-//! cannot be in that order: a merge runs through two lists in the order of subjects, and would find no reporter again in another
-//! (`window::record::tests`).
+//! The defence holds if merged records show no order of arrival, and unmerged ones show no reporter. In the
+//! case without the defence, the attacker has a copy of the key, opens the arrivals, and reads them in stored
+//! order. Merged records cannot be in that order: a merge walks two lists in the order of subjects, and would
+//! not find a reporter again otherwise (`window::record::tests`).
 
 use std::collections::BTreeMap;
 
@@ -17,10 +18,10 @@ use sqlx::{Connection, PgConnection};
 use super::*;
 use crate::support::{domain, proxied};
 
-/// How many report.
+/// How many installations report.
 const INSTALLATIONS: u32 = 40;
 
-/// The installations that are found in a window, in the order in which their rows lie: before and after a merge.
+/// The installations found in a window, in the order of their rows: before and after a merge.
 struct Found {
     before: Vec<u32>,
     after: Vec<u32>,
@@ -51,7 +52,7 @@ async fn attack(keys: Defence) -> [Found; 2] {
         assert_eq!(waits.len(), INSTALLATIONS as usize);
         let found = |piece: &Vec<u8>| -> Vec<u32> {
             match keys {
-                // Wherever a subject may stand in it.
+                // At every offset where a subject may be.
                 Defence::On => piece
                     .windows(8)
                     .filter_map(|bytes| whose.get(&i64::from_be_bytes(bytes.try_into().unwrap())).copied())
@@ -81,7 +82,7 @@ async fn attack(keys: Defence) -> [Found; 2] {
     all_found.try_into().unwrap_or_else(|_| unreachable!("two windows"))
 }
 
-/// How many of all pairs lie in the same order in two lists.
+/// How many of all pairs are in the same order in two lists.
 fn in_order(one: &[u32], other: &[u32]) -> usize {
     let place = |n: &u32| other.iter().position(|found| found == n).unwrap();
     let pairs = (1..one.len()).flat_map(|n| (0..n).map(move |earlier| (earlier, n)));
@@ -95,7 +96,7 @@ async fn nobody_sees_who_came_first_nor_who_is_who_in_another_window() {
     let arrived = Vec::from_iter(0..INSTALLATIONS);
     for (one, other) in [(&day.after, &arrived), (&week.after, &arrived), (&day.after, &week.after)] {
         assert_eq!(one.len(), INSTALLATIONS as usize);
-        // 390 of 780 by chance, with a deviation of 43: this is nearly seven of them.
+        // 390 of 780 by chance, with a standard deviation of 43: this is almost seven of them.
         assert!(in_order(one, other).abs_diff(390) < 290, "{one:?} {other:?}");
     }
 }

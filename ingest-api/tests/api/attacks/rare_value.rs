@@ -1,20 +1,21 @@
-//! The attack: have one installation report a value that nobody else has (a version, a locale, a name), and look for
-//! it in whatever is answered, or see whether others do so.
+//! The attack: report a value that nobody else has (a version, a locale, a name) from one installation. Look
+//! for it in all answers, or see whether others report it.
 //!
-//! It is held off if the value is in no release and no answer, as it was written or in its normal form.
+//! The defence holds if the value is in no release and no answer, neither as written nor in its normal form.
 //!
-//! Without a threshold, and without the constraint of the database that holds what a mistake lets through, a value has a
-//! label of its own. That a text is none cannot be switched off: a row has a number for each value and no place for a
-//! text. A release into which it is written by hand shows that it would be answered, and found.
+//! Without a threshold, and without the constraint that makes the database reject such a mistake, a value
+//! gets a label of its own. Free text has no defence to switch off: a row has a number for each value and no
+//! room for text. So a release into which a text is written by hand shows that an answer would contain it,
+//! and that the search would find it.
 
 use super::*;
 use crate::support::{proxied, ten_pods};
 
-/// Values that are rare, and texts that are none.
+/// Rare values, and texts that are no values.
 const RARE: [&str; 7] =
     ["7.31.4-rc.9", "7.31", "eo-AQ", "netbsd", "riscv64", "CANARY-host.example", "7.31.4-rc.9+alice.laptop"];
 
-/// What a label would be if the text that was sent were kept.
+/// The label that a text would have if it were kept.
 const AS_IT_CAME: &str = "NEW.label := replace(NEW.label, 'unrecognised', 'CANARY-host.example');
     NEW.label := replace(NEW.label, '7.31.4-rc.9', '7.31.4-rc.9+alice.laptop')";
 

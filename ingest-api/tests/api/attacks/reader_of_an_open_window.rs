@@ -1,13 +1,14 @@
-//! The attack: whoever can make the pages or the insights API run a statement of theirs reads an open window, where the
-//! numbers are exact and one for each reporter.
+//! The attack: somebody who can run an SQL statement through the pages or the insights API reads an open
+//! window, which has one exact record for each reporter.
 //!
-//! It is held off if, connected as the pages and the API are, nobody can read a table of an open window, the windows
-//! themselves, the tokens or the opt-in domains, whatever statement they run first to become another role; nor read or write
-//! a file, run a program or make anything in the database. `roles::` tries the other roles, and that the service is
-//! connected as them and not as its owner.
+//! The defence holds if a connection of the pages or the API cannot read a table of an open window, the list
+//! of windows, the tokens or the opt-in domains, whatever statement it runs first to become another role. Nor
+//! can it read or write a file, run a program, or create anything in the database. `roles::` tries the other
+//! roles, and checks that the service connects as them and not as its owner.
 //!
-//! There are two defences: the rights of the reader, and that it has logged in as itself. Without the first, somebody has
-//! granted it what the owner may read. Without the second, the service is its owner and has taken the reader's role.
+//! There are two defences: the rights of the reader, and its own login. In the case without the first, the
+//! reader is granted what the owner may read. In the case without the second, the service connects as its
+//! owner, and has switched to the reader's role.
 
 use ingest_api::store::login::Role;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -42,7 +43,7 @@ async fn attack(rights: Defence, login: Defence) -> Vec<String> {
     reached
 }
 
-/// Whether there are an open window, the tokens and the domains in it.
+/// Whether it finds an open window, the tokens and the domains.
 fn has_everything(reached: &[String]) -> bool {
     let window = |table: &String| table.starts_with("intake.w") && table.ends_with("_merged");
     let has = |name: &str| reached.iter().any(|found| found == name);

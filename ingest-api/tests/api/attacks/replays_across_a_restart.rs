@@ -1,13 +1,14 @@
-//! The attack: record what a Pod sends and send it a hundred times, before and after a restart of the service, to make
-//! a small group look large.
+//! The attack: record what a Pod sends, and send it a hundred times, before and after a restart of the
+//! service, to make a small group look large.
 //!
-//! It is held off if what is published is what it would be without the replays. Without the defence, each merge
-//! finds other subjects than the one before has left, and reports are counted instead of reporters.
+//! The defence holds if the same numbers are published as without the replays. In the case without the
+//! defence, each merge finds other subjects than the previous one left. Then the service counts reports
+//! instead of reporters.
 
 use super::*;
 use crate::support::ten_pods;
 
-/// Makes another subject of each in a pack, in the same order: one more in the first byte, which is zero.
+/// Changes each subject in a pack, without changing their order: adds one to the first byte, which is zero.
 const OTHERS: &str = "CREATE FUNCTION public.others(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
     DECLARE at integer := 0;
     BEGIN
@@ -18,7 +19,7 @@ const OTHERS: &str = "CREATE FUNCTION public.others(records bytea) RETURNS bytea
         RETURN records;
     END $$";
 
-/// How many installations are counted: sixty reported.
+/// How many installations are counted; sixty reported.
 async fn attack(defence: Defence) -> u64 {
     let mut service = Service::start().await;
     if defence == Defence::Off {

@@ -1,9 +1,9 @@
-//! The attack: watch, with the rights of the reader, how many rows Postgres says that the tables of open windows have, to learn
-//! their exact numbers of reporters, and when one more reports for the first time.
+//! The attack: with the rights of the reader, watch how many rows Postgres counts in the tables of open
+//! windows. Learn the exact number of reporters, and when a new one reports for the first time.
 //!
-//! It is held off if what Postgres says of a table (its statistics, its entry in the catalog, the size of its file) is the
-//! same before and after one more has reported, but where that begins another pack. Without the defence, a merge leaves a
-//! row for each reporter.
+//! The defence holds if what Postgres says about a table (its statistics, its catalog entry, the size of its
+//! file) stays the same when one more reporter is added, unless that starts another pack. In the case without
+//! the defence, a merge leaves a row for each reporter.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use sqlx::{Connection, PgConnection};
 use super::*;
 use crate::support::{proxied, ten_pods};
 
-/// What the reader is told of each table of open windows, and of each of its parts.
+/// What the reader sees of each table of open windows, and of each of its parts.
 const WATCH: &str = "SELECT format('%s: %s written, %s live, %s in the catalog, %s bytes', rtrim(c.relname, '0123456789'),
             pg_stat_get_tuples_inserted(c.oid), pg_stat_get_live_tuples(c.oid), c.reltuples, pg_relation_size(c.oid))
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = 'intake' AND c.relname ~ '^(w[0-9]+_merged|part_[0-9]+)$' ORDER BY c.relname";
 
-/// What the reader is told when the open windows have been merged and Postgres has counted again.
+/// What the reader sees after open windows were merged and Postgres has updated its statistics.
 async fn watch(service: &Service) -> Vec<String> {
     let options = service.database().options_of(Role::Reader);
     let mut reader = PgConnection::connect_with(options).await.unwrap();
     let mut told = async || sqlx::query_scalar::<_, String>(WATCH).fetch_all(&mut reader).await.unwrap();
     loop {
-        // A session says what it has written with a transaction a second later.
+        // A session reports its writes with a transaction that follows a second later.
         service.merge().await;
         if told().await.iter().filter(|table| !table.contains(": 0 written")).count() >= 3 {
             break;
@@ -54,7 +54,7 @@ const ONE_BY_ONE: &str = "CREATE FUNCTION public.one_by_one() RETURNS void LANGU
         END LOOP;
     END $$";
 
-/// What is told of that many installations in each of ten Pods, and when so many more have come.
+/// What the reader sees for that many installations in each of ten Pods, and again after more were added.
 async fn attack(defence: Defence, each: u32, come: u32) -> [Vec<String>; 2] {
     let service = Service::start().await;
     if defence == Defence::Off {
@@ -72,7 +72,7 @@ async fn attack(defence: Defence, each: u32, come: u32) -> [Vec<String>; 2] {
     [before, after]
 }
 
-/// What is told of the parts, in which everything is.
+/// What the reader sees of the parts, which hold everything.
 fn parts(told: &[String]) -> Vec<&str> {
     told.iter().filter_map(|table| table.strip_prefix("part_")).collect()
 }

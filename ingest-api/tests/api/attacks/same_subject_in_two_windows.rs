@@ -1,7 +1,8 @@
-//! The attack: with a copy of the tables of two windows, look for the same reporter in both, to follow it over time.
+//! The attack: with a copy of the tables of two windows, look for the same reporter in both, to follow it
+//! over time.
 //!
-//! It is held off if no subject, of a Pod or an installation, is in two windows, though all report in all of them.
-//! Without the defence, the service finds the first day's key in the place of the second's.
+//! The defence holds if no subject, of a Pod or an installation, is in two windows, though all of them report
+//! in each. In the case without the defence, the service finds the first day's key in place of the second's.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
-//! The attack: compare the platforms with the apps. Of 40 on iOS, an app that runs nowhere else has 30: ten use another
-//! app there, and that is a group that nothing would be published about.
+//! The attack: compare the platforms with the apps. Of 40 on iOS, 30 have an app that runs nowhere else. So
+//! ten use another app there, a group too small to publish.
 //!
-//! It is held off if no two numbers of two insights differ by such a group, beyond rounding.
-//! `release::tally::tests` plays the same against random populations.
+//! The defence holds if no two numbers of two insights differ by such a group, beyond rounding.
+//! `release::tally::tests` plays the same attack against random populations.
 //!
-//! Without the defence, the same service with the same reports folds each insight for itself and holds no two of them
-//! against each other.
+//! In the case without the defence, the same service with the same reports folds each insight alone, and does
+//! not audit pairs.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn events() -> Vec<Value> {
     events
 }
 
-/// How many are certain to be on iOS with another app than the one that is made for it.
+/// How many are certain to be on iOS with another app than the one built for it.
 async fn attack(threshold: Threshold) -> u64 {
     let service = service_with(threshold).await;
     service.report(&events()).await;
@@ -37,7 +37,7 @@ async fn attack(threshold: Threshold) -> u64 {
     assert!(!platforms.is_empty() && !apps.is_empty(), "both are published");
     platforms.retain(|label, _| label.starts_with("ios"));
     apps.retain(|label, _| label.starts_with("prose-app-ios"));
-    // An app of which nothing is said tells nothing of the others.
+    // A report without an app says nothing about the other apps.
     if apps.is_empty() { 0 } else { certainly_left_over(&platforms, &apps) }
 }
 

@@ -1,4 +1,5 @@
-//! The bare server: parses what is posted with axum's JSON extractor on the default runtime, and keeps nothing.
+//! The bare server: parses posted events with axum's JSON extractor on the default runtime, and stores
+//! nothing.
 
 use std::net::SocketAddr;
 
@@ -8,7 +9,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-/// An event, as plainly as it can be declared.
+/// An event, declared as simply as possible.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "parsed, and thrown away")]
 struct Event {
@@ -45,7 +46,7 @@ struct BatchAnswer {
     accepted: usize,
 }
 
-/// Serves until it is ended.
+/// Serves until the process is ended.
 pub(crate) fn serve(address: SocketAddr) -> anyhow::Result<()> {
     let one = async |Json(_): Json<Event>| StatusCode::NO_CONTENT;
     let many = async |Json(events): Json<Vec<Event>>| Json(BatchAnswer { accepted: events.len() });

@@ -1,4 +1,4 @@
-//! What open windows cost on disk and how long a close takes, for more and more installations.
+//! The disk space of open windows and the duration of a close, for growing numbers of installations.
 
 use std::io::Write;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -23,18 +23,18 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use crate::intake::crowd;
 use crate::service::{BASE_PATH, Service, send};
 
-/// How many installations.
+/// The numbers of installations.
 pub(crate) const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
 /// How many installations a Pod has on average.
 const PER_POD: u64 = 25;
-/// From this size on, goals hold: below, a fixed cost of some milliseconds is all that there is.
+/// Goals apply from this size on. Below it, a fixed cost of some milliseconds dominates.
 const GOALS_FROM: u64 = 5_000_000;
-/// … and how things grow can be seen.
+/// Growth is measured from this size on.
 const FIT_FROM: u64 = 100_000;
 
-/// After plain SQL, until the disk is idle.
+/// The pause after plain SQL, until the disk is idle.
 const SETTLE: Duration = Duration::from_secs(3);
-/// For how long reports come at a steady rate.
+/// How long reports arrive at a steady rate.
 const STEADY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Table> {
@@ -45,7 +45,7 @@ pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Tabl
         took.push(one.with_context(|| format!("{size} installations"))?);
     }
     for (what, of) in [("merging", 0), ("close", 1)] {
-        // A fixed cost is not part of what grows.
+        // A fixed cost does not grow.
         let points = sizes.iter().zip(&took).filter(|(size, _)| **size >= FIT_FROM);
         #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
         let points: Vec<_> = points.map(|(size, took)| (*size as f64, took[of].as_secs_f64())).collect();
@@ -55,7 +55,7 @@ pub(crate) async fn measure(binary: &Path, sizes: &[u64]) -> anyhow::Result<Tabl
     Ok(table)
 }
 
-/// Returns how long a merge of all of them took, and the close.
+/// Returns how long a merge of all reports took, and the close.
 async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result<[Duration; 2]> {
     let service = Service::start(binary).await?;
     let installations = NonZeroU64::new(size).context("installations")?;
@@ -106,7 +106,7 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
         None,
         Goal::AtMost(60.0),
     );
-    // Now, or the service would do so while something else is measured.
+    // Now, or the service would do it during another measurement.
     for other in service.database.open_windows().await?.iter().filter(|window| window.id != stored.id) {
         merge_all(&service, other).await?;
     }
@@ -122,11 +122,11 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     table.row(named("… the longest step of that"), "ms", step.as_secs_f64() * 1e3, None, Goal::AtMost(50.0));
     let bare = Bare::measure(&mut connection, &stored).await?;
     ensure!(bare.rows == size, "{} rows are counted", bare.rows);
-    // What plain SQL has left for the disk to do is not part of the close.
+    // Writes that plain SQL left to the disk are not part of the close.
     run(&mut connection, "CHECKPOINT").await?;
     tokio::time::sleep(SETTLE).await;
 
-    // The windows of the other kinds are as large. Where goals hold, chance is kept out of it.
+    // The windows of the other kinds are as large. Repetition reduces chance where goals apply.
     let kinds = if size >= GOALS_FROM { &WindowKind::ALL[..] } else { &[WindowKind::Day] };
     let mut closes = Vec::new();
     for kind in kinds {
@@ -154,9 +154,9 @@ async fn one_size(binary: &Path, size: u64, table: &mut Table) -> anyhow::Result
     Ok([merged, released])
 }
 
-/// Merges all that has come to a window.
+/// Merges all arrivals of a window.
 async fn merge_all(service: &Service, window: &StoredWindow) -> anyhow::Result<()> {
-    // The service may be at it itself.
+    // The service may be merging it already.
     while let Err(error) = merge(&service.database, &service.keys()?, window, Which::All).await {
         ensure!(matches!(error, WindowError::Store(StoreError::Busy)), "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -164,7 +164,7 @@ async fn merge_all(service: &Service, window: &StoredWindow) -> anyhow::Result<(
     Ok(())
 }
 
-/// Reports of installations that are there, as many a second as a small machine has to spare.
+/// Reports of known installations, at a rate that a small machine can sustain meanwhile.
 async fn reports_at_a_steady_rate(service: &Service) -> anyhow::Result<Measured> {
     let load = Load {
         address: service.address,
@@ -180,17 +180,17 @@ async fn reports_at_a_steady_rate(service: &Service) -> anyhow::Result<Measured>
     send(&load).await
 }
 
-/// What Postgres needs by itself, where each reporter has a row.
+/// What Postgres alone needs, with a row for each reporter.
 struct Bare {
     rows: u64,
     scan: Duration,
     sql: Duration,
 }
 
-/// Rows, whose values have names.
+/// Rows with named values.
 const ROWS: &str =
     "subject bigint, pod bigint, app_version bigint, language integer, platform smallint, proxied boolean";
-/// After so many bytes of rows, they are handed over.
+/// How many bytes of rows are sent at once.
 const CHUNK: usize = 1 << 20;
 
 impl Bare {
@@ -240,7 +240,8 @@ impl Bare {
     }
 }
 
-/// How long it takes to drop what was put away of a window, and the longest step of that: of a copy, as the window is needed.
+/// How long it takes to drop the tables of a window, and the longest step of it. Uses a copy, because the
+/// window is still needed.
 async fn drop_copy(
     connection: &mut PgConnection,
     window: &StoredWindow,
@@ -284,13 +285,13 @@ async fn run(connection: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A close as an operator has it made.
+/// The costs of a close as an operator runs it.
 struct Close {
-    /// Until the release was there.
+    /// Until the release was visible.
     released: Duration,
-    /// Until what had been counted was dropped, too.
+    /// Until the counted tables were dropped, too.
     dropped: Duration,
-    /// The most memory that it used.
+    /// The peak of its memory.
     peak_mb: f64,
 }
 
@@ -303,7 +304,7 @@ impl Close {
         arguments.push(service.data_dir().into());
         let closing = Server::start(binary, None, &arguments)?;
         let (mut released, mut peak_mb) = (None, 0.0_f64);
-        // What it used last is gone with it.
+        // Its last peak is lost with the process.
         while let Ok(now) = closing.peak_mb() {
             peak_mb = peak_mb.max(now);
             if released.is_none() && service.database.is_released(window).await? {

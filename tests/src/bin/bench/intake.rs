@@ -1,4 +1,5 @@
-//! How fast reports are taken: each acknowledged after its commit, beside a bare server that keeps nothing.
+//! How fast reports are accepted, each acknowledged after its commit, beside a bare server that stores
+//! nothing.
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -11,11 +12,11 @@ use e2e::load::{Crowd, Load, Measured};
 
 use crate::service::{BASE_PATH, Service, free_address, send, serve};
 
-/// Each rate is the median of so many rounds, in which both servers take turns.
+/// Each rate is the median of this many rounds, in which both servers take turns.
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(3);
 const BATCH: u32 = 500;
-/// After the start, until it is idle.
+/// The pause after the start, until the server is idle.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// A way to send.
@@ -28,7 +29,7 @@ struct Manner {
     least_ratio: f64,
 }
 
-/// As many as a large fleet has; each reports before one of them does so again.
+/// As many as in a large fleet. All of them report before one reports again.
 const FLEET: u64 = 5_000_000;
 
 const MANNERS: [Manner; 4] = [
@@ -91,7 +92,7 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
 
 struct Round {
     measured: Measured,
-    /// Processor time of an event.
+    /// The processor time of one event.
     micros: f64,
 }
 

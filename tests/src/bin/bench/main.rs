@@ -1,5 +1,5 @@
-//! `deploy/bench`: ingest-api as it is released, under load, beside a bare server and bare Postgres → a table of what was
-//! measured and which goals are met.
+//! `deploy/bench`: the release build of ingest-api under load, beside a bare server and bare Postgres →
+//! tables of the results, and which goals are met.
 
 mod bare;
 mod growth;
@@ -14,36 +14,36 @@ use std::process::ExitCode;
 use clap::Parser;
 use e2e::bench::{Table, release_binary, surroundings};
 
-/// Measures how fast ingest-api takes reports, how long readers wait meanwhile, what open windows cost on disk, and how
-/// long a close takes, as the number of installations grows.
+/// Measures how fast ingest-api accepts reports, how long readers wait meanwhile, how much disk open windows
+/// take, and how long a close takes as the number of installations grows.
 ///
-/// Beside each number stands a limit that is measured in the same run: a server that parses an event with axum's JSON
-/// extractor and keeps nothing, or the same rows in plain SQL on the same Postgres. Builds ingest-api as it is
-/// released, with a private Postgres in a temporary folder (of TMPDIR), which must be on a disk. Everything stays on
-/// 127.0.0.1. Prints Markdown, and ends with 1 if a goal is missed.
+/// Each number has a limit beside it, measured in the same run: a server that parses an event with axum's
+/// JSON extractor and stores nothing, or the same rows in plain SQL on the same Postgres. Builds a release of
+/// ingest-api, with a private Postgres in a temporary folder (of TMPDIR), which must be on a disk. Everything
+/// stays on 127.0.0.1. Prints Markdown, and exits with 1 if a goal is missed.
 #[derive(Debug, Parser)]
 #[command(name = "deploy/bench")]
 struct Arguments {
-    /// Leave out the largest size, which takes half of the time
+    /// Skip the largest size, which takes half of the time
     #[arg(long)]
     quick: bool,
     /// Measure one chapter
     #[arg(long, value_name = "CHAPTER")]
     only: Option<Chapter>,
-    /// Measure nothing but whether memory stays flat over so many events; 20000000 take some minutes
+    /// Only check that memory stays flat over this many events; 20000000 take some minutes
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1_000_000..), conflicts_with_all = ["quick", "only"])]
     soak: Option<u64>,
-    /// Be the bare server
+    /// Run the bare server
     #[arg(long, value_name = "ADDRESS", hide = true)]
     bare: Option<SocketAddr>,
 }
 
-/// What is measured together.
+/// The chapters of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Chapter {
     /// Reports, one by one and in batches
     Intake,
-    /// Pages and insights, while reports come in
+    /// Pages and insights, while reports arrive
     Reading,
     /// Open windows and their close, as installations grow
     Growth,
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let binary = release_binary("ingest-api")?;
     say(&surroundings(&std::env::temp_dir())?);
-    // The generator has one thread, and the servers what is left.
+    // The generator has one thread; the servers use the other cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(events) = arguments.soak {
         return chapter("Soak", runtime.block_on(soak::measure(&binary, events)));
@@ -89,7 +89,7 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(all_met)
 }
 
-/// Prints the table of a chapter; returns whether every goal in it is met.
+/// Prints the table of a chapter. Returns whether it meets every goal.
 fn chapter(title: &str, table: anyhow::Result<Table>) -> anyhow::Result<bool> {
     let table = table?;
     say(&format!("\n## {title}\n\n{table}"));

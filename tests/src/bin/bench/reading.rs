@@ -1,4 +1,4 @@
-//! How long readers wait while reports come in: pages and insights of a year of releases.
+//! How long readers wait while reports arrive: pages and insights of a year of releases.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::intake::crowd;
 use crate::service::{BASE_PATH, Service, send};
 
-/// What readers ask for in turn.
+/// What readers request in turn.
 const PATHS: [&str; 8] = [
     "/",
     "/insights/pods",
@@ -31,12 +31,12 @@ const PATHS: [&str; 8] = [
     "/v1/insights/platforms?window=week",
     "/v1/insights/app_versions?window=month&format=csv",
 ];
-/// So many that the service, which keeps 32 pages, has none left of a reader who comes again.
+/// So many readers that the page cache (32 pages) holds nothing of a reader who returns.
 const READERS: usize = 8;
-/// Requests of readers.
+/// The requests of readers.
 const A_SECOND: u32 = 50;
 const TIME: Duration = Duration::from_secs(10);
-/// For how long is looked what the intake can do at most.
+/// How long the highest rate of the intake is measured.
 const FIND_OUT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
@@ -55,7 +55,7 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
         tokens.push(token);
     }
     let base = format!("http://{}", service.address);
-    // Releases are read from the database once, and kept.
+    // Releases are read from the database once, then cached.
     for path in PATHS {
         get(&client()?, &base, path, &tokens[0]).await?;
     }
@@ -99,7 +99,7 @@ pub(crate) async fn measure(binary: &Path) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-/// How long readers wait who take turns, in microseconds from the moment at which a request was due.
+/// How long readers wait in turn, in microseconds, from the moment when a request was due.
 async fn read(base: &str, readers: &[Token]) -> anyhow::Result<Histogram<u64>> {
     let http = client()?;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! ingest-api as it is released, with a private Postgres of its own in a temporary folder.
+//! The release build of ingest-api, with a private Postgres in a temporary folder.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -15,10 +15,10 @@ use ingest_api::store::Database;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tempfile::TempDir;
 
-/// What stands before the routes, everywhere.
+/// The path prefix of all routes.
 pub(crate) const BASE_PATH: &str = "/_api/cloud";
 
-/// Limits that stand before the intake as always, and are never reached.
+/// Limits that are checked as always, and never reached.
 const CONFIG: &str = "
 [api.limits]
 requests = { burst = 1_000_000_000, per_hour = 1_000_000_000 }
@@ -39,7 +39,8 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it with an empty database.
     pub(crate) async fn start(binary: &Path) -> anyhow::Result<Self> {
-        // Short, and not below a home: Postgres runs as another user, and its socket's path must not be long.
+        // Short, and not below a home folder: Postgres runs as another user, and the path of its socket must
+        // be short.
         let folder = tempfile::Builder::new().prefix("bench").tempdir()?;
         let config = folder.path().join("ingest.toml");
         std::fs::write(&config, CONFIG)?;
@@ -54,27 +55,27 @@ impl Service {
         Ok(Self { server, address, database, options, folder })
     }
 
-    /// The private Postgres, as another instance reaches it.
+    /// The URL of its private Postgres, for another instance.
     pub(crate) fn url(&self) -> String {
         let socket = self.data_dir().join("postgres").display().to_string().replace('/', "%2F");
         format!("postgres://prose@{socket}/postgres")
     }
 
-    /// Its keys.
+    /// Its key directory.
     pub(crate) fn keys(&self) -> anyhow::Result<OpenWindows> {
         Ok(OpenWindows::new(KeyDirectory::open(&Config::in_directory(self.data_dir()).key_dir)?))
     }
 
-    /// Where its private Postgres and its keys are.
+    /// The folder of its private Postgres and its keys.
     pub(crate) fn data_dir(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// How long it may take until its database is there, too.
+/// How long the start may take, with the database.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Starts a server program that takes `--listen`; returns how long it took until it was ready, too.
+/// Starts a server program that accepts `--listen`. Returns also how long it took until it was ready.
 pub(crate) async fn serve(
     binary: &Path,
     arguments: &[std::ffi::OsString],
@@ -95,12 +96,12 @@ pub(crate) async fn serve(
     Ok((server, address, start.elapsed()))
 }
 
-/// An address that nobody listened on a moment ago.
+/// An address on which nobody listened a moment ago.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// Sends a load, and says nothing meanwhile.
+/// Sends a load, and prints nothing meanwhile.
 pub(crate) async fn send(load: &Load) -> anyhow::Result<Measured> {
     load.run(std::sync::Arc::default()).await
 }

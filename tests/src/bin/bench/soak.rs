@@ -1,4 +1,4 @@
-//! Whether memory stays flat: so many events of a million installations, each of them again and again.
+//! Whether memory stays flat: many events of a million installations, each of them again and again.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -17,9 +17,9 @@ use crate::intake::crowd;
 use crate::service::{BASE_PATH, Service};
 
 const INSTALLATIONS: u64 = 1_000_000;
-/// How often is looked at the memory.
+/// How often memory is read.
 const LOOK: Duration = Duration::from_millis(200);
-/// How much more may be resident at most after the first quarter than in it.
+/// How much the peak may grow after the first quarter.
 const GROWTH: f64 = 1.1;
 
 pub(crate) async fn measure(binary: &Path, events: u64) -> anyhow::Result<Table> {
