@@ -1,13 +1,13 @@
-//! Many small pieces of work → a few at a time.
+//! Many small tasks → a few at a time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
-/// Does `work` for each of `items`, `lanes` of them at a time.
+/// Runs `work` for each of `items`, `lanes` of them at a time.
 ///
 /// # Errors
-/// The first that happens; what has begun may still be done.
+/// The first error. Tasks that have begun may still finish.
 pub async fn spread<T, W, F>(lanes: usize, items: Vec<T>, work: W) -> anyhow::Result<()>
 where
     T: Send + 'static,

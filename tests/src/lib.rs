@@ -1,4 +1,4 @@
-//! End to end: a fleet of Pods and apps that does not exist, what it sends through both services, and what must be
+//! End to end: a simulated fleet of Pods and apps, what it sends through both services, and what must be
 //! published about it.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //!             ↘ Truth → what must be served
 //! ```
 //!
-//! And, to measure: a [crowd](load) of any size, that sends as much as a server takes.
+//! For measurements: a [crowd](load) of any size, which sends as much as a server takes.
 
 pub mod bench;
 pub mod fleet;

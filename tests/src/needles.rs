@@ -1,14 +1,14 @@
-//! Byte strings that must not be somewhere → where they are all the same.
+//! Byte strings that must not be found → where they were found.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-/// What is searched for. Each is at least eight bytes long.
+/// The byte strings to search for. Each has at least eight bytes.
 #[derive(Debug)]
 pub struct Needles {
     /// By their first eight bytes, as a number.
     by_start: HashMap<u64, Vec<(String, Vec<u8>)>>,
-    /// One bit for a hash of each start, to pass quickly over what is none.
+    /// A bit for a hash of each first eight bytes, to skip other positions quickly.
     filter: Vec<u64>,
 }
 
@@ -26,7 +26,7 @@ impl Default for Needles {
 }
 
 impl Needles {
-    /// Adds some bytes; `name` says what they are. What is shorter than eight bytes is not searched for.
+    /// Adds a byte string with a name. Ignores it if it is shorter than eight bytes.
     pub fn add(&mut self, name: &str, bytes: &[u8]) {
         let Some(start) = bytes.first_chunk().map(|first| u64::from_be_bytes(*first)) else { return };
         let (word, mask) = bit(start);
@@ -34,8 +34,8 @@ impl Needles {
         self.by_start.entry(start).or_default().push((name.to_owned(), bytes.to_vec()));
     }
 
-    /// Adds eight bytes in every form that they could be kept in: raw and turned round, as hexadecimal digits, and as
-    /// the decimal digits of a number.
+    /// Adds eight bytes in every form in which they may be stored: raw and reversed, as hexadecimal digits,
+    /// and as the decimal digits of a number.
     pub fn add_id(&mut self, name: &str, id: [u8; 8]) {
         let mut turned = id;
         turned.reverse();
@@ -46,7 +46,7 @@ impl Needles {
             self.add(&format!("{name} in hexadecimal{form}"), hex.as_bytes());
             self.add(&format!("{name} in hexadecimal{form}"), hex.to_uppercase().as_bytes());
             for decimal in [number.to_string(), (number as u64).to_string()] {
-                // A short number may stand for anything.
+                // A short number may mean anything.
                 if decimal.len() >= 14 {
                     self.add(&format!("{name} in decimal{form}"), decimal.as_bytes());
                 }
@@ -54,7 +54,7 @@ impl Needles {
         }
     }
 
-    /// What is found in `haystack`, by name; each name once.
+    /// The names of what is in `haystack`, each once.
     pub fn find(&self, haystack: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         let mut start = 0;
@@ -73,10 +73,10 @@ impl Needles {
         found
     }
 
-    /// What is found in the files below `folder`, with the file.
+    /// What is in the files below `folder`, with the file.
     ///
     /// # Errors
-    /// If the folder cannot be read. A file that goes away meanwhile is passed over.
+    /// If the folder cannot be read. Skips a file that disappears meanwhile.
     pub fn find_below(&self, folder: &Path) -> std::io::Result<Vec<String>> {
         let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];

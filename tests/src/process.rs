@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a process may take to say what is waited for.
+/// How long a process may take to print an expected line.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The folder with the binaries of this workspace, built as they are now, in the profile of this test.
+/// The folder with the current binaries of this workspace, built in the profile of this test.
 ///
 /// # Errors
 /// If they cannot be built.
@@ -25,10 +25,10 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
         let folder = executable.ancestors().nth(2).context("a test lies two folders below the binaries")?;
         let target = folder.parent().context("a profile lies in the target folder")?;
         let mut cargo = Command::new(env!("CARGO"));
-        // All of the workspace, so that dependencies have the features that they have been built with already.
+        // The whole workspace, so that dependencies keep the features with which they are already built.
         cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
-        // What cargo tells a test about itself would look to ring's build script as if it had changed, and so let it and
-        // all that depends on it be built again, each time.
+        // Cargo's variables for a test would look like a change to ring's build script, and rebuild it with
+        // everything that depends on it each time.
         for name in ["MANIFEST_DIR", "MANIFEST_LINKS", "PKG_NAME"] {
             cargo.env_remove(format!("CARGO_{name}"));
         }
@@ -45,7 +45,7 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
     BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
-/// A command for a binary of this workspace, with nothing of our environment but the path.
+/// A command for a binary of this workspace, with an empty environment except for the path.
 ///
 /// # Errors
 /// If it cannot be built.
@@ -55,7 +55,7 @@ pub fn command(name: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// A process that runs. Killed when it goes out of sight.
+/// A running process. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -64,7 +64,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, and listens to what it says.
+    /// Starts it, and collects its output.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -79,10 +79,10 @@ impl Process {
         Ok(Self { child, lines, log })
     }
 
-    /// The first line that `find` finds something in.
+    /// The first line in which `find` finds something.
     ///
     /// # Errors
-    /// If there is none in time; with everything that it said.
+    /// If no such line comes in time; with the whole output.
     pub fn wait_for<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> anyhow::Result<T> {
         let end = Instant::now() + PATIENCE;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -93,22 +93,22 @@ impl Process {
         bail!("it did not say what was waited for, but:\n{}", self.log());
     }
 
-    /// Everything that it has said so far.
+    /// Its output so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills it, like a power cut.
     ///
     /// # Errors
-    /// If it cannot be ended.
+    /// If it cannot be killed.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits for it.
     ///
     /// # Errors
     /// If it ends with an error, or not in time.
@@ -152,10 +152,11 @@ pub struct VendorProcess {
 }
 
 impl VendorProcess {
-    /// Starts it with everything in `data_dir`, at that address (port 0 for any), and waits until it takes reports.
+    /// Starts it with everything in `data_dir`, on that address (port 0 for any), and waits until it accepts
+    /// reports.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// If it does not start.
     pub fn start(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         Self::start_with(data_dir, listen, &[])
     }
@@ -163,14 +164,14 @@ impl VendorProcess {
     /// Like [`Self::start`], with these environment variables.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// If it does not start.
     pub fn start_with(
         data_dir: &Path,
         listen: SocketAddr,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let mut command = command("ingest-api")?;
-        // Everybody sends from this machine.
+        // All requests come from this machine.
         command.env("INGEST_API__LIMITS__ENABLED", "false");
         command.envs(variables.iter().copied());
         command.env("RUST_LOG", "debug").args(["serve", "--metrics-listen", "127.0.0.1:0", "--listen"]);
@@ -181,7 +182,7 @@ impl VendorProcess {
         Ok(Self { process, address, data_dir: data_dir.to_owned() })
     }
 
-    /// Where it takes reports.
+    /// The address that accepts reports.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -191,7 +192,7 @@ impl VendorProcess {
         &mut self.process
     }
 
-    /// Kills its Postgres, the first process and all its children, as a power cut would.
+    /// Kills its Postgres, the postmaster and all its children, like a power cut.
     ///
     /// # Errors
     /// If it does not run.
@@ -200,7 +201,7 @@ impl VendorProcess {
         let children = children(postmaster)?;
         kill_process(postmaster, Signal::KILL)?;
         for child in children {
-            // It may have ended when its parent did.
+            // It may have ended with its parent.
             let _ = kill_process(child, Signal::KILL);
         }
         Ok(())
@@ -209,7 +210,7 @@ impl VendorProcess {
 
 impl Drop for VendorProcess {
     fn drop(&mut self) {
-        // Neither may be there any more. Its Postgres would outlive it if it was killed.
+        // Either may be gone. Its Postgres would outlive it if it were killed.
         let _ = self.process.kill();
         if let Some(postmaster) = postmaster(&self.data_dir) {
             let _ = kill_process(postmaster, Signal::INT);
@@ -217,7 +218,7 @@ impl Drop for VendorProcess {
     }
 }
 
-/// The first process of the Postgres in `data_dir`, if that is what has the id that it wrote down.
+/// The postmaster of `data_dir`, if a Postgres runs under the recorded id.
 fn postmaster(data_dir: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
     let pid: i32 = text.lines().next()?.trim().parse().ok()?;
@@ -243,10 +244,10 @@ pub struct ProxyProcess {
 }
 
 impl ProxyProcess {
-    /// Starts it with the configuration in `file`, and waits until it takes events.
+    /// Starts it with the configuration in `file`, and waits until it accepts events.
     ///
     /// # Errors
-    /// If it does not come up.
+    /// If it does not start.
     pub fn start(file: &Path) -> anyhow::Result<Self> {
         let mut process = Process::start(command("pod-proxy")?.args(["run", "--config"]).arg(file))?;
         let address = process.wait_for(|line| {
@@ -260,7 +261,7 @@ impl ProxyProcess {
         Ok(Self { process, address })
     }
 
-    /// Where apps reach it.
+    /// The address for apps.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

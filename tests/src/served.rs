@@ -1,4 +1,4 @@
-//! What the insights API answers to a reader → the published numbers.
+//! The answers of the insights API → the published numbers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::truth::Releases;
 #[derive(Clone, Debug)]
 pub struct Reader {
     http: reqwest::Client,
-    /// The service, as `http://127.0.0.1:8280`.
+    /// The service, such as `http://127.0.0.1:8280`.
     base: String,
     token: String,
 }
@@ -31,17 +31,17 @@ pub struct Reader {
 pub struct Served {
     /// The numbers.
     pub releases: Releases,
-    /// The windows that have been released, with something published about them or not.
+    /// The released windows, also those without a published number.
     pub windows: BTreeSet<Window>,
-    /// The domains of Pods that opted in, with the Monday of the week in which they were last reported.
+    /// The domains of Pods that opted in, with the Monday of the week of their last report.
     pub domains: BTreeSet<(String, String)>,
 }
 
 impl Reader {
-    /// A reader of that service, with a token that works for a day and may read domains.
+    /// A reader of that service, with a token that is valid for a day and may read domains.
     ///
     /// # Errors
-    /// If there can be no token or client.
+    /// If no token or client can be made.
     pub async fn of(vendor: &App, now: Timestamp) -> anyhow::Result<Self> {
         let token = Token::generate();
         let expires_at = expiry(now, Duration::from_secs(86_400));
@@ -53,18 +53,18 @@ impl Reader {
         Ok(Self { http: client()?, base, token: token.reveal().to_owned() })
     }
 
-    /// A reader of the service at `base`, as `http://127.0.0.1:8280`, with a token that it was given.
+    /// A reader of the service at `base`, such as `http://127.0.0.1:8280`, with a given token.
     ///
     /// # Errors
-    /// If there can be no client.
+    /// If no client can be made.
     pub fn with_token(base: &str, token: &str) -> anyhow::Result<Self> {
         Ok(Self { http: client()?, base: base.to_owned(), token: token.to_owned() })
     }
 
-    /// The body of an answer, as it came.
+    /// The body of an answer, unchanged.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no successful answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<String> {
         let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await?;
         let status = answer.status();
@@ -110,7 +110,7 @@ impl Served {
             let mut label = text(&block["label"])?;
             let population = match (answered["population"].as_str(), label.as_str()) {
                 (Some(population), _) => Population::parse(population).context("population")?,
-                // How many use Prose without a Pod: both populations side by side.
+                // Reach: both populations side by side.
                 (None, "proxied") => Population::Pod,
                 (None, _) => Population::Direct,
             };

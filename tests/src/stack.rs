@@ -1,8 +1,9 @@
-//! Both services in this process, on real sockets and disks, with a clock that stands still: takes what a fleet sends.
+//! Both services in this process, on real sockets and disks, with a stopped clock: accepts what a fleet
+//! sends.
 //!
-//! The first Pods of the fleet have a proxy each, which their apps post to one by one. The others hand over what the
-//! proxy's own filter made of their events, as batches that are already proxied. Installations without a Pod post to
-//! the vendor.
+//! Each of the first Pods of the fleet has a proxy, to which its apps post one by one. For the other Pods,
+//! the proxy's own filter processes the events, and they go to the vendor in batches that are already
+//! proxied. Installations without a Pod post to the vendor.
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -30,9 +31,9 @@ use crate::fleet::{Day, Fleet, Pod, PodDay, Sent, shuffle};
 use crate::lanes::spread;
 use crate::served::Reader;
 
-/// How many requests are under way at a time.
+/// How many requests run at a time.
 const LANES: usize = 24;
-/// How many events a Pod without a proxy hands over at once.
+/// How many events a batch of a Pod without a proxy has.
 const BATCH: usize = 800;
 
 /// Both services.
@@ -49,25 +50,25 @@ pub struct Stack {
 #[derive(Debug)]
 struct Proxy {
     app: pod_proxy::app::App,
-    /// Its configuration, as far as it stays the same.
+    /// The constant part of its configuration.
     base: String,
-    /// Its configuration as it is.
+    /// Its current configuration file.
     config: String,
 }
 
-/// What went through on a day.
+/// What passed through on a day.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Passed {
-    /// Events of apps that went through a proxy, one request each.
+    /// Events of apps through a proxy, one request each.
     pub to_proxies: usize,
-    /// Events that were handed over to the vendor in batches.
+    /// Events in batches to the vendor.
     pub handed_over: usize,
     /// Events of apps without a Pod, one request each.
     pub direct: usize,
 }
 
-/// Configuration of the vendor's service with everything in `folder`, on ports that are free; without limits for a
-/// network, as a whole fleet sends from this machine.
+/// The configuration of the vendor's service with everything in `folder`, on free ports. It has no limits for
+/// a network, because a whole fleet sends from this machine.
 pub fn vendor_config(folder: &Path) -> ingest_api::config::Config {
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     ingest_api::config::Config {
@@ -78,10 +79,10 @@ pub fn vendor_config(folder: &Path) -> ingest_api::config::Config {
     }
 }
 
-/// A temporary folder that another user, as whom Postgres is run, gets through.
+/// A temporary folder that other users can enter: Postgres runs as another user.
 ///
 /// # Errors
-/// If there can be none.
+/// If it cannot be created.
 pub fn folder() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("prose-e2e-").permissions(fs::Permissions::from_mode(0o711)).tempdir()
 }
@@ -89,14 +90,14 @@ pub fn folder() -> std::io::Result<tempfile::TempDir> {
 /// A client that talks to this machine only.
 ///
 /// # Errors
-/// If there can be none.
+/// If it cannot be created.
 pub fn client() -> anyhow::Result<reqwest::Client> {
     pod_proxy::app::install_crypto();
     Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(60)).build()?)
 }
 
 impl Stack {
-    /// Starts the vendor's service, and a proxy for each Pod that is to have one. Everything is kept in `folder`.
+    /// Starts the vendor's service, and a proxy for each Pod that gets one. Stores everything in `folder`.
     ///
     /// # Errors
     /// If one of them does not start.
@@ -125,7 +126,7 @@ impl Stack {
     }
 
     async fn start_proxy(&self, pod: &Pod, data_dir: &Path) -> anyhow::Result<Proxy> {
-        // The salt is the fleet's, so that a test can look for what was made with it.
+        // The fleet's salt, so that a test can search for what was made with it.
         fs::create_dir_all(data_dir)?;
         let mut salt = fs::OpenOptions::new()
             .write(true)
@@ -155,12 +156,12 @@ impl Stack {
     /// A reader of the vendor's insights.
     ///
     /// # Errors
-    /// If there can be none.
+    /// If no token or client can be made.
     pub async fn reader(&self) -> anyhow::Result<Reader> {
         Reader::of(&self.vendor, self.clock.now()).await
     }
 
-    /// Lets time pass, in which nobody sends anything: what is over by six o'clock of that day is released.
+    /// Advances the clock without any report to six o'clock of that day, and releases what is over then.
     ///
     /// # Errors
     /// If a window cannot be closed.
@@ -170,11 +171,11 @@ impl Stack {
         Ok(())
     }
 
-    /// Sends what the fleet sends on a day, and lets the day end: what is over is released. `times` is how often the
-    /// Pods report on themselves.
+    /// Sends the events of a day, ends the day, and releases what is over. `times` is how often the Pods
+    /// report on themselves.
     ///
     /// # Errors
-    /// If anything is not taken as it should be.
+    /// If anything is not accepted as it should be.
     pub async fn play(&mut self, fleet: &Fleet, day: &Day, times: usize) -> anyhow::Result<Passed> {
         self.clock.set(at(day.date, 10));
         let mut passed = Passed::default();
@@ -233,7 +234,7 @@ impl Stack {
         Ok(passed)
     }
 
-    /// What the proxy's filter makes of the events of the Pods that have no proxy.
+    /// The events of Pods without a proxy, as the proxy's filter leaves them.
     fn filtered(&self, fleet: &Fleet, day: &Day, times: usize) -> anyhow::Result<Vec<FilteredEvent>> {
         let mut events = Vec::new();
         for today in day.pods.iter().filter(|today| today.pod >= self.proxies.len()) {
@@ -266,7 +267,7 @@ impl Stack {
 }
 
 impl Proxy {
-    /// Puts the version and the accounts of today in force, if they have changed.
+    /// Applies today's version and accounts, if they have changed.
     async fn upgrade(&mut self, today: &PodDay) -> anyhow::Result<()> {
         let mut config = self.base.clone();
         if let Some(accounts) = today.accounts {
@@ -291,7 +292,7 @@ fn policy(pod: &Pod) -> anyhow::Result<Policy> {
     Ok(Policy::resolve(&parse_toml(pod.policy.toml)?)?)
 }
 
-/// So many hours after the beginning of a day.
+/// This many hours after the beginning of a day.
 fn at(day: Date, hours: i64) -> Timestamp {
     let midnight = day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).unwrap_or(Timestamp::UNIX_EPOCH);
     midnight.saturating_add(hours.hours()).unwrap_or(midnight)

@@ -1,8 +1,8 @@
-//! What must be published about a fleet, from what the fleet knows of itself.
+//! What the fleet knows about itself → what must be published about it.
 //!
-//! Nothing here comes from the proxy's filter or from the vendor's intake: reporters have the numbers that the fleet
-//! gave them, policies mean what they were declared to mean, and values are those of the catalogue. Only the rules of
-//! what is safe to publish are the ones of the vendor.
+//! Nothing here uses the proxy's filter or the vendor's intake. Reporters have the fleet's own numbers,
+//! policies mean what was declared, and values are those of the catalogue. Only the rules of what is safe to
+//! publish are the vendor's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +18,14 @@ use shared::size::SizeBin;
 
 use crate::fleet::{Day, Fleet, Sent};
 
-/// The numbers of one family: each block's label and its published number, in the order of the labels.
+/// The numbers of one family: each block's label and published number, sorted by label.
 pub type Numbers = Vec<(String, u64)>;
 
-/// Everything that is published, by window, population and family. A family about which nothing is published is absent.
+/// Everything that is published, by window, population and family. A family without a published number is
+/// absent.
 pub type Releases = BTreeMap<(Window, Population, Family), Numbers>;
 
-/// The distinct reporters of each window, with what they said.
+/// The distinct reporters of each window, with what they reported.
 #[derive(Debug, Default)]
 pub struct Truth {
     windows: BTreeMap<Window, Reporters>,
@@ -37,7 +38,7 @@ struct Reporters {
     pods: BTreeMap<usize, Said<Pod>>,
 }
 
-/// The codes of what a reporter said in a window.
+/// The codes that a reporter reported in a window.
 type Said<R> = <R as Reporter>::Codes;
 
 /// Keeps the greater code of each data point.
@@ -48,7 +49,7 @@ fn merge(kept: &mut impl AsMut<[u64]>, other: &impl AsRef<[u64]>) {
 }
 
 impl Truth {
-    /// Takes note of what is to be counted of a day.
+    /// Adds what counts of a day.
     pub fn observe(&mut self, fleet: &Fleet, day: &Day) {
         for kind in WindowKind::ALL {
             let window = Window::of_day(kind, day.date);
@@ -93,13 +94,13 @@ impl Truth {
         }
     }
 
-    /// The windows in which anything was reported.
+    /// The windows with reports.
     pub fn windows(&self) -> impl Iterator<Item = Window> {
         self.windows.keys().copied()
     }
 
-    /// The domains that are known on `today`, each with the Monday of the week in which it was last reported. One that
-    /// was not reported in the two weeks before this one is forgotten.
+    /// The domains known on `today`, each with the Monday of the week of its last report. A domain that was
+    /// not reported in the two previous weeks is gone.
     pub fn domains(&self, today: Date) -> BTreeSet<(String, String)> {
         let this_week = Window::of_day(WindowKind::Week, today).start();
         let mut last_seen = BTreeMap::new();
@@ -110,7 +111,7 @@ impl Truth {
         known.map(|(domain, week)| (domain, week.to_string())).collect()
     }
 
-    /// What must be published about the windows that `threshold` gives a threshold for: those that are closed.
+    /// What must be published about the windows for which `threshold` gives a threshold: the closed ones.
     pub fn releases(&self, threshold: impl Fn(Window) -> Option<Threshold>) -> Releases {
         let mut releases = Releases::new();
         for (window, reporters) in &self.windows {
@@ -132,7 +133,7 @@ impl Truth {
         releases
     }
 
-    /// How many distinct installations and Pods a window has. Exact: for tests, and never for a page.
+    /// The exact number of distinct installations and Pods in a window. For tests, never for a page.
     pub fn distinct(&self, window: Window) -> (usize, usize) {
         self.windows
             .get(&window)
@@ -146,7 +147,7 @@ impl Reporters {
         merge(self.installations.entry((population, owner, number)).or_default(), said);
     }
 
-    /// Everybody in a population, by unit.
+    /// All reporters of a population, by unit.
     fn tallies(&self, population: Population) -> Vec<Tally> {
         let mut installations = Tally::of::<App>();
         for ((_, owner, _), said) in self.installations.iter().filter(|((of, ..), _)| *of == population) {
@@ -165,7 +166,7 @@ impl Reporters {
     }
 }
 
-/// Where what is published differs from what must be, a line for each family, in plain words; empty if it does not.
+/// The differences between what is published and what must be, a readable line for each family.
 pub fn differences(expected: &Releases, found: &Releases) -> Vec<String> {
     let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     let none = Numbers::new();

@@ -1,7 +1,7 @@
-//! A year of releases that nobody reported: enough of everything to measure pages and to look at them.
+//! A year of simulated releases, large enough to measure the pages and to look at them.
 //!
-//! Numbers follow from the day alone: versions come out and spread, languages and platforms shift slowly, weekends are
-//! quiet. They are written as the close job writes them, each window in one transaction.
+//! Numbers follow from the date alone: versions come out and spread, languages and platforms shift slowly,
+//! weekends are quiet. Each window is written in one transaction, as the close job does it.
 
 use ingest_api::release::Rule;
 use ingest_api::release::{Family, Population, round};
@@ -19,10 +19,11 @@ use sqlx::{Connection, PgConnection};
 /// How many days the year has.
 pub const DAYS: u16 = 366;
 
-/// Releases of the days before `today`, and of the weeks and months in them. Returns how many numbers there are.
+/// Writes the releases of the days before `today`, and of their weeks and months. Returns how many numbers
+/// they have.
 ///
 /// # Errors
-/// If the database does not take them.
+/// If the database rejects them.
 pub async fn write(database_url: &str, today: Date) -> anyhow::Result<usize> {
     let first = today.saturating_sub(i64::from(DAYS).days());
     let mut connection = PgConnection::connect(database_url).await?;
@@ -44,7 +45,7 @@ pub async fn write(database_url: &str, today: Date) -> anyhow::Result<usize> {
     Ok(written)
 }
 
-/// The releases of that many weeks in the year, oldest first, as they are read.
+/// The releases of that many weeks of the year, oldest first, as a reader gets them.
 pub fn weeks(number: u16) -> Vec<Release> {
     let first = Date::constant(2026, 1, 5);
     let week = |n: u16| {
@@ -87,7 +88,7 @@ async fn write_window(connection: &mut PgConnection, window: Window, blocks: &[B
     Ok(())
 }
 
-/// What is published about a window: the parts of each family, as far as they are large enough.
+/// What is published about a window: the cells of each family that are large enough.
 fn blocks(window: Window, first: Date) -> Vec<Block> {
     let day = window.start().since(first).map_or(0, |span| span.get_days());
     let t = f64::from(day);
@@ -144,7 +145,7 @@ fn named(parts: &[(&str, f64)]) -> Vec<(String, f64)> {
     parts.iter().map(|(label, part)| ((*label).to_owned(), *part)).collect()
 }
 
-/// A version spreads from the day that it comes out, until the next one does.
+/// A version spreads from its release until the next version comes out.
 fn versions(prefix: &str, releases: &[(&str, f64)], t: f64) -> Vec<(String, f64)> {
     let adopted = |day: f64| 1.0 / (1.0 + (-(t - day - 25.0) / 9.0).exp());
     let mut parts = Vec::new();

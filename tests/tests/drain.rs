@@ -1,5 +1,5 @@
-//! `SIGTERM` under load: no acknowledged event is lost, and the process is gone within ten seconds; also with clients who
-//! hold their connections, a vendor who says nothing, and a Postgres that stands still.
+//! `SIGTERM` under load: no acknowledged event is lost, and the process exits within ten seconds. Also with
+//! clients that hold their connections, a vendor that does not answer, and a Postgres that is stopped.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,9 +30,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long a process may take to end when it is told to.
+/// How long a process may take to exit after `SIGTERM`.
 const SOON: Duration = Duration::from_secs(10);
-/// How long anything else may take, on a machine that is busy.
+/// How long anything else may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How many requests are in flight.
 const LANES: usize = 64;
@@ -47,7 +47,7 @@ fn user_hash(number: usize) -> UserHash {
     UserHash::of_device(&format!("user{number}"), "jabber.example", "device")
 }
 
-/// Each event is of an installation of its own, so that each can be found, or missed.
+/// Each event is from another installation, so that each can be found or missed.
 fn event(number: usize) -> String {
     let pod = json!({ "domain_hash": PodId::of_domain("jabber.example"), "user_hash": user_hash(number) });
     json!({ "name": "app:daily", "origin": { "app": { "name": "prose-app-web" }, "pod": pod } }).to_string()
@@ -74,7 +74,7 @@ impl Load {
                         http.post(&url).header("content-type", "application/json").body(event(number));
                     match request.send().await {
                         Ok(answer) if answer.status() == 204 => acknowledged.lock().unwrap().push(number),
-                        // Not now; it is not sent again.
+                        // Rejected for now; it is not sent again.
                         Ok(_) => {}
                         Err(_) => return,
                     }
@@ -92,7 +92,7 @@ impl Load {
         }
     }
 
-    /// What was acknowledged, when nobody answers any more.
+    /// The acknowledged events, once nobody answers any more.
     async fn end(mut self) -> Vec<usize> {
         let ended = async { while self.lanes.join_next().await.is_some() {} };
         tokio::time::timeout(PATIENCE, ended).await.expect("somebody still answers");
@@ -100,7 +100,7 @@ impl Load {
     }
 }
 
-/// Clients who begin a request and never end it: some in the head, some in the body.
+/// Clients that begin a request and never end it: some in the head, some in the body.
 async fn slow_clients(address: SocketAddr, path: &str) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for number in 0..SLOW {
@@ -117,7 +117,7 @@ async fn slow_clients(address: SocketAddr, path: &str) -> Vec<TcpStream> {
     streams
 }
 
-/// Tells it to end, and checks that it does so cleanly and soon.
+/// Asks it to end, and checks that it exits cleanly and in time.
 async fn stop_soon(mut process: impl AsMut<Process> + Send + 'static, what: &str) {
     let started = Instant::now();
     tokio::task::spawn_blocking(move || process.as_mut().stop().unwrap()).await.unwrap();
@@ -142,7 +142,7 @@ impl AsMut<Process> for Proxy {
     }
 }
 
-/// A vendor that takes everything, and what it has taken.
+/// A vendor that accepts everything, and what it got.
 async fn willing_vendor(listener: TcpListener) -> Arc<Mutex<BTreeSet<String>>> {
     async fn take(State(taken): State<Arc<Mutex<BTreeSet<String>>>>, body: String) -> String {
         let events: Vec<Value> = serde_json::from_str(&body).unwrap();
@@ -173,7 +173,7 @@ async fn a_proxy_under_load_with_slow_clients_and_a_vendor_who_says_nothing_is_g
     );
     std::fs::write(&config, text).unwrap();
     let proxy = ProxyProcess::start(&config).unwrap();
-    // The vendor takes the connection, and says nothing.
+    // The vendor accepts the connection, and does not answer.
     let (held, _) = tokio::time::timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
     let _slow = slow_clients(proxy.address(), "/cloud-api-proxy/v1/analytics/event").await;
     let load = Load::on(&proxy.event_url());
@@ -198,7 +198,7 @@ async fn a_proxy_under_load_with_slow_clients_and_a_vendor_who_says_nothing_is_g
     }
 }
 
-/// How many of these events are not in every open window.
+/// How many of these events are missing from an open window.
 async fn missing(data_dir: &Path, acknowledged: &[usize]) -> usize {
     let config = Config::in_directory(data_dir);
     let open = OpenDatabase::open(&config, false).await.unwrap();

@@ -1,4 +1,5 @@
-//! From an event to an insight: what is served is what must be, whatever is sent how often and in which order.
+//! From an event to an insight: the right numbers are served, however often and in whatever order events are
+//! sent.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +25,7 @@ use serde_json::Value;
 /// A Monday in the last week of a month, so that a window of each kind ends within the play.
 const FIRST_DAY: Date = date(2026, 8, 24);
 
-/// What readers get when the fleet has played: the numbers, and the bytes of all answers.
+/// What readers get after the play: the numbers, and the bytes of all answers.
 async fn play(fleet: &Fleet, times: usize) -> (Served, String) {
     let folder = folder().unwrap();
     let mut stack = Stack::start(fleet, folder.path()).await.unwrap();
@@ -71,7 +72,7 @@ async fn what_is_served_about_a_fleet_is_what_must_be_however_often_and_in_which
     assert_eq!(same_answers, answers, "byte for byte");
 }
 
-/// Another number for one Pod must be found: a check that cannot fail proves nothing.
+/// A changed number for one Pod must be found: a check that cannot fail proves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_not_heard_makes_a_difference() {
     let size = FleetSize { days: 1, ..FleetSize::SMALL };
@@ -92,7 +93,7 @@ async fn a_pod_that_is_not_heard_makes_a_difference() {
     assert!(!differences(&expected, &served.releases).is_empty());
 }
 
-/// The event of today's apps, as the design has it.
+/// The event of today's apps, as in the design.
 const SAMPLE: &str = r#"{
   "name": "account:signin",
   "data": { "credential_type": "password" },
@@ -103,7 +104,7 @@ const SAMPLE: &str = r#"{
   }
 }"#;
 
-/// A socket in place of the vendor: takes whatever comes, and hands on heads and bodies.
+/// A socket in place of the vendor: accepts everything, and passes on heads and bodies.
 fn vendor_socket() -> (SocketAddr, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -139,7 +140,7 @@ fn vendor_socket() -> (SocketAddr, Receiver<(String, String)>) {
     (address, requests)
 }
 
-/// Posts the sample as any HTTP client would, and returns the status and how long it took.
+/// Posts the sample as any HTTP client would. Returns the status and the duration.
 fn post_sample(address: SocketAddr) -> (u16, Duration) {
     let start = Instant::now();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -173,7 +174,7 @@ fn the_sample_event_is_taken_at_once_and_the_vendor_gets_exactly_what_preview_pr
     assert_eq!(status, 204);
     assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
 
-    // The salt is there now, so that preview makes the same pseudonym.
+    // The salt exists now, so preview makes the same pseudonym.
     let mut preview = command("pod-proxy").unwrap();
     let preview = preview.args(["preview", "--config"]).arg(&config);
     let mut preview = preview.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

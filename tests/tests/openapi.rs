@@ -1,4 +1,5 @@
-//! The OpenAPI document that is served, and what schemathesis finds when it asks everything that the document promises.
+//! The served OpenAPI document, and what schemathesis finds when it requests everything that the document
+//! promises.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,8 +20,8 @@ use jiff::civil::{Date, date};
 use libtest_mimic::{Arguments, run};
 use trial::trial;
 
-/// The last day of a week and of a month, so that a day makes a release of each kind; all of them newer than the dates
-/// that the document gives as examples.
+/// The last day of a week and of a month, so that one day makes a release of each kind. All releases are
+/// newer than the example dates of the document.
 const FIRST_DAY: Date = date(2027, 1, 31);
 const TODAY: Date = date(2027, 2, 1);
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// The program, where `tests/run` puts it.
+/// The program, where `tests/run` installs it.
 fn schemathesis() -> Option<PathBuf> {
     let executable = std::env::current_exe().ok()?;
     let program = executable.ancestors().nth(3)?.join("schemathesis/bin/schemathesis");
@@ -69,7 +70,7 @@ fn finds_nothing() -> anyhow::Result<()> {
     let said =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     ensure!(output.status.success(), "schemathesis:\n{said}");
-    // It ends well, too, if it has asked nothing.
+    // It also exits with 0 if it has requested nothing.
     ensure!(said.contains("No issues found"), "schemathesis:\n{said}");
     Ok(())
 }

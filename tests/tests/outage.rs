@@ -1,6 +1,8 @@
-//! Nothing that was acknowledged is lost: not when the vendor is away, not in a crash of the proxy or of Postgres.
+//! Nothing acknowledged is lost: neither while the vendor is down, nor in a crash of the proxy or of
+//! Postgres.
 //!
-//! With the real binaries and the real clock. At midnight UTC a run may see its counts spread over two windows.
+//! With the real binaries and the real clock. A run at midnight UTC may see its counts spread over two
+//! windows.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +27,7 @@ use serde_json::{Value, json};
 use shared::pseudonym::{PodId, UserHash};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-/// How long something may take until it is as it should be.
+/// How long a condition may take to become true.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn anywhere() -> SocketAddr {
@@ -71,7 +73,7 @@ async fn send_all(proxy: &ProxyProcess, events: &[String]) {
     spread(16, events.to_vec(), send).await.unwrap();
 }
 
-/// Waits until the vendor has everything that the proxy holds.
+/// Waits until the vendor has everything that the proxy stored.
 async fn wait_until_sent(proxy: &ProxyProcess) {
     let http = client().unwrap();
     let end = Instant::now() + PATIENCE;
@@ -86,7 +88,8 @@ async fn wait_until_sent(proxy: &ProxyProcess) {
     }
 }
 
-/// What the open windows hold: for each kind, how many distinct reporters said what, without their subjects.
+/// The contents of the open windows: for each kind, how many distinct reporters said what, without their
+/// subjects.
 async fn counts(data_dir: &Path) -> Vec<String> {
     let config = Config::in_directory(data_dir);
     let open = OpenDatabase::open(&config, false).await.unwrap();
@@ -115,7 +118,7 @@ async fn counts(data_dir: &Path) -> Vec<String> {
     counts
 }
 
-/// Nothing that an app sent about itself may be in a log.
+/// What an app sent about itself must not be in a log.
 fn assert_clean(log: &str, pseudonyms: &BTreeSet<String>) {
     assert!(!log.is_empty());
     for pseudonym in pseudonyms {
@@ -148,7 +151,7 @@ async fn a_vendor_who_is_away_and_a_proxy_that_is_killed_change_no_count() {
     let address = vendor.address();
     let config = write_proxy_config(stormy.path(), address);
     let mut proxy = ProxyProcess::start(&config).unwrap();
-    // What the Pod says of itself at its start is sent before the vendor goes away.
+    // The Pod's first report about itself is sent before the vendor goes down.
     wait_until_sent(&proxy).await;
     vendor.process().stop().unwrap();
     send_all(&proxy, &events).await;
@@ -164,7 +167,7 @@ async fn a_vendor_who_is_away_and_a_proxy_that_is_killed_change_no_count() {
     vendor.process().stop().unwrap();
 }
 
-/// Each event is of an installation of its own, so that each can be found, or missed.
+/// Each event is from another installation, so that each can be found or missed.
 fn lonely_event(number: usize) -> (UserHash, Value) {
     let user_hash = UserHash::of_device(&format!("user{number}"), "jabber.example", "device");
     let pod = json!({ "domain_hash": PodId::of_domain("jabber.example"), "user_hash": user_hash });
@@ -198,7 +201,7 @@ async fn what_was_acknowledged_is_counted_after_postgres_was_killed() {
                     taken.lock().unwrap().extend(numbers);
                     return Ok(());
                 }
-                // These are not sent again: they may be counted or not. The others wait for better times.
+                // These are not sent again: they may count or not. The others are retried later.
                 let end = Instant::now() + PATIENCE;
                 while !http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
                     anyhow::ensure!(Instant::now() < end, "the service did not come back");

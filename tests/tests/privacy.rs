@@ -1,4 +1,4 @@
-//! When a window is closed, nothing is left of who reported in it: not in the database, the keys, or the logs.
+//! After a window is closed, nothing is left of its reporters: not in the database, the keys, or the logs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -30,8 +30,8 @@ impl std::io::Write for Captured {
     }
 }
 
-/// What stands for somebody outside of the service: the pseudonyms as they were made, and as the vendor got them; and
-/// the domains of Pods whose operators did not opt in.
+/// What identifies somebody outside of the service: the pseudonyms as they were made, and as the vendor got
+/// them; and the domains of Pods whose operators did not opt in.
 fn identifiers(fleet: &Fleet) -> Needles {
     let mut needles = Needles::default();
     for pod in fleet.pods() {
@@ -51,7 +51,7 @@ fn identifiers(fleet: &Fleet) -> Needles {
     needles
 }
 
-/// The pseudonyms as the apps made them, which must not even be kept by the Pod.
+/// The pseudonyms as the apps made them, which not even the Pod may store.
 fn unsalted(fleet: &Fleet) -> Needles {
     let mut needles = Needles::default();
     for installation in fleet.pods().iter().flat_map(|pod| &pod.installations) {
@@ -60,9 +60,9 @@ fn unsalted(fleet: &Fleet) -> Needles {
     needles
 }
 
-/// Adds the subjects of all open windows, and says how many there are.
+/// Adds the subjects of all open windows. Returns how many.
 async fn add_subjects(stack: &Stack, needles: &mut Needles) -> usize {
-    // What has come since is merged.
+    // Merges the arrivals first.
     stack.vendor().run_jobs().await.unwrap();
     let open = stack.vendor().database();
     let mut connection = PgConnection::connect(open.url()).await.unwrap();
@@ -82,7 +82,7 @@ async fn add_subjects(stack: &Stack, needles: &mut Needles) -> usize {
     subjects
 }
 
-/// Adds the keys of all open windows, and says how many there are.
+/// Adds the keys of all open windows. Returns how many.
 fn add_keys(key_dir: &Path, needles: &mut Needles) -> usize {
     let files: Vec<_> = std::fs::read_dir(key_dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     for file in &files {
@@ -137,7 +137,7 @@ async fn after_close_nothing_is_left_of_who_reported() {
     assert!(add_subjects(&stack, &mut secrets).await > 300);
     assert_eq!(add_keys(&key_dir, &mut keys), 2, "of a week and a month");
 
-    // What is searched for can be found: a check that cannot fail proves nothing.
+    // The search can find them while windows are open: a check that cannot fail proves nothing.
     assert!(secrets.find(&dump(&stack)).contains(&"a subject in hexadecimal".to_owned()));
     assert!(!keys.find_below(&key_dir).unwrap().is_empty());
     let identifiers = identifiers(&fleet);
@@ -158,7 +158,7 @@ async fn after_close_nothing_is_left_of_who_reported() {
     assert_eq!(std::fs::read_dir(&key_dir).unwrap().count(), 0, "files in the key directory");
 
     stack.shutdown().await;
-    // Also not in what a database keeps of deleted rows: its write-ahead log, its files, and its own log.
+    // Nor in what a database keeps of deleted rows: its write-ahead log, its files, and its own log.
     assert_eq!(identifiers.find_below(&vendor).unwrap(), NOTHING);
     assert_eq!(keys.find_below(&vendor).unwrap(), NOTHING);
     assert_eq!(unsalted(&fleet).find_below(folder.path()).unwrap(), NOTHING);

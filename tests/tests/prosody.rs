@@ -1,4 +1,4 @@
-//! The number of accounts from a real Prosody: accounts made with `prosodyctl` → the range that leaves.
+//! The number of accounts of a real Prosody: accounts made with `prosodyctl` → the range that leaves the Pod.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use trial::{has, trial};
 
 const GUIDE: &str = include_str!("../../deploy/README.md");
-/// Where the guide's command looks: Prosody's data folder on Debian.
+/// The folder in the guide's command: Prosody's data folder on Debian.
 const DATA: &str = "/var/lib/prosody";
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     run(&arguments, trials).exit_code()
 }
 
-/// Installs Prosody, as root and where that does not start a server for the whole machine.
+/// Installs Prosody, as root, where that does not start a server for the whole machine.
 fn install() {
     let starts_services = Path::new("/run/systemd/system").exists();
     if has("prosodyctl") || !has("apt-get") || !rustix::process::geteuid().is_root() || starts_services {
@@ -58,12 +58,12 @@ fn install() {
             .stderr(Stdio::null());
         command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").status()
     };
-    // What went wrong shows in that there is no Prosody.
+    // Errors do not matter here: without Prosody, the test is skipped.
     let _ = apt_get(&["update"]);
     let _ = apt_get(&["install", "--no-install-recommends", "prosody"]);
 }
 
-/// A Prosody of this test, that never listens anywhere.
+/// A Prosody of this test, which never listens anywhere.
 struct Prosody {
     folder: tempfile::TempDir,
     accounts: usize,
@@ -82,7 +82,7 @@ impl Prosody {
             home = prosody.home().display()
         );
         fs::write(prosody.config(), config)?;
-        // As root, prosodyctl becomes the user of the package.
+        // As root, prosodyctl switches to the package's user.
         if rustix::process::geteuid().is_root() {
             let changed =
                 Command::new("chown").args(["-R", "prosody:prosody"]).arg(prosody.home()).status()?;
@@ -99,7 +99,7 @@ impl Prosody {
         self.home().join("prosody.cfg.lua")
     }
 
-    /// Makes accounts until there are so many.
+    /// Makes accounts up to this number.
     fn grow_to(&mut self, accounts: usize) -> anyhow::Result<()> {
         for number in self.accounts..accounts {
             let user = format!("user-{number}");
@@ -112,7 +112,7 @@ impl Prosody {
         Ok(())
     }
 
-    /// The guide's own command, word for word but for the folder.
+    /// The guide's own command, unchanged except for the folder.
     fn accounts_command(&self) -> anyhow::Result<String> {
         let line = GUIDE.lines().find(|line| line.starts_with("accounts.command = ")).context("a command")?;
         ensure!(line.contains(DATA), "{line}");
@@ -120,7 +120,7 @@ impl Prosody {
     }
 }
 
-/// A socket in place of the vendor, and the events that it took.
+/// A socket in place of the vendor, and the events that it got.
 async fn vendor() -> anyhow::Result<(SocketAddr, UnboundedReceiver<Value>)> {
     let (send, events) = unbounded_channel();
     let take = async move |Json(batch): Json<Vec<Value>>| {
@@ -159,7 +159,7 @@ impl Pod {
         Ok(Self { app, clock, events, _folder: folder })
     }
 
-    /// An app posts, and what is there is sent: the range of accounts in what left, if anything did.
+    /// An app posts, and the proxy sends everything. Returns the range of accounts in what left, if any.
     async fn post_and_send(&mut self) -> anyhow::Result<Option<String>> {
         let event = json!({ "name": "app:startup", "origin": {
             "app": { "name": "prose-app-web", "version": "1.0.1" }, "pod": { "user_hash": "19a124bd2f89edfe" },

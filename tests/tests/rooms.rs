@@ -1,8 +1,8 @@
 //! The imports of both services, held against the tables of rooms in ARCHITECTURE.md.
 //!
-//! A table is of the form `| Room | May import | What it holds |`, and belongs to the crate that was named last before
-//! it. The row of a room is also that of what is in it, unless that has a row of its own (`intake/writer`). Code for
-//! tests may import anything.
+//! A table has the form `| Room | May import | What it holds |`, and belongs to the crate named last before
+//! it. The row of a room also applies to the modules in it, unless they have rows of their own
+//! (`intake/writer`). Code for tests may import anything.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use std::path::Path;
 
 const CRATES: [&str; 2] = ["pod-proxy", "ingest-api"];
 
-/// Names what may be imported by what it is not.
+/// Begins a list of the rooms that may not be imported; all others may.
 const ALL_BUT: &str = "everything";
 
 /// `release/fold`, as its names.
@@ -22,7 +22,7 @@ type Module = Vec<String>;
 #[derive(Debug)]
 struct Room {
     name: Module,
-    /// Whether it may import all but those that are named.
+    /// Whether it may import all rooms except the named ones.
     all_but: bool,
     named: BTreeSet<Module>,
 }
@@ -53,7 +53,7 @@ fn rooms(architecture: &str, of: &str) -> Vec<Room> {
     rooms
 }
 
-/// A file of a crate, by its place in `src`.
+/// A file of a crate, by its path in `src`.
 struct File {
     path: String,
     text: String,
@@ -73,11 +73,11 @@ enum Token {
     /// A word, and its line.
     Word(String, usize),
     Mark(char),
-    /// What stands between brackets, and the first of them.
+    /// A bracketed group, with its opening bracket.
     Group(char, Vec<Token>),
 }
 
-/// Reads code up to the bracket that closes what it stands in.
+/// Reads code up to the closing bracket of the current group.
 fn tokens(code: &mut &str, line: &mut usize) -> Vec<Token> {
     let mut tokens = Vec::new();
     while let Some(first) = code.chars().next() {
@@ -86,7 +86,7 @@ fn tokens(code: &mut &str, line: &mut usize) -> Vec<Token> {
             _ if code.starts_with("//") => code.find('\n').unwrap_or(code.len()),
             _ if code.starts_with("/*") => code.find("*/").map_or(code.len(), |end| end + 2),
             '"' => literal(code, '"'),
-            // A lifetime is no literal, and a word behind its mark.
+            // Distinguishes a lifetime from a character literal.
             '\'' if code[1..].starts_with('\\') || code[1..].chars().nth(1) == Some('\'') => {
                 literal(code, '\'')
             }
@@ -121,7 +121,7 @@ fn tokens(code: &mut &str, line: &mut usize) -> Vec<Token> {
     tokens
 }
 
-/// The length of the literal that code begins with.
+/// The length of the literal at the start of the code.
 fn literal(code: &str, quote: char) -> usize {
     let mut is_escaped = true;
     let end = code.find(|c| {
@@ -132,7 +132,7 @@ fn literal(code: &str, quote: char) -> usize {
     end.map_or(code.len(), |end| end + 1)
 }
 
-/// The length of the raw literal that code begins with, if it does.
+/// The length of the raw literal at the start of the code, if there is one.
 fn raw_literal(code: &str) -> Option<usize> {
     let after = code.strip_prefix("br").or_else(|| code.strip_prefix('r'))?;
     let text = after.trim_start_matches('#');
@@ -141,17 +141,17 @@ fn raw_literal(code: &str) -> Option<usize> {
     Some(code.len() - text.len() + 1 + end + 1 + hashes.len())
 }
 
-/// What the code of a file names.
+/// What the code of a file refers to.
 #[derive(Default)]
 struct Code {
-    /// Modules and what is in them, each with its line.
+    /// Modules and items, each with its line.
     imports: Vec<(usize, Module)>,
     /// Modules in files of their own that are compiled for tests only.
     for_tests: Vec<Module>,
 }
 
 impl Code {
-    /// Reads what stands in a module of the crate of that name.
+    /// Reads the content of a module of that name.
     fn read(&mut self, crate_name: &str, module: &[String], mut code: &[Token]) {
         while let [first, after @ ..] = code {
             code = match (first, after) {
@@ -178,7 +178,7 @@ impl Code {
         }
     }
 
-    /// Reads on in a path or the tree of a `use`, from where a `::` may be. Returns what follows.
+    /// Continues in a path or the tree of a `use`, from a possible `::`. Returns the rest.
     fn read_path<'t>(&mut self, mut path: Module, mut line: usize, mut code: &'t [Token]) -> &'t [Token] {
         while let Some(after) = path_separator(code) {
             match after {
@@ -207,7 +207,7 @@ impl Code {
         code
     }
 
-    /// Skips an item that is compiled for tests only, behind the attribute that says so.
+    /// Skips a test-only item, after the attribute that marks it.
     fn skip_item<'t>(&mut self, module: &[String], mut code: &'t [Token]) -> &'t [Token] {
         let mut is_use = false;
         while let [first, after @ ..] = code {
@@ -226,14 +226,14 @@ impl Code {
     }
 }
 
-/// Whether some code begins with `#[cfg(test)]`.
+/// Whether the code begins with `#[cfg(test)]`.
 fn is_for_tests(code: &[Token]) -> bool {
     let [Token::Mark('#'), Token::Group('[', attribute), ..] = code else { return false };
     let [Token::Word(cfg, _), Token::Group('(', condition)] = attribute.as_slice() else { return false };
     cfg == "cfg" && matches!(condition.as_slice(), [Token::Word(test, _)] if test == "test")
 }
 
-/// What follows a `::`, if some code begins with one.
+/// What follows a `::`, if the code begins with one.
 fn path_separator(code: &[Token]) -> Option<&[Token]> {
     match code {
         [Token::Mark(':'), Token::Mark(':'), rest @ ..] => Some(rest),
@@ -241,7 +241,7 @@ fn path_separator(code: &[Token]) -> Option<&[Token]> {
     }
 }
 
-/// What is wrong with the imports of a crate, or with its table.
+/// The errors in the imports of a crate, or in its table.
 fn mistakes(crate_name: &str, rooms: &[Room], files: &[File]) -> Vec<String> {
     let extern_name = crate_name.replace('-', "_");
     let (mut mistakes, mut code) = (Vec::new(), Vec::new());
@@ -249,7 +249,7 @@ fn mistakes(crate_name: &str, rooms: &[Room], files: &[File]) -> Vec<String> {
     for file in files {
         let mut of_file = Code::default();
         let module = file.module();
-        // What the library's own file names are its rooms.
+        // The modules of `lib.rs` are the crate's rooms.
         if module != ["lib"] {
             of_file.read(&extern_name, &module, &tokens(&mut file.text.as_str(), &mut 1));
         }
@@ -294,7 +294,7 @@ fn mistakes(crate_name: &str, rooms: &[Room], files: &[File]) -> Vec<String> {
     mistakes
 }
 
-/// The files of Rust below a folder.
+/// The Rust files below a folder.
 fn files(folder: &Path, below: &str, found: &mut Vec<File>) {
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -346,7 +346,7 @@ mod checker {
 | `http/`, `main` | `intake/limits`, `window` | routes |
 ";
 
-    /// A crate with a file for each room, and some code in one of them.
+    /// A crate with a file for each room, and the code in one of them.
     #[track_caller]
     fn check(path: &str, code: &str, expected: &[&str]) {
         let mut paths = BTreeSet::from([

@@ -1,8 +1,7 @@
-//! What is published is the truth, whatever happens meanwhile: events are sent over many connections, half of them twice, while
-//! Postgres and the service are killed. Those that are sent once would show what is lost; those that are sent twice, what
-//! is counted twice.
+//! The published numbers stay right while Postgres and the service are killed. Events come over many
+//! connections, half of them twice. Those sent once would show a loss; those sent twice, a double count.
 //!
-//! With the real binary and the real clock. At midnight UTC a run may see its counts spread over two windows.
+//! With the real binary and the real clock. A run at midnight UTC may see its counts spread over two windows.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -31,7 +30,7 @@ use shared::clock::{Clock, SystemClock};
 
 const INSTALLATIONS: u64 = 40_000;
 const BATCH: u64 = 100;
-/// How long something may take until it is as it should be.
+/// How long a condition may take to become true.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn crowd() -> Crowd {
@@ -50,7 +49,8 @@ fn batch(first: u64) -> String {
     format!("[{}]", events.join(","))
 }
 
-/// What must be published: each installation once, with what it says, and its Pod, which says nothing.
+/// What must be published: each installation once, with what it reported, and its Pod, which reports nothing
+/// about itself.
 fn truth() -> Vec<(Family, String, u64)> {
     let (mut installations, mut pods) = (Tally::of::<App>(), Tally::of::<Pod>());
     let mut seen = std::collections::BTreeSet::new();
@@ -114,7 +114,7 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
             vendor.kill_postgres().unwrap();
         } else {
             vendor.process().kill().unwrap();
-            // What is left of it must not end the Postgres of the next one.
+            // Its remains must not stop the Postgres of the next service.
             drop(vendor);
             vendor = VendorProcess::start(&data_dir, address).unwrap();
         }

@@ -1,5 +1,5 @@
-//! A data point that exists only for this test goes from the events of apps to a page, a CSV and a gauge. It is one file in
-//! `shared/src/data_point/`, its line in the registry, and its field of the event.
+//! A test-only data point goes from the events of apps to a page, a CSV and a gauge. It consists of one file
+//! in `shared/src/data_point/`, its line in the registry, and its field of the event.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -61,7 +61,7 @@ async fn the_theme_of_an_app_reaches_its_page_its_csv_and_its_gauge() {
     stack.shutdown().await;
 }
 
-/// With the presets that decide for their operators, it stays on the Pod.
+/// Only the presets `all` and `default` let it leave the Pod.
 #[test]
 fn no_preset_except_all_and_default_lets_the_theme_out() {
     use shared::data_point::DataPoint;

@@ -1,4 +1,5 @@
-//! The reference for nginx with TLS, in front of both services: requests pass, and nothing is written about who made them.
+//! The reference configuration for nginx with TLS, in front of both services: requests pass, and no log names
+//! their senders.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -25,7 +26,8 @@ const POD: &str = "prose.example.net";
 const REPORTS: &str = "/_api/cloud/v1/analytics/event";
 const EVENTS: &str = "/cloud-api-proxy/v1/analytics/event";
 
-/// Where requests come from, and what nobody may find afterwards. All of 127.0.0.0/8 is this machine.
+/// The sender of the requests, whose address must not be found afterwards. All of 127.0.0.0/8 is this
+/// machine.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 66, 7, 9);
 const AGENT: &str = "canary-agent";
 const QUERY: &str = "canary-query";
@@ -44,7 +46,7 @@ fn tls() -> anyhow::Result<()> {
     runtime.block_on(both_services())
 }
 
-/// An address of this machine that nobody listens on at the moment.
+/// An address of this machine on which nobody listens at the moment.
 fn free() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
@@ -54,7 +56,7 @@ fn reference(path: &str) -> anyhow::Result<String> {
     fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// `text` with each of these put in place of another, which must be there.
+/// `text` with these replacements. Each replaced text must occur.
 fn replaced(mut text: String, replacements: &[(&str, String)]) -> anyhow::Result<String> {
     for (old, new) in replacements {
         ensure!(text.contains(old), "the reference does not have {old:?}");
@@ -63,7 +65,7 @@ fn replaced(mut text: String, replacements: &[(&str, String)]) -> anyhow::Result
     Ok(text)
 }
 
-/// Everything that nginx needs, with the references as they are but for addresses and paths.
+/// The files of nginx: the references, with only addresses and paths changed.
 struct Nginx {
     folder: PathBuf,
     vendor: SocketAddr,
@@ -99,7 +101,7 @@ impl Nginx {
         )?;
         fs::write(folder.join("vendor.conf"), reference_of_vendor)?;
         fs::write(folder.join("pod.conf"), reference_of_pod)?;
-        // As Debian's: everything is logged unless somebody says otherwise. The rest of the Pod is not our affair.
+        // As on Debian: logs everything by default. The rest of the Pod's web server is out of scope.
         let here = folder.display();
         let main = format!(
             "daemon off;\npid {here}/nginx.pid;\nerror_log {here}/logs/error.log info;\nevents {{}}\nhttp {{\n\
@@ -116,7 +118,7 @@ impl Nginx {
 
     fn command(&self) -> Command {
         let mut command = Command::new("nginx");
-        // What it says before it has read its configuration.
+        // Its output before it has read its configuration.
         command.arg("-e").arg(self.folder.join("start.log")).arg("-c").arg(self.folder.join("nginx.conf"));
         command
     }
@@ -128,7 +130,7 @@ impl Nginx {
         Ok(())
     }
 
-    /// A client at that address, which brings along whatever a browser may.
+    /// A client at that address, which sends whatever a browser may.
     fn client(&self, from: Ipv4Addr, agent: &str) -> anyhow::Result<Client> {
         pod_proxy::app::install_crypto();
         let headers = [
@@ -157,7 +159,7 @@ impl Nginx {
         format!("https://{name}:{port}{path}")
     }
 
-    /// Everything that it has written, file by file.
+    /// Everything that it has written, by file.
     fn written(&self) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut folders = vec![self.folder.join("logs")];
         let mut written = vec![(
@@ -202,7 +204,7 @@ async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     }
 }
 
-/// The head of the next request to `listener`, which is answered with 204.
+/// The head of the next request to `listener`, which gets a 204.
 async fn head_of_next(listener: &tokio::net::TcpListener) -> anyhow::Result<String> {
     let (mut stream, _) = listener.accept().await?;
     let mut request = Vec::new();
@@ -254,7 +256,7 @@ async fn both_services() -> anyhow::Result<()> {
     let mut process = Process::start(&mut nginx.command())?;
     connect(nginx.vendor).await?;
 
-    // Reports pass, and insights, for who has logged in.
+    // Reports pass, and insights for readers who are logged in.
     let client = nginx.client(ADDRESS, AGENT)?;
     for (name, path) in [(VENDOR, REPORTS), (POD, EVENTS)] {
         let answer = post(&client, nginx.url(name, &format!("{path}?q={QUERY}")), event()).await?;
@@ -274,13 +276,13 @@ async fn both_services() -> anyhow::Result<()> {
     let insights = nginx.url(VENDOR, "/v1/insights");
     let with_session = client.get(&insights).header("cookie", session).send().await?;
     ensure!(with_session.status() == StatusCode::OK, "{with_session:?}");
-    // What the browser has already is not sent again.
+    // The browser's cached files are not sent again.
     let tag = with_session.headers().get("etag").context("no ETag")?.clone();
     let again = client.get(&insights).header("cookie", session).header("if-none-match", tag).send().await?;
     ensure!(again.status() == StatusCode::NOT_MODIFIED, "{again:?}");
     ensure!(client.get(&insights).bearer_auth(&token).send().await?.status() == StatusCode::OK);
     ensure!(client.get(&insights).send().await?.status() == StatusCode::UNAUTHORIZED);
-    // Limits are for the network that the request came from, whatever it says of itself.
+    // Limits apply to the real network of a request, whatever it claims.
     let attempt = |n: usize| nginx.url(VENDOR, &format!("/login?token=canary-token-{n}"));
     let mut statuses = Vec::new();
     while statuses.len() < 40 && statuses.last() != Some(&StatusCode::TOO_MANY_REQUESTS) {
@@ -290,7 +292,7 @@ async fn both_services() -> anyhow::Result<()> {
     let elsewhere = nginx.client(Ipv4Addr::new(127, 99, 1, 1), AGENT)?;
     ensure!(elsewhere.get(attempt(40)).send().await?.status() == StatusCode::UNAUTHORIZED);
 
-    // What goes wrong is told to nobody either: too large, no TLS, no HTTP, given up in the middle, nobody there.
+    // Errors name nobody either: too large, no TLS, no HTTP, aborted in the middle, nobody listening.
     let plain = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -320,7 +322,7 @@ async fn both_services() -> anyhow::Result<()> {
         ensure!(answer.status() == StatusCode::BAD_GATEWAY, "{name}: {answer:?}");
     }
 
-    // Only what the services read is passed on, and one address.
+    // Only the headers that the services read are forwarded, and one address.
     let base = ["content-length", "content-type", "host", "x-forwarded-for"];
     let listener = tokio::net::TcpListener::bind(ingest_api).await?;
     for (path, more) in [(REPORTS, &[][..]), ("/v1/insights", &["accept", "cookie"])] {
@@ -340,7 +342,7 @@ async fn both_services() -> anyhow::Result<()> {
     let head = head?;
     ensure!(names(&head) == ["connection", "content-length", "content-type", "host"], "{head}");
 
-    // A search that finds nothing proves something only if it can find: what is not of the references is logged.
+    // A search must be able to find something: what is outside the references is logged.
     let control = nginx.client(Ipv4Addr::new(127, 99, 1, 2), "control-agent")?;
     control.get(nginx.url(POD, "/elsewhere?q=control-query")).send().await?;
     process.stop()?;

@@ -1,5 +1,5 @@
-//! The units for systemd and the guide: understood, hardened, with the warning; and the proxy without any right but
-//! the one to its data folder.
+//! The systemd units and the guide: valid, hardened, with the warning. The proxy runs without any right
+//! except for its data folder.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -22,8 +22,7 @@ use trial::{has, trial};
 /// The units, and the program that each starts.
 const UNITS: [(&str, &str); 2] = [("pod-proxy.service", "pod-proxy"), ("ingest-api.service", "ingest-api")];
 
-/// The most that a unit may leave exposed, in tenths: what systemd calls "OK" ends at 40, and without any hardening a
-/// unit has 96.
+/// The most exposure of a unit, in tenths. systemd calls up to 40 "OK"; a unit without any hardening has 96.
 const MAX_EXPOSURE: &str = "15";
 
 fn main() -> ExitCode {
@@ -69,7 +68,7 @@ fn can_unshare() -> bool {
     tried.is_ok_and(|tried| tried.status.success())
 }
 
-/// What systemd says of a unit in which the program is one that is installed here. `text` is the unit.
+/// systemd's verdict on a unit, with the program replaced by an installed one. `text` is the unit.
 fn analyze(arguments: &[&str], name: &str, text: &str) -> anyhow::Result<Output> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join(name);
@@ -119,7 +118,7 @@ fn warned() -> anyhow::Result<()> {
         }
         ensure!(text.contains(&format!("\nExecStart=/usr/local/bin/{program} ")), "{name}");
     }
-    // What the proxy's unit says to write is a configuration, and does what it says.
+    // The configuration that the proxy's unit suggests is valid, and does what the unit says.
     let text = read(&deploy("systemd/pod-proxy.service"))?;
     let written = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect::<Vec<_>>().join("\n");
     let config = Config::from_toml(&written)?;
@@ -131,7 +130,7 @@ fn warned() -> anyhow::Result<()> {
 
 fn told_first() -> anyhow::Result<()> {
     let run = |arguments: &[&str]| {
-        // Nothing to build with.
+        // This path has no build tools.
         let output =
             Command::new("bash").arg(deploy("run")).args(arguments).env("PATH", "/usr/bin:/bin").output()?;
         let said = String::from_utf8([output.stdout, output.stderr].concat())?;
@@ -179,7 +178,8 @@ fn guided() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes everything read-only but `$1`, shows that it is so for root too, and becomes the proxy as nobody.
+/// Makes everything read-only except for `$1`, shows that this holds for root too, and runs the proxy as
+/// nobody.
 const BECOME_UNPRIVILEGED: &str = r#"
 set -eu
 data=$1 outside=$2; shift 2
@@ -211,7 +211,7 @@ fn unprivileged() -> anyhow::Result<()> {
         data.display()
     );
     fs::write(&config, text)?;
-    // Where it was built, nobody may be let in.
+    // Other users may not have access to the build folder.
     let program = folder.path().join("pod-proxy");
     fs::copy(binaries()?.join("pod-proxy"), &program)?;
 
@@ -230,7 +230,7 @@ fn unprivileged() -> anyhow::Result<()> {
         let url = format!("http://{address}/cloud-api-proxy/v1/analytics/event");
         e2e::stack::post(&client()?, &url, EVENT.to_owned()).await
     })?;
-    // It left nothing but what belongs into its folder, which nobody else may read.
+    // Its only files are in its data folder, which nobody else may read.
     for name in ["salt", "spool.redb"] {
         let file = fs::metadata(data.join(name)).context(name)?;
         ensure!(file.mode() & 0o077 == 0 && file.uid() != 0, "{name} has mode {:o}", file.mode());

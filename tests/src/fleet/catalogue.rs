@@ -1,6 +1,7 @@
-//! What installations may be and say, with plausible shares: each text of the wire beside what it means.
+//! What installations may be and report, with plausible shares: each text of the wire beside its meaning.
 //!
-//! The meaning is written down by hand, so that the ground truth does not rest on the code that reads the wire.
+//! The meanings are written by hand, so that the ground truth does not depend on the code that reads the
+//! wire.
 
 use shared::app::AppName;
 use shared::event::Observed::{self, Recognised, Unrecognised};
@@ -8,14 +9,14 @@ use shared::locale::Locale;
 use shared::platform::Platform;
 use shared::version::Version;
 
-/// A text of the wire, and its normal form; `None` if it is not to be recognised.
+/// A text of the wire, and its normal form; `None` if it must not be recognised.
 type Wire = (&'static str, Option<&'static str>);
 
 const fn as_is(text: &'static str) -> Wire {
     (text, Some(text))
 }
 
-/// What is released, in this order: the day of the play on which it comes out (before the play, below zero).
+/// Releases in order, each with the day of the play on which it comes out (below zero: before the play).
 pub(super) type Releases = &'static [(i32, &'static str)];
 
 /// The versions of Pods.
@@ -35,7 +36,7 @@ pub(super) const POD_RELEASES: Releases = &[
     (66, "0.6.0"),
 ];
 
-/// An app: how it is named, when it released what, where it runs.
+/// An app: its name, its releases, its platforms.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) name: &'static str,
@@ -44,7 +45,7 @@ pub(super) struct App {
     pub(super) platforms: &'static [(u32, Wire)],
 }
 
-/// The apps and how many installations in ten thousand are of each.
+/// The apps, and how many installations in ten thousand use each.
 pub(super) const APPS: &[(u32, App)] = &[
     (
         5_600,
@@ -94,7 +95,7 @@ pub(super) const APPS: &[(u32, App)] = &[
             platforms: PCS,
         },
     ),
-    // A fork: its name is free text to us.
+    // A fork: to us, its name is free text.
     (40, App { name: "acme-chat", means: Unrecognised, releases: NATIVE, platforms: BROWSERS }),
 ];
 
@@ -140,7 +141,7 @@ const PCS: &[(u32, Wire)] =
 const PENGUINS: &[(u32, Wire)] =
     &[(85, as_is("linux-x86_64")), (12, as_is("linux-aarch64")), (3, as_is("linux-riscv64"))];
 
-/// Where companies are, and which locale is at home there.
+/// Where companies are, and the usual locale there.
 pub(super) const HOMES: &[(u32, Wire)] = &[
     (240, as_is("fr-FR")),
     (210, as_is("de-DE")),
@@ -157,7 +158,7 @@ pub(super) const HOMES: &[(u32, Wire)] = &[
     (10, as_is("sv-SE")),
 ];
 
-/// What the others prefer, who do not have the locale of their company.
+/// The locales of those who do not use their company's.
 pub(super) const LOCALES: &[(u32, Wire)] = &[
     (280, as_is("en-US")),
     (120, as_is("en-GB")),
@@ -184,23 +185,23 @@ pub(super) const LOCALES: &[(u32, Wire)] = &[
     (4, ("my own language", None)),
 ];
 
-/// What a locale of the wire means.
+/// The meaning of a locale of the wire.
 pub(super) fn locale((_, meaning): Wire) -> Observed<Locale> {
     meaning.map(|text| Locale::parse(text).expect("the catalogue has normal forms")).into()
 }
 
-/// What a platform of the wire means.
+/// The meaning of a platform of the wire.
 pub(super) fn platform((_, meaning): Wire) -> Observed<Platform> {
     meaning.map(|text| Platform::parse(text).expect("the catalogue has normal forms")).into()
 }
 
-/// What a version of the catalogue means.
+/// The meaning of a version of the catalogue.
 pub(super) fn version(text: &str) -> Version {
     Version::parse(text).expect("the catalogue has normal forms")
 }
 
-/// What somebody runs on `day` who takes a release `lag` days after it came out, and pre-releases or not. Whoever
-/// takes none of them still runs the first.
+/// The version on `day` of an installation that takes a release `lag` days after it came out, with or without
+/// pre-releases. Before its first release, it runs the first one.
 pub(super) fn running(releases: Releases, day: i32, lag: i32, pre_releases: bool) -> &'static str {
     releases
         .iter()

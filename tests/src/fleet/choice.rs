@@ -1,11 +1,11 @@
-//! Shares → one of them at random.
+//! Shares → a random choice.
 
 use rand::{Rng, RngExt};
 
-/// One of `choices`, each as often as its weight says.
+/// One of `choices`, with a probability in proportion to its weight.
 ///
 /// # Panics
-/// If there is none.
+/// If `choices` is empty.
 pub(super) fn choose<'a, T>(rng: &mut impl Rng, choices: &'a [(u32, T)]) -> &'a T {
     let total = choices.iter().map(|(weight, _)| *weight).sum();
     let mut left = rng.random_range(0..total);
@@ -18,18 +18,18 @@ pub(super) fn choose<'a, T>(rng: &mut impl Rng, choices: &'a [(u32, T)]) -> &'a 
     unreachable!("the weights add up to the total")
 }
 
-/// One of `items`, each as often as the others.
+/// One of `items`, all equally likely.
 ///
 /// # Panics
-/// If there is none.
+/// If `items` is empty.
 pub(super) fn any<'a, T>(rng: &mut impl Rng, items: &'a [T]) -> &'a T {
     &items[rng.random_range(0..items.len())]
 }
 
-/// A number with a heavy tail: half of them below twice `least`, a few as large as `most`.
+/// A number with a heavy tail: half of them are below twice `least`, a few are as large as `most`.
 pub(super) fn heavy_tailed(rng: &mut impl Rng, least: u32, most: u32) -> u32 {
     let u: f64 = rng.random_range(f64::EPSILON..1.0);
-    // A Pareto distribution with the exponent 1.1, about that of the sizes of companies.
+    // A Pareto distribution with the exponent 1.1, roughly that of company sizes.
     let number = f64::from(least) * u.powf(-1.0 / 1.1);
     number.min(f64::from(most)) as u32
 }

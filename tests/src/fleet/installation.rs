@@ -1,4 +1,4 @@
-//! An installation: where it belongs, what it says of itself, when it is used.
+//! An installation: where it belongs, what it reports about itself, when it is used.
 
 use jiff::civil::{Date, Weekday};
 use rand::{Rng, RngExt};
@@ -19,7 +19,7 @@ pub struct Installation {
     domain: String,
     device: String,
     app: &'static App,
-    /// How many days after a release it is installed.
+    /// How many days after a release it upgrades.
     lag: i32,
     pre_releases: bool,
     habit: Habit,
@@ -36,11 +36,11 @@ pub struct Installation {
 /// How an app writes its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
-    /// As it should.
+    /// Correctly.
     Plain,
     /// With build metadata in the version, which is dropped.
     BuildMetadata,
-    /// With a version that is none.
+    /// With an invalid version.
     OwnBuild,
     /// Without a version.
     NoVersion,
@@ -59,24 +59,24 @@ const HABITS: &[(u32, Habit)] = &[
     (20, Habit::Talkative),
 ];
 
-/// What an installation says of itself on one day, in normal form.
+/// What an installation reports about itself on one day, in normal form.
 #[derive(Clone, Debug)]
 pub struct Says {
     /// App and version.
     pub app_version: AppVersion,
-    /// The platform, as it is written and as it is to be understood.
+    /// The platform, as written and in normal form.
     pub platform: Option<(&'static str, Observed<Platform>)>,
     /// The locale of first choice.
     pub language: Option<Observed<Locale>>,
-    /// The codes of the data points that the catalogue does not know, in the order of the registry.
+    /// The codes of the data points that the catalogue does not list, in the order of the registry.
     pub others: Vec<u64>,
 }
 
-/// How many data points of installations the catalogue knows: the first ones of the registry.
+/// How many data points of installations the catalogue lists: the first ones of the registry.
 const KNOWN: usize = 3;
 
 impl Installation {
-    /// An installation of somebody with an account at `domain`, in a play of `days` days.
+    /// An installation of an account at `domain`, in a play of `days` days.
     pub(super) fn new(
         rng: &mut impl Rng,
         username: String,
@@ -125,7 +125,7 @@ impl Installation {
             Weekday::Saturday | Weekday::Sunday => self.on_weekends,
             _ => self.on_weekdays,
         };
-        // Asked for in any case, so that one who leaves does not change what all others do.
+        // Drawn in any case, so that an installation that leaves does not change the others.
         rng.random_bool(share) && self.exists.contains(&day)
     }
 
@@ -134,7 +134,7 @@ impl Installation {
         UserHash::of_device(&self.username, &self.domain, &self.device)
     }
 
-    /// What it says of itself on a day.
+    /// What it reports about itself on a day.
     pub(super) fn says(&self, day: i32) -> Says {
         let version = catalogue::version(self.version(day));
         let silent = self.habit == Habit::Silent;
@@ -159,7 +159,7 @@ impl Installation {
         }
     }
 
-    /// The data points that the catalogue does not know, each with one of its examples, which is always the same.
+    /// The data points that the catalogue does not list, each with one of its examples, always the same.
     fn others(&self) -> impl Iterator<Item = (&'static CountedPoint, &'static str)> {
         let lot = self.device.bytes().map(usize::from).sum::<usize>();
         event::App::COUNTED.iter().skip(KNOWN).filter_map(move |point| {

@@ -1,9 +1,10 @@
-//! A fleet that does not exist: Pods, XMPP servers and installations, and what each sends on each day of a play.
+//! A simulated fleet: Pods, XMPP servers and installations, and what each sends on each day of a play.
 //!
-//! Everything follows from the seed. A day can be asked for in any order, and is the same each time.
+//! Everything follows from the seed. A day can be generated in any order, and is the same each time.
 //!
-//! What a Pod says of itself changes from day to day; an installation may upgrade, or choose another language, between
-//! two events of a day. No Pod has more installations than its size allows, so that the vendor leaves out none of them.
+//! What a Pod reports about itself changes from day to day. An installation may upgrade, or choose another
+//! language, between two events of a day. No Pod has more installations than its size allows, so the vendor
+//! counts all of them.
 
 mod catalogue;
 mod choice;
@@ -22,25 +23,25 @@ pub use installation::{Installation, Says};
 pub use pod::{Pod, Server};
 pub use policy::{Meaning, POLICIES, PodPolicy};
 
-/// How large a fleet is, and how long it plays.
+/// The size of a fleet, and the length of the play.
 #[derive(Clone, Copy, Debug)]
 pub struct FleetSize {
     /// All Pods.
     pub pods: usize,
-    /// How many of them, the first ones, are to have a real proxy. Each has another policy, as far as there are.
+    /// How many Pods get a real proxy: the first ones. Each has another policy, as long as there are enough.
     pub real_pods: usize,
-    /// The accounts of the largest Pod.
+    /// The number of accounts of the largest Pod.
     pub largest_pod: u32,
     /// Plain XMPP servers.
     pub servers: usize,
-    /// Days.
+    /// The number of days.
     pub days: u16,
 }
 
 impl FleetSize {
-    /// What `deploy/run` plays: 300 Pods and some thousand installations, for a quarter of a year.
+    /// The play of `deploy/run`: 300 Pods and some thousand installations, for three months.
     pub const DEMO: Self = Self { pods: 300, real_pods: 17, largest_pod: 320, servers: 14, days: 92 };
-    /// Enough that something is published, and small enough for a test.
+    /// Large enough that something is published, and small enough for a test.
     pub const SMALL: Self = Self { pods: 40, real_pods: 4, largest_pod: 40, servers: 8, days: 9 };
 }
 
@@ -54,16 +55,16 @@ pub struct Fleet {
     servers: Vec<Server>,
 }
 
-/// What is sent on one day.
+/// What the fleet sends on one day.
 #[derive(Debug)]
 pub struct Day {
-    /// Its number in the play, from 0.
+    /// The number of the day, from 0.
     pub number: u16,
     /// Its date.
     pub date: Date,
-    /// The Pods that are up.
+    /// The Pods that are running.
     pub pods: Vec<PodDay>,
-    /// Installations without a Pod.
+    /// The events of installations without a Pod.
     pub direct: Vec<Sent>,
 }
 
@@ -74,22 +75,22 @@ pub struct PodDay {
     pub pod: usize,
     /// How many accounts it has; `None` if it does not know.
     pub accounts: Option<u32>,
-    /// Its version, as it tells it.
+    /// Its version, as it reports it.
     pub version: Option<Observed<Version>>,
     /// Whether it was started on this day, with another version than before.
     pub started: bool,
-    /// What its installations send to it.
+    /// The events that its installations send to it.
     pub events: Vec<Sent>,
 }
 
 /// An event, as an app wrote it.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The number of the Pod or server, and of the installation there.
+    /// The number of the Pod or server, and of the installation in it.
     pub installation: (usize, usize),
     /// The body of the request.
     pub json: String,
-    /// What it says, as it is to be understood.
+    /// What it reports, in normal form.
     pub says: Says,
 }
 
@@ -115,7 +116,7 @@ impl Fleet {
         Self { seed, first_day, size, pods, servers }
     }
 
-    /// How large it is.
+    /// Its scale.
     pub fn size(&self) -> FleetSize {
         self.size
     }
@@ -140,7 +141,7 @@ impl Fleet {
         (0..self.size.days).map(|number| self.day(number))
     }
 
-    /// What is sent on a day.
+    /// What the fleet sends on a day.
     pub fn day(&self, number: u16) -> Day {
         let mut rng = StdRng::seed_from_u64(self.seed.rotate_left(32) ^ u64::from(number) ^ 0x000F_1EE7);
         let date = pod::date(self.first_day, number);
@@ -151,7 +152,7 @@ impl Fleet {
                 let times = *choose(&mut rng, &[(75, 1), (20, 2), (5, 3)]);
                 if installation.is_used(&mut rng, day, date) && up {
                     events.extend((0..times).map(|time| {
-                        // The first of several may still be from before a change.
+                        // The first of several events may still be from before a change.
                         let state = if time + 1 < times { day - 1 } else { day };
                         Sent {
                             installation: (owner, n),
@@ -191,7 +192,7 @@ impl Fleet {
     }
 }
 
-/// Brings `items` into a random order.
+/// Shuffles `items`.
 pub(crate) fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
     for n in (1..items.len()).rev() {
         items.swap(n, rng.random_range(0..=n));
@@ -199,19 +200,19 @@ pub(crate) fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
 }
 
 impl Day {
-    /// Brings the events of each Pod, and those without a Pod, into another order.
+    /// Shuffles the events of each Pod, and those without a Pod.
     pub fn mix(&mut self, rng: &mut impl Rng) {
         let lists = self.pods.iter_mut().map(|pod| &mut pod.events).chain([&mut self.direct]);
         lists.for_each(|list| shuffle(rng, list));
     }
 
-    /// Has every event sent so many times.
+    /// Repeats every event this many times.
     pub fn repeat(&mut self, times: usize) {
         let lists = self.pods.iter_mut().map(|pod| &mut pod.events).chain([&mut self.direct]);
         lists.for_each(|list| *list = std::iter::repeat_n(&*list, times).flatten().cloned().collect());
     }
 
-    /// How many events there are, without those of the Pods themselves.
+    /// The number of events, without those of the Pods themselves.
     pub fn events(&self) -> usize {
         self.pods.iter().map(|pod| pod.events.len()).sum::<usize>() + self.direct.len()
     }

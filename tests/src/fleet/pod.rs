@@ -1,4 +1,4 @@
-//! A Pod: its domain, its operator's policy, how it grows and upgrades, and the installations that it serves.
+//! A Pod: its domain, its operator's policy, how it grows and upgrades, and its installations.
 
 use jiff::civil::Date;
 use rand::{Rng, RngExt};
@@ -16,17 +16,17 @@ use super::policy::PodPolicy;
 #[derive(Debug)]
 pub struct Pod {
     domain: Domain,
-    /// What its operator shares.
+    /// Its operator's policy.
     pub policy: &'static PodPolicy,
     /// The salt of its proxy.
     pub salt: Salt,
     accounts: Accounts,
     lag: i32,
     pre_releases: bool,
-    /// Whether it tells its version at all; an operator may run a build of their own.
+    /// Whether it reports its version at all; an operator may run a private build.
     version: VersionKnown,
     exists: std::ops::Range<i32>,
-    /// What it serves.
+    /// Its installations.
     pub installations: Vec<Installation>,
 }
 
@@ -44,13 +44,13 @@ enum VersionKnown {
     No,
 }
 
-/// Which Pod is to be made.
+/// The Pod to make.
 pub(super) struct Plan {
     pub(super) number: usize,
     pub(super) days: u16,
     pub(super) largest: u32,
     pub(super) policy: &'static PodPolicy,
-    /// Whether a real proxy stands in front of it: then it exists all the time, and is not too large for a demo.
+    /// Whether it has a real proxy. Then it exists on all days, and is small enough for a demo.
     pub(super) real: bool,
 }
 
@@ -93,7 +93,7 @@ impl Pod {
         }
     }
 
-    /// Whether it runs on a day of the play. It is away on a few.
+    /// Whether it runs on a day of the play. It is down on a few.
     pub(super) fn is_up(&self, rng: &mut impl Rng, day: i32) -> bool {
         rng.random_bool(0.985) && self.exists.contains(&day)
     }
@@ -111,7 +111,7 @@ impl Pod {
         u32::try_from(now).ok().filter(|_| known)
     }
 
-    /// The version that it runs on a day, as it tells it.
+    /// The version that it runs on a day, as it reports it.
     pub fn version(&self, day: i32) -> Option<Observed<Version>> {
         let running = catalogue::running(catalogue::POD_RELEASES, day, self.lag, self.pre_releases);
         match self.version {
@@ -125,7 +125,7 @@ impl Pod {
 /// A plain XMPP server: installations without a Pod.
 #[derive(Debug)]
 pub struct Server {
-    /// What belongs to it.
+    /// Its installations.
     pub installations: Vec<Installation>,
 }
 
@@ -141,7 +141,7 @@ impl Server {
     }
 }
 
-/// What a date is in the play.
+/// The day of a play as a date.
 pub(super) fn date(first_day: Date, day: u16) -> Date {
     first_day.saturating_add(jiff::Span::new().days(day))
 }

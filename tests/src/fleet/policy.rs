@@ -1,24 +1,25 @@
-//! The policies of the fleet: what an operator wrote, beside what was meant by it.
+//! The policies of the fleet: the text that an operator wrote, and its meaning.
 //!
-//! What was meant is declared by hand. The ground truth uses it, and never the code that resolves or applies the text.
+//! The meanings are written by hand. The ground truth uses them, and never the code that resolves or applies
+//! the text.
 
 /// The policy of a Pod.
 #[derive(Debug)]
 pub struct PodPolicy {
-    /// What it is called in reports of the demo.
+    /// Its name in reports of the demo.
     pub name: &'static str,
     /// The Pod's configuration, from `[vendor_analytics]` on.
     pub toml: &'static str,
-    /// What is shared under it.
+    /// What it shares.
     pub means: Meaning,
 }
 
 /// What a policy shares.
 #[derive(Clone, Copy, Debug)]
 pub struct Meaning {
-    /// Whether anything is.
+    /// Whether it shares anything.
     pub anything: bool,
-    /// The least number of accounts, if there is one.
+    /// The minimum number of accounts, if any.
     pub min_cohort_size: Option<u32>,
     /// The version of the Pod.
     pub pod_version: bool,
@@ -26,13 +27,13 @@ pub struct Meaning {
     pub pod_size: bool,
     /// Name and version of the app.
     pub app_version: bool,
-    /// Which platforms, by what the app wrote and by its normal form.
+    /// Which platforms, by the app's text and its normal form.
     pub platform: fn(written: &str, normal: &str) -> bool,
     /// The first locale.
     pub language: bool,
     /// The domain.
     pub domain: bool,
-    /// Data points that the catalogue does not know: those that were added later.
+    /// Data points that the catalogue does not list: those that were added later.
     pub others: bool,
 }
 
@@ -50,7 +51,7 @@ const DEFAULT: Meaning = Meaning {
 
 const GDPR: Meaning = Meaning { min_cohort_size: Some(20), others: false, ..DEFAULT };
 
-/// The policies, and how many Pods in a thousand have each. The first ones are those of the Pods with a real proxy.
+/// The policies, and how many Pods in a thousand have each. Pods with a real proxy have the first ones.
 pub const POLICIES: &[(u32, PodPolicy)] = &[
     (560, PodPolicy { name: "default", toml: "", means: DEFAULT }),
     (120, PodPolicy { name: "gdpr", toml: "[vendor_analytics]\npreset = \"gdpr\"\n", means: GDPR }),
@@ -201,7 +202,7 @@ pub const POLICIES: &[(u32, PodPolicy)] = &[
 ];
 
 impl Meaning {
-    /// Whether a Pod with so many accounts sends anything (`None` if it does not know).
+    /// Whether a Pod with this many accounts sends anything (`None` if it does not know the number).
     pub fn sends(&self, accounts: Option<u32>) -> bool {
         let cohort_is_large = match (self.min_cohort_size, accounts) {
             (None, _) => true,

@@ -1,4 +1,4 @@
-//! One connection that stays open, over which one request follows the other.
+//! One persistent connection for a sequence of requests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Answers of the services are short; one that is longer is an error.
+/// Answers of the services are short; a longer one is an error.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How long a server may take to answer before the connection is given up.
+/// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection to a server, spoken to in the smallest HTTP/1.1 there is, so that the load costs little itself.
+/// A connection that speaks a minimal HTTP/1.1, so that the load itself costs little.
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Connection {
     answer: Vec<u8>,
 }
 
-/// What a server said.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Answer<'a> {
     /// The status, such as 204.
@@ -32,7 +32,7 @@ pub struct Answer<'a> {
 }
 
 impl Connection {
-    /// Connects, to post to that path of the server.
+    /// Connects, for posts to that path of the server.
     ///
     /// # Errors
     /// If nobody listens there.
@@ -44,7 +44,7 @@ impl Connection {
         Ok(Self { address, stream, route, request: Vec::new(), answer: vec![0; MAX_ANSWER_BYTES] })
     }
 
-    /// Connects anew: whoever refuses a request without reading it has closed the connection.
+    /// Reconnects: a server that rejects a request without reading it has closed the connection.
     ///
     /// # Errors
     /// If nobody listens any more.
@@ -56,7 +56,7 @@ impl Connection {
     /// Posts a body, and waits for the answer.
     ///
     /// # Errors
-    /// If there is none.
+    /// If no answer comes.
     pub async fn post(&mut self, body: &[u8]) -> anyhow::Result<Answer<'_>> {
         tokio::time::timeout(PATIENCE, self.exchange(body)).await.context("the server does not answer")?
     }
@@ -92,7 +92,8 @@ async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The status of an answer, and how many bytes its head and its body have; nothing while the head is incomplete.
+/// The status of an answer, and the lengths of its head and body in bytes; `None` while the head is
+/// incomplete.
 fn parse_head(answer: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

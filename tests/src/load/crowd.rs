@@ -1,4 +1,4 @@
-//! A number → an event of that installation: a crowd as large as needed, of which nothing is kept in memory.
+//! A number → the event of that installation. The crowd may have any size; nothing of it is kept in memory.
 
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -20,34 +20,35 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// A crowd of that many installations in at most that many Pods. Another seed makes others, with other identifiers.
+    /// A crowd in at most `pods` Pods. Another seed makes other installations, with other identifiers.
     pub fn new(seed: u64, installations: NonZeroU64, pods: NonZeroU64) -> Self {
         Self { seed, installations, pods }
     }
 
-    /// How many installations there are.
+    /// The number of installations.
     pub fn installations(&self) -> u64 {
         self.installations.get()
     }
 
-    /// Whose turn it is when `number` events have been sent, where each is of another Pod than the one before it, as a rule.
+    /// The installation for event `number`. As a rule, it belongs to another Pod than the one before it.
     pub fn scattered(&self, number: u64) -> u64 {
-        /// The largest prime of 64 bits: all take turns, as it has no divisor in common with fewer.
+        /// The largest prime below 2^64. It has no common divisor with a smaller number, so everybody gets a
+        /// turn.
         const STEP: u64 = 18_446_744_073_709_551_557;
         let place = u128::from(number % self.installations) * u128::from(STEP % self.installations);
         // Less than the number of installations.
         (place % u128::from(self.installations.get())) as u64
     }
 
-    /// Appends the event of the installation whose turn it is when `number` events have been sent: all of them take
-    /// turns, one Pod after the other, and each says the same every time.
+    /// Appends event `number`. All installations take turns, Pod by Pod, and each reports the same every
+    /// time.
     pub fn write_event(&self, number: u64, body: &mut Vec<u8>) {
         let installation = number % self.installations;
         let id = mix(self.seed ^ mix(installation));
         let pod = mix(self.seed ^ !self.pod(installation));
         let (app, version) = (pick(&APPS, id, 1), pick(&VERSIONS, id, 2));
         let (platform, locale) = (pick(&PLATFORMS, id, 3), pick(&LOCALES, id, 4));
-        // A Vec takes everything.
+        // Writing to a Vec cannot fail.
         let _ = write!(
             body,
             "{{\"name\":\"app:daily\",\"proxied\":true,\"origin\":{{\"app\":{{\"name\":\"{app}\",\
@@ -56,7 +57,7 @@ impl Crowd {
         );
     }
 
-    /// Few Pods are large, most are small; the largest has its share of installations to the power of two thirds.
+    /// Most Pods are small. The largest has its share of installations to the power of two thirds.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -69,7 +70,7 @@ impl Crowd {
     }
 }
 
-/// One of the values; the first ones more often than the last ones.
+/// One of the values, the first ones more often.
 fn pick<'v>(values: &[&'v str], id: u64, question: u64) -> &'v str {
     let answer = mix(id ^ question);
     let (one, other) =
@@ -77,7 +78,8 @@ fn pick<'v>(values: &[&'v str], id: u64, question: u64) -> &'v str {
     values[one.min(other)]
 }
 
-/// Spreads numbers over all 64 bits, one to one (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
+/// Spreads numbers over all 64 bits, one to one (Steele, Lea, Flood: "Fast splittable pseudorandom number
+/// generators").
 fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

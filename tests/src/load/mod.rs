@@ -1,5 +1,5 @@
-//! Load: events of a [`Crowd`] over many connections, as fast as they are answered or at a steady rate → how many were
-//! acknowledged, and how long each request waited.
+//! Load: events of a [`Crowd`] over many connections, as fast as they are answered or at a steady rate → how
+//! many were acknowledged, and how long each request waited.
 
 mod connection;
 mod crowd;
@@ -17,44 +17,45 @@ use tokio::task::JoinSet;
 pub use connection::{Answer, Connection};
 pub use crowd::Crowd;
 
-/// How long a connection pauses when it was told to come back later. Shorter than what `Retry-After` can say: a load
-/// is there to find out what a server does with those who are impatient.
+/// The pause of a connection after an answer of 429 or 503. It is shorter than the least `Retry-After`,
+/// because a load also tests impatient senders.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What is to be sent.
+/// What to send, and how.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Where to.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// What stands before `/v1/analytics/…`.
+    /// The path prefix of `/v1/analytics/…`.
     pub base_path: String,
-    /// Whose events.
+    /// The installations.
     pub crowd: Crowd,
     /// The number of the first event; see [`Crowd::write_event`].
     pub first: u64,
-    /// How many events at most.
+    /// The most events to send.
     pub events: u64,
-    /// For how long at most.
+    /// The longest time to send.
     pub time: Duration,
     /// How many connections take turns.
     pub connections: NonZeroU32,
-    /// How many events go into a request; without a number, each goes alone, to the route for single events.
+    /// How many events go into a request; `None` sends each alone, to the route for single events.
     pub batch: Option<NonZeroU32>,
-    /// Events a second; without a number, each connection sends the next request as soon as the last one is answered.
+    /// Events a second; `None` sends the next request of a connection as soon as the last is answered.
     pub rate: Option<NonZeroU32>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Events that the server has acknowledged.
+    /// How many events the server acknowledged.
     pub events: u64,
-    /// Events of requests that were answered by "later" (429, 503). They are sent again until they are acknowledged or
-    /// the time is over.
+    /// Events of requests that were answered by 429 or 503. They are sent again until they are acknowledged
+    /// or the time is over.
     pub refused: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
-    /// How long requests that were acknowledged waited, in microseconds. At a steady rate, from the moment they were due.
+    /// How long acknowledged requests waited, in microseconds. At a steady rate, from the moment when they
+    /// were due.
     pub waits: Histogram<u64>,
 }
 
@@ -65,7 +66,7 @@ impl Measured {
         self.events as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// How long the slowest `1 - share` of the requests waited at least, in milliseconds.
+    /// The wait in milliseconds that `share` of the requests did not exceed.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub fn wait_ms(&self, share: f64) -> f64 {
         self.waits.value_at_quantile(share) as f64 / 1e3
@@ -73,14 +74,14 @@ impl Measured {
 }
 
 impl Load {
-    /// Sends it. `progress` is told how many events have been acknowledged, after each request.
+    /// Sends the load. Calls `progress` with the number of acknowledged events after each request.
     ///
     /// # Errors
-    /// If the server rejects an event, does not answer, or cannot be reached: events of a crowd are valid.
+    /// If the server rejects an event, does not answer, or cannot be reached. Events of a crowd are valid.
     pub async fn run(&self, progress: Arc<AtomicU64>) -> anyhow::Result<Measured> {
         let turns = Arc::new(AtomicU64::new(0));
         let mut lanes = JoinSet::new();
-        // All connections stand before the clock starts.
+        // All connections are open before the clock starts.
         let route = if self.batch.is_some() { "events" } else { "event" };
         let path = format!("{}/v1/analytics/{route}", self.base_path);
         let mut connections = Vec::new();
@@ -119,7 +120,7 @@ impl Measured {
     }
 }
 
-/// What one connection does.
+/// The work of one connection.
 struct Lane {
     load: Load,
     start: Instant,
@@ -151,7 +152,7 @@ impl Lane {
         self.load.batch.map_or(1, |batch| u64::from(batch.get()))
     }
 
-    /// Waits until it is that event's turn, and returns when that was; nothing if the time is over before that.
+    /// Waits until that event is due, and returns when it was; `None` if the time is over before.
     async fn wait_for(&self, turn: u64) -> Option<Instant> {
         let due = match self.load.rate {
             None => Instant::now(),
@@ -159,7 +160,7 @@ impl Lane {
                 let nanos = u128::from(turn) * 1_000_000_000 / u128::from(rate.get());
                 let due = self.start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
                 if due < Instant::now() {
-                    // Late, because earlier ones kept the connection: it has waited since then.
+                    // Late, because earlier requests occupied the connection: it has waited since it was due.
                     due
                 } else {
                     tokio::time::sleep_until(due.into()).await;
@@ -176,7 +177,7 @@ impl Lane {
         for number in turn..turn + events {
             body.extend_from_slice(separator.as_bytes());
             let number = self.load.first + number;
-            // A batch is of one Pod or a few, as their proxies send them; what comes alone comes from anywhere.
+            // A batch is from a few neighbouring Pods, as proxies send them; single events are from any Pod.
             let number = if self.load.batch.is_some() { number } else { self.load.crowd.scattered(number) };
             self.load.crowd.write_event(number, body);
             separator = ",";

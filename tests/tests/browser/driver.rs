@@ -1,4 +1,4 @@
-//! Debian's Chromium, driven through WebDriver: with a profile of its own, and nothing that it does by itself.
+//! Debian's Chromium, driven through WebDriver, with a profile of its own and without background activity.
 
 use std::fs;
 use std::process::Command;
@@ -11,27 +11,27 @@ use tempfile::TempDir;
 use thirtyfour::prelude::*;
 use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities, LoggingPrefsLogLevel};
 
-/// How long something may take to show, on a machine that is busy.
+/// How long an element may take to appear, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the reader's system prefers.
+/// The colour preference of the reader's system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Theme {
     Light,
     Dark,
 }
 
-/// A browser that looks at one site.
+/// A browser at one site.
 #[derive(Debug)]
 pub(crate) struct Browser {
     driver: WebDriver,
     base: String,
-    /// Profile and downloads; removed at the end.
+    /// The profile and the downloads; removed at the end.
     folder: TempDir,
 }
 
-/// Starts the driver, and returns the port on which it listens. It draws one that is free for IPv6, and ends if somebody has the
-/// same for IPv4; another one is drawn then.
+/// Starts the driver, and returns its port. The driver picks a free port for IPv6, and exits if the same port
+/// is taken for IPv4. Then this starts it again.
 fn start_service() -> anyhow::Result<(Process, u16)> {
     let start = || {
         let mut service = Process::start(Command::new("chromedriver").arg("--port=0"))?;
@@ -50,7 +50,7 @@ fn start_service() -> anyhow::Result<(Process, u16)> {
     started
 }
 
-/// Starts a browser. The first start on a machine that is busy can take longer than its driver waits.
+/// Starts a browser. On a busy machine, the first start can take longer than its driver waits.
 async fn start(port: u16, capabilities: &ChromeCapabilities) -> anyhow::Result<WebDriver> {
     let url = format!("http://127.0.0.1:{port}");
     let mut tried = WebDriver::new(&url, capabilities.clone()).await;
@@ -63,7 +63,7 @@ async fn start(port: u16, capabilities: &ChromeCapabilities) -> anyhow::Result<W
 }
 
 impl Browser {
-    /// Starts a browser, has something done with it, and ends it however that went.
+    /// Starts a browser, does `work` with it, and ends it in any case.
     pub(crate) async fn with<T>(
         base: &str,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
@@ -127,7 +127,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Writes into an empty field as a person would.
+    /// Types into an empty field.
     pub(crate) async fn fill(&self, css: &str, text: &str) -> anyhow::Result<()> {
         let field = self.driver.find(By::Css(css)).await?;
         field.clear().await?;
@@ -135,7 +135,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Sets a field whose keys depend on the language of the browser, such as one for a date.
+    /// Sets a field whose keys depend on the language of the browser, such as a date.
     pub(crate) async fn set_value(&self, css: &str, value: &str) -> anyhow::Result<()> {
         let script = "document.querySelector(arguments[0]).value = arguments[1]";
         self.driver.execute(script, vec![json!(css), json!(value)]).await?;
@@ -158,7 +158,7 @@ impl Browser {
         Ok(values)
     }
 
-    /// Runs a script of the driver, which no policy of a page holds back.
+    /// Runs a script as the driver, exempt from the page's policy.
     pub(crate) async fn script(&self, script: &str) -> anyhow::Result<Value> {
         Ok(self.driver.execute(script, Vec::new()).await?.json().clone())
     }
@@ -177,7 +177,7 @@ impl Browser {
 
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
-        // In the middle of a navigation, there may be nothing to ask.
+        // During a navigation, there may be nothing to ask.
         while !is_so().await.unwrap_or(false) {
             ensure!(Instant::now() < end, "it did not come to {what:?}, but stayed at {}", self.url().await?);
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -185,7 +185,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Follows a link to a file, and returns what is in it.
+    /// Downloads a link, and returns the content of the file.
     pub(crate) async fn download(&self, link: &str) -> anyhow::Result<String> {
         let folder = self.folder.path().join("downloads");
         fs::create_dir_all(&folder)?;
@@ -195,7 +195,7 @@ impl Browser {
         let end = Instant::now() + PATIENCE;
         loop {
             let files = fs::read_dir(&folder)?.filter_map(|entry| Some(entry.ok()?.path()));
-            // While it is on its way, it has another ending.
+            // An unfinished download has another extension.
             if let Some(file) = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "csv")) {
                 return Ok(fs::read_to_string(file)?);
             }
@@ -204,7 +204,7 @@ impl Browser {
         }
     }
 
-    /// The URLs that were asked for since this was called last.
+    /// The URLs that were requested since the last call.
     pub(crate) async fn requests(&self) -> anyhow::Result<Vec<String>> {
         let mut urls = Vec::new();
         for entry in self.driver.get_log("performance").await? {
@@ -232,12 +232,12 @@ impl Browser {
         Ok(self.driver.screenshot_as_png().await?)
     }
 
-    /// Presses the key that leads from one control to the next.
+    /// Presses Tab.
     pub(crate) async fn press_tab(&self) -> anyhow::Result<()> {
         Ok(self.driver.action_chain().send_keys(Key::Tab).perform().await?)
     }
 
-    /// Gives the screen another size.
+    /// Resizes the window.
     pub(crate) async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });

@@ -1,4 +1,5 @@
-//! The pages in a real browser: a reader at work, what is loaded, what an accessibility check finds, and pictures.
+//! The pages in a real browser: a reader's use of them, what they load, an accessibility check, and
+//! screenshots.
 
 #![allow(clippy::unwrap_used, reason = "in a test, to fail is to tell")]
 
@@ -28,7 +29,7 @@ use trial::{has, trial};
 /// The day after the last release of a year.
 const TODAY: Date = Date::constant(2026, 11, 23);
 
-/// Every page, with what makes it show the most.
+/// Every page, with the query that shows the most.
 const PAGES: [(&str, &str); 12] = [
     ("overview", "/"),
     ("pods", "/insights/pods"),
@@ -71,13 +72,13 @@ fn wait(test: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(test)
 }
 
-/// `target`, as this test was built in it.
+/// The target folder in which this test was built.
 fn target() -> anyhow::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     Ok(executable.ancestors().nth(3).context("a test lies three folders below")?.to_owned())
 }
 
-/// The accessibility check, which a package of another language carries.
+/// The accessibility check, a package of another language.
 fn axe() -> anyhow::Result<PathBuf> {
     let folder = target()?.join("axe");
     let script = folder.join("axe_playwright_python/axe.min.js");
@@ -100,7 +101,7 @@ fn axe() -> anyhow::Result<PathBuf> {
     Ok(script)
 }
 
-/// A token with or without the right to domains.
+/// A token with or without the right to read domains.
 async fn token(
     vendor: &App,
     name: &str,
@@ -164,7 +165,7 @@ async fn a_reader_at_work() -> anyhow::Result<()> {
 }
 
 async fn work(browser: &Browser, token: &Token) -> anyhow::Result<()> {
-    // Not logged in, a page leads to the form, and the form back to the page.
+    // Without a session, a page leads to the form, and the form back to the page.
     browser.go("/insights/platforms?window=day").await?;
     browser.wait_for_title("Log in").await?;
     browser.fill("#token", "not a token").await?;
@@ -206,7 +207,7 @@ async fn work(browser: &Browser, token: &Token) -> anyhow::Result<()> {
     browser.wait_for_url("population=direct").await?;
     ensure!(browser.url().await?.contains("from=2026-09-01"), "what was chosen stays chosen");
 
-    // The version below which everything would be dropped.
+    // The oldest version that would still work.
     browser.go("/insights/pod_versions?window=day").await?;
     browser.set_value("#below", "0.5.0").await?;
     browser.click("form.ask button").await?;
@@ -228,7 +229,7 @@ async fn work(browser: &Browser, token: &Token) -> anyhow::Result<()> {
     ensure!(columns == "window,start,end,population,label,count,share", "{csv}");
     ensure!(csv.lines().count() > 2, "{csv}");
 
-    // And out.
+    // Log out.
     browser.click(".account button").await?;
     browser.wait_for_title("Log in").await?;
     browser.go("/").await?;
@@ -246,7 +247,7 @@ async fn no_right_to_domains() -> anyhow::Result<()> {
         let token = token(&vendor, "No domains", false, now).await?;
         Browser::with(&format!("http://{}", vendor.address()), async |browser| {
             browser.go(&ingest_api::login_path(&token)).await?;
-            // Nothing has been released: the page says so.
+            // Nothing has been released, and the page says so.
             browser.wait_for("section.empty").await?;
             ensure!(browser.text("section.empty").await?.contains("Nothing has been released yet"));
             let menu = browser.attributes(".menu a", "href").await?;
@@ -270,17 +271,17 @@ async fn nothing_from_elsewhere() -> anyhow::Result<()> {
             browser.go(path).await?;
             let requests = browser.requests().await?;
             ensure!(!requests.is_empty(), "{name}: the log of requests is empty, so this says nothing");
-            // The browser draws its own fields for dates with pictures that it has in itself.
+            // The browser draws date fields with its own built-in images.
             let asked = requests.iter().filter(|url| !url.starts_with("data:"));
             let elsewhere: Vec<_> = asked.filter(|url| !url.starts_with(browser.base())).collect();
             ensure!(elsewhere.is_empty(), "{name} asked for {elsewhere:?}");
             ensure!(!browser.exists("script, style, [style], iframe, object").await?, "{name} has a script or style");
         }
-        // The style sheet is in force, or the checks of looks would be about another page.
+        // The style sheet is active; otherwise the checks of looks would prove nothing.
         browser.go("/").await?;
         let shown = browser.script("return getComputedStyle(document.querySelector('.tiles')).display").await?;
         ensure!(shown == "grid", "{shown}");
-        // Scripts, styles and pictures that somebody might get into a page do not work. The driver's own are exempt.
+        // Injected scripts, styles and images do not work. The driver's own are exempt.
         let inject = "const script = document.createElement('script');
             script.textContent = 'document.title = \"injected\"';
             document.body.append(script);
@@ -313,7 +314,7 @@ async fn keyboard() -> anyhow::Result<()> {
                 return [...document.querySelectorAll(all)].filter((control) => control.checkVisibility()).length;";
             let controls = browser.script(look).await?.as_u64().context("a number")?;
             ensure!(controls > 2, "{name} has {controls} controls");
-            // A field for a date takes several steps.
+            // A date field takes several steps.
             for _ in 0..controls + 10 {
                 browser.press_tab().await?;
             }
@@ -336,7 +337,7 @@ async fn accessible() -> anyhow::Result<()> {
             browser.resize(width, 900).await?;
             for (name, path) in PAGES.into_iter().chain([("login", "/login")]) {
                 browser.go(path).await?;
-                // What is folded away is looked at too.
+                // Collapsed sections are checked, too.
                 browser
                     .script(
                         "document.querySelectorAll('details').forEach((details) => { details.open = true })",
@@ -362,7 +363,7 @@ async fn accessible() -> anyhow::Result<()> {
                 }
             }
         }
-        // A picture without a name is found: a check that cannot fail proves nothing.
+        // An image without a name is found: a check that cannot fail proves nothing.
         browser.script("document.querySelector('main').append(new Image())").await?;
         let found = browser.script("return axe.run(document, { runOnly: ['image-alt'] })").await?;
         ensure!(found["violations"].as_array().is_some_and(|violations| violations.len() == 1), "{found}");
@@ -411,7 +412,7 @@ async fn pictures() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The harness does not capture what is written to standard error itself.
+/// The harness does not capture what is written to standard error directly.
 fn write_out(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -1,4 +1,4 @@
-//! Every number on a page is the one that the API tells, and that is the one that was released.
+//! Every number on a page equals that of the API, which equals the released one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use sqlx::{Connection, PgConnection, Row};
 const FIRST_DAY: Date = date(2026, 8, 24);
 const PERIOD: &str = "from=2026-08-01&to=2026-09-30";
 
-/// Whether a share is written as it is told, with one digit behind the point.
+/// Whether a text is the share, with one decimal digit.
 #[track_caller]
 fn same(written: f64, told: f64, what: &str) {
     assert!((written - told * 100.0).abs() < 0.0501 + 0.005, "{what}: {written} % is not {told}");
@@ -44,7 +44,7 @@ fn windows(answer: &Value, population: Option<&str>) -> Vec<Value> {
     windows.filter(|window| window["population"].as_str() == population).cloned().collect()
 }
 
-/// What a value belongs to on the pages that put values together.
+/// The group of a value, on pages that group values.
 fn group(label: &str) -> &str {
     label.split(['-', '/']).next().unwrap()
 }
@@ -76,7 +76,7 @@ async fn every_number_on_a_page_is_the_apis_and_the_apis_is_what_was_released() 
         numbers += reach_and_pods(&reader, window).await;
         numbers += overview(&reader, window).await;
     }
-    // So many are on the pages of this fleet that no page can have been empty.
+    // The pages of this fleet have at least this many numbers, so none was empty.
     assert!(numbers > 1_100, "{numbers}");
     stack.shutdown().await;
 }
@@ -136,7 +136,8 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
     let windows = windows(&answer, Some(population));
     let newest = blocks(windows.last().unwrap());
     let total: u64 = newest.values().map(|(count, _)| count).sum();
-    // What is alone in its group is a row of its own; else there is one for the group, and one for each of its parts.
+    // A value alone in its group has a row of its own. Otherwise the group has one, and so has each of its
+    // parts.
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for label in newest.keys() {
         groups.entry(group(label)).or_default().push(label);
@@ -182,7 +183,7 @@ async fn grouped(reader: &Reader, insight: &str, window: &str, population: &str)
     rows.len() * 2 + shares_over_time(&page, &windows, |label| Some(group(label).to_owned()))
 }
 
-/// Compares the numbers of a chart of shares; the columns without a label hold what is left.
+/// Compares the numbers of a chart of shares; columns without a label hold the rest.
 fn shares_over_time(page: &Page, windows: &[Value], key: impl Fn(&str) -> Option<String>) -> usize {
     let history = page.history();
     if windows.len() < 2 {
@@ -301,7 +302,7 @@ async fn versions(
     written
 }
 
-/// Bounds are rounded so that they stay bounds, and by less than a tenth.
+/// Bounds are rounded outwards, by less than a tenth.
 fn outwards(least: &str, most: &str, told: &Value) {
     let (least, most) = (percent(least), percent(most));
     let (at_least, at_most) =

@@ -1,11 +1,11 @@
-//! A page as it was sent → the numbers that are on it.
+//! A page as it was sent → the numbers on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use e2e::served::Reader;
 use scraper::{ElementRef, Html, Selector};
 
-/// A page, and how to find what is on it.
+/// A page, and functions that find its parts.
 pub(crate) struct Page(Html);
 
 impl Page {
@@ -24,7 +24,8 @@ impl Page {
         text(*found.first().unwrap_or_else(|| panic!("nothing is {css}")))
     }
 
-    /// The count and share of each row of the table of bars, by label and by whether it is part of the row above it.
+    /// The count and share of each row of the table of bars, by label and by whether it is part of the row
+    /// above.
     pub(crate) fn rows(&self) -> BTreeMap<(bool, String), (u64, f64)> {
         let rows = self.all("table.bars tbody tr");
         let count = rows.len();
@@ -48,7 +49,7 @@ impl Page {
         self.rows().into_iter().map(whole).collect()
     }
 
-    /// The numbers of the chart: window and column to what stands there.
+    /// The numbers of the chart: by window and column.
     pub(crate) fn history(&self) -> BTreeMap<(String, String), String> {
         let columns: Vec<_> = self
             .all("details.numbers thead th[data-label]")
@@ -79,12 +80,12 @@ pub(crate) fn number(text: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{text:?}"))
 }
 
-/// In hundredths.
+/// In percent.
 pub(crate) fn percent(text: &str) -> f64 {
     text.trim_end_matches(['%', '\u{a0}']).parse().unwrap_or_else(|_| panic!("{text:?}"))
 }
 
-/// Charts with lines and areas are followed by their numbers, and tell no other.
+/// Charts with lines and areas are followed by their numbers, and show no others.
 #[track_caller]
 pub(crate) fn every_chart_has_its_table(page: &Page) {
     let (charts, tables) = (page.all("figure.chart").len(), page.all("figure.chart ~ details.numbers").len());
@@ -95,7 +96,7 @@ pub(crate) fn every_chart_has_its_table(page: &Page) {
     }
 }
 
-/// What a page says its shares are parts of.
+/// The whole that a page says its shares refer to.
 #[track_caller]
 pub(crate) fn denominator(page: &Page) -> u64 {
     let notes = page.all("p.note");
