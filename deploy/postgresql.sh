@@ -1,7 +1,7 @@
-# Sourced by deploy/run and tests/run: makes sure that there are a C compiler and the programs of PostgreSQL.
-# What is missing is installed on Debian and Ubuntu as root; elsewhere it says what to install.
+# Sourced by deploy/run, deploy/bench and tests/run: makes sure that a C compiler and PostgreSQL are
+# installed. As root on Debian and Ubuntu, it installs what is missing; elsewhere it prints what to install.
 
-# Where initdb and postgres are; nothing if they are not installed.
+# Prints the folder of initdb and postgres; nothing if they are not installed.
 postgresql_bin() {
     local bin
     for bin in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV) \
@@ -41,7 +41,7 @@ prepare_machine() {
 
 install_packages() {
     echo "Installing $* with apt-get."
-    # The package would start a server of its own for the whole machine; ours is private, and this one is not needed.
+    # Keeps the package from starting a server for the whole machine; ours is private.
     local no_cluster=/etc/postgresql-common/createcluster.d/prose-analytics.conf log status=0
     mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' >"$no_cluster"

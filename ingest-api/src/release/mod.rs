@@ -4,10 +4,11 @@
 //!
 //! - Every block is safe under the [`Threshold`]. So is every union of blocks, because
 //!   [`safe`](Threshold::safe) is monotone.
-//! - The blocks of one family are disjoint and together hold its whole population, or the family has no block.
-//!   So a difference of two unions of blocks is a union of blocks, or empty. Subtraction reveals nothing.
-//! - Families of one unit count the same population, with a leaf "not reported". Their totals are equal before
-//!   rounding, and say nothing about who opted out of what.
+//! - The blocks of one family are disjoint and together hold its whole population, or the family has no
+//!   block. So a difference of two unions of blocks is a union of blocks, or empty. Subtraction reveals
+//!   nothing.
+//! - Families of one unit count the same population, with a leaf "not reported". Their totals are equal
+//!   before rounding, and say nothing about who opted out of what.
 //! - The result does not depend on the order of the input.
 
 mod allowance;

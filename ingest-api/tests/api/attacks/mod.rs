@@ -1,12 +1,13 @@
-//! Every known attack has a file named after it, which says what the attacker does, and when the defence holds.
+//! Every known attack has a file named after it, which says what the attacker does, and when the defence
+//! holds.
 //!
-//! Each attack is played twice: against the service, and against the service without the defence in question. If
-//! the attack wins the second time, the first test is able to fail. The service has no switch that turns a defence
-//! off, so the second case runs the same code with
+//! Each attack is played twice: against the service, and against the service without the defence in question.
+//! If the attack wins the second time, the first test is able to fail. The service has no switch that turns a
+//! defence off, so the second case runs the same code with
 //!
 //! - another [`Threshold`], which no configuration can express: without its numbers, or without the audit;
-//! - a change in its database, made by SQL: a right granted, a constraint dropped, a function without its defence,
-//!   or a trigger that changes what is written ([`tamper`]);
+//! - a change in its database, made by SQL: a right granted, a constraint dropped, a function without its
+//!   defence, or a trigger that changes what is written ([`tamper`]);
 //! - a key directory that was copied or changed.
 //!
 //! Some defences consist in something not being there. Then the file says so, and why its second case is
