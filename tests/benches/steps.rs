@@ -1,7 +1,7 @@
-//! The steps of an event's way that are computed and not waited for, each by itself: `cargo bench --package e2e`.
+//! The computing steps of an event's way, without I/O, each by itself: `cargo bench --package e2e`.
 //!
-//! How fast the services are with all of it, beside a server that does nothing, is for `deploy/bench` and `proxy-costs`;
-//! how fast a page is read from the database and sent, for `page-times`.
+//! `deploy/bench` and `proxy-costs` measure the whole services beside a server that does nothing. `page-times`
+//! measures how fast a page is read from the database and sent.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -27,7 +27,7 @@ use pod_proxy::filter::outgoing;
 use shared::event::Event;
 use shared::pseudonym::Salt;
 
-/// Events of as many installations, in Pods of 25 on average.
+/// Events, each from another installation, in Pods of 25 on average.
 fn events(number: u64) -> Vec<Vec<u8>> {
     let (installations, pods) =
         (NonZeroU64::new(number).unwrap(), NonZeroU64::new(number.div_ceil(25)).unwrap());
@@ -82,7 +82,7 @@ fn rekey(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// At the vendor: everybody in a window → what is published, folded and audited.
+/// At the vendor: all reporters of a window → what is published, folded and audited.
 fn fold(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("count, fold and audit");
     for number in [1_000, 100_000] {

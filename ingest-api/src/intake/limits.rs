@@ -68,10 +68,10 @@ impl Limit {
     pub fn never(self) -> &'static str {
         match self {
             Self::Requests | Self::Events => {
-                "It has more events than one network may send at once; send fewer in each request."
+                "The request has more events than a network may send at once. Send fewer in each request."
             }
             Self::NewPods => {
-                "It has more Pods that were not known than one network may send at once; send fewer in each request."
+                "The request has more new Pods than a network may report for at once. Send fewer in each request."
             }
         }
     }
@@ -80,8 +80,8 @@ impl Limit {
     pub fn detail(self) -> &'static str {
         match self {
             Self::Requests => "Send fewer requests, with more events in each.",
-            Self::Events => "Send fewer events, or later.",
-            Self::NewPods => "Too many Pods that were not known report from this network; send later.",
+            Self::Events => "Send fewer events, or retry later.",
+            Self::NewPods => "Too many new Pods report from this network. Retry later.",
         }
     }
 }
