@@ -1,7 +1,7 @@
 //! The vendor's service: reports → distinct counts per window → releases → insights.
 //!
 //! ```text
-//! bytes → ValidReport → Subject → open window → Release → Insight
+//! bytes → Event → ValidReport → Records → sealed piece → open window → Block → Release → Answer
 //! ```
 
 pub mod access;
