@@ -14,7 +14,7 @@ pub enum PeriodError {
     /// No end was given, and nothing has been released since the beginning.
     #[error("`from` is after the newest release")]
     NotYet,
-    /// It has more than [`MAX_DAYS`] days, or begins before [`FIRST`].
+    /// It has more than [`MAX_DAYS`] days, or begins before `FIRST`.
     #[error("a period has at most {MAX_DAYS} days, and starts in 2000 or later")]
     TooLong,
 }

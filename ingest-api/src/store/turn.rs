@@ -19,7 +19,7 @@ pub struct Turn<'c> {
 }
 
 impl Database {
-    /// Does the work of a turn [`aside`]. Repeats it with sorted packs if they are not in the order in which
+    /// Does the work of a turn `aside`. Repeats it with sorted packs if they are not in the order in which
     /// they were written.
     ///
     /// # Errors
