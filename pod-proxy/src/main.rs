@@ -41,8 +41,8 @@ To turn all of it off, write this into prose.toml, then `kill -HUP` the proxy or
   [vendor_analytics]
   enabled = false
 
-Exit codes: 0 for success; 2 for mistakes in the configuration (each on a line of its own) or on the command line;
-1 for any other error.";
+Exit codes: 0 for success; 2 for mistakes in the configuration (each on a line of its own),
+or on the command line; 1 for any other error.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

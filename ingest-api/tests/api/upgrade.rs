@@ -53,7 +53,7 @@ async fn no_instance_starts_on_a_schema_that_a_newer_version_broke_and_migrate_l
     apply_a_later_migration(&service, "breaking_what_older_ones_use").await;
     for refused in [service.database().prepare().await, service.database().migrate().await] {
         let Err(refused @ StoreError::TooNew) = refused else { panic!("{refused:?}") };
-        assert!(refused.to_string().contains("install that version"), "{refused}");
+        assert!(refused.to_string().contains("install the newer version"), "{refused}");
     }
     assert!(App::start(service.config.clone(), service.clock.clone(), Schedule::OnCall).await.is_err());
 }

@@ -219,10 +219,10 @@ pub(crate) fn an_instance_starts_again_on_a_newer_schema_unless_that_is_breaking
         project.sql(&later("breaking what this version does"))?;
         project.compose(&["restart", INSTANCES[0]])?;
         until("it does not start, and says why", || {
-            Ok(project.log(INSTANCES[0])?.contains("install that version").then_some(()))
+            Ok(project.log(INSTANCES[0])?.contains("install the newer version").then_some(()))
         })?;
         let refused = project.compose(&["run", "--rm", "--no-deps", "migrate"]);
-        ensure!(refused.is_err_and(|error| format!("{error:#}").contains("install that version")));
+        ensure!(refused.is_err_and(|error| format!("{error:#}").contains("install the newer version")));
         project.sql(forget)?;
         project.wait_until_healthy(INSTANCES[0])
     })
