@@ -51,7 +51,9 @@ async fn the_theme_of_an_app_reaches_its_page_its_csv_and_its_gauge() {
     };
     assert_eq!(text("h1"), ["Themes"]);
     assert!(text("nav a").contains(&"Themes".to_owned()), "{:?}", text("nav a"));
-    assert!(text("table.bars tbody th").contains(&"Dark".to_owned()), "{:?}", text("table.bars tbody th"));
+    // A name for readers, and the value as it is published.
+    let rows = text("table.bars tbody th");
+    assert!(rows.contains(&"Dark dark".to_owned()), "{rows:?}");
 
     let metrics = format!("http://{}/metrics", stack.vendor().metrics_address());
     let metrics = client().unwrap().get(metrics).send().await.unwrap().text().await.unwrap();
