@@ -47,7 +47,7 @@ impl Live {
         self.facts(if needed { self.accounts.fresh().await } else { None })
     }
 
-    /// The facts that decide what is stored and what apps are told. If the number of accounts decides whether anything is
+    /// The facts that decide what is stored and what the policy route answers. If the number of accounts decides whether anything is
     /// stored, it is refreshed in the background, so that no app waits for it.
     pub(crate) async fn facts_for_spooling(&self) -> PodFacts {
         let policy = &self.config.policy;

@@ -22,7 +22,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move.
+/// A clock that moves only when a test sets it.
 #[derive(Debug)]
 pub struct FixedClock(Mutex<Timestamp>);
 

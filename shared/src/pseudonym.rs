@@ -156,7 +156,7 @@ impl SaltedHash {
 
 /// 256 random bytes, unique to a Pod and never shown to anybody.
 ///
-/// Without it, whoever knows a device's full JID could recompute its pseudonym.
+/// Without it, anybody who knows a device's full JID could recompute its pseudonym.
 #[derive(Clone)]
 pub struct Salt(Box<[u8; Self::LEN]>);
 

@@ -20,7 +20,7 @@ use crate::support::*;
 pub(crate) const STEPS: [(&str, &str); 8] = [
     ("tells writers that the window is over", "BEFORE UPDATE OF state ON intake.open_window FOR EACH ROW"),
     ("writes the window", "BEFORE INSERT ON release.closed_window FOR EACH ROW"),
-    ("takes what has come", "AFTER DELETE ON intake.arrival FOR EACH ROW"),
+    ("takes the arrivals", "AFTER DELETE ON intake.arrival FOR EACH ROW"),
     ("writes the first block", "BEFORE INSERT ON release.block FOR EACH ROW"),
     ("has written a block", "AFTER INSERT ON release.block FOR EACH ROW"),
     ("deletes the row of the window", "BEFORE DELETE ON intake.open_window FOR EACH ROW"),

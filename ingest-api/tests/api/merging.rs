@@ -69,7 +69,7 @@ async fn a_merge_leaves_one_record_a_reporter_in_an_order_that_tells_nothing() {
     }
     service.report(&events).await;
     let (window, _) = day_of(&service).await;
-    assert_eq!(rows(&service, &window, "subject").await.len(), 0, "what has come is sealed");
+    assert_eq!(rows(&service, &window, "subject").await.len(), 0, "arrivals are sealed");
     service.merge().await;
     let subjects = rows(&service, &window, "subject").await;
     assert_eq!(subjects.len(), 50);

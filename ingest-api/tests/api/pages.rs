@@ -152,7 +152,7 @@ async fn a_page_is_of_who_asks_and_of_the_releases_that_are_there() {
             assert_eq!(page.status, 200, "{path}");
             shown.push(page.body);
             let closed = browse(&service, path, None).await;
-            assert_eq!(closed.status, 303, "whoever may not read it is not shown what others were");
+            assert_eq!(closed.status, 303, "a reader without the right is not shown what others saw");
         }
         shown
     };

@@ -103,7 +103,7 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// Resolves when the service is told to stop, or the sender is gone.
+/// Resolves when `stop` is true, or its sender is gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

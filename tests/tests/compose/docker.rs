@@ -159,7 +159,7 @@ impl Project {
     /// A compose command of this project.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = compose();
-        // What whoever runs the tests has answered in advance is none of the tests' business.
+        // Answers in the environment of the person who runs the tests do not count.
         command.env_remove("PROSE_VENDOR_ANALYTICS__ENABLED").env_remove("PROSE_VENDOR_ANALYTICS__PRESET");
         for file in &self.files {
             command.arg("--file").arg(file);
@@ -254,7 +254,7 @@ impl Project {
     }
 
     /// Fails unless each container is as confined as it can be: nothing may be written but what is mounted, no capability, no
-    /// way to get one, no memory in a file, and not root, but for the one that draws the passwords and ends.
+    /// way to get one, no memory in a file, and not root, except for the one that draws the passwords and ends.
     pub(crate) fn confined(&self) -> anyhow::Result<()> {
         for (service, _) in self.containers()? {
             let inspected = self.inspect(&service)?;

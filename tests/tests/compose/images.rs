@@ -89,7 +89,7 @@ fn build() -> anyhow::Result<String> {
     Ok(tag)
 }
 
-/// Removes what was built, but for the layer of the dependencies.
+/// Removes what was built, except for the layer of the dependencies.
 pub(crate) fn remove() {
     let tag = format!("test-{}", std::process::id());
     for image in OURS {

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
 
 /// Why the tests are not run, if they are not.
 fn why_not() -> Option<&'static str> {
-    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so by the environment")]
+    #[expect(clippy::disallowed_methods, reason = "the environment is how tests are chosen")]
     let wanted = std::env::var("COMPOSE_TESTS").unwrap_or_default();
     match wanted.as_str() {
         "required" => None,
@@ -134,7 +134,7 @@ fn timed(name: &'static str, ignored: Option<&'static str>, test: fn() -> anyhow
 }
 
 /// Waits until midnight (UTC) has passed, if a test would have it in its middle, and the windows that end then are closed.
-#[expect(clippy::print_stdout, reason = "for whoever reads the log of the tests")]
+#[expect(clippy::print_stdout, reason = "the log of the tests")]
 fn wait_out_midnight() {
     let is_near = || {
         let now = SystemClock.now().to_zoned(TimeZone::UTC);
@@ -151,7 +151,7 @@ fn wait_out_midnight() {
 
 /// Runs a test. At midnight (UTC) windows end under it, which may be why it failed; then it is tried again on containers of
 /// the new day.
-#[expect(clippy::print_stdout, reason = "for whoever reads the log of the tests")]
+#[expect(clippy::print_stdout, reason = "the log of the tests")]
 fn on_one_day(test: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
     wait_out_midnight();
     let day = today();
@@ -169,7 +169,7 @@ fn on_one_day(test: fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
 }
 
 /// Prints what it cost, and removes everything.
-#[expect(clippy::print_stdout, reason = "for whoever reads the log of the tests")]
+#[expect(clippy::print_stdout, reason = "the log of the tests")]
 fn report() {
     let times = std::mem::take(&mut *TIMES.lock().unwrap());
     if times.is_empty() {

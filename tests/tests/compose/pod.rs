@@ -104,7 +104,7 @@ fn pod_server(address: IpAddr) -> anyhow::Result<SocketAddr> {
 
 pub(crate) fn a_proxy_asks_a_pod_server_on_the_bridge_but_none_on_loopback() -> anyhow::Result<()> {
     images::make_stand_ins()?;
-    // The address that a container is told, with the name.
+    // The address that a container gets with the name.
     let told = ["run", "--rm", "--add-host", "host.docker.internal:host-gateway", "--entrypoint", "getent"];
     let told = docker(&[&told[..], &[POSTGRES, "hosts", "host.docker.internal"]].concat())?;
     let bridge = told.split_whitespace().next().context("an address")?.parse()?;

@@ -145,7 +145,7 @@ pub(crate) fn a_database_of_the_first_version_is_upgraded_and_its_windows_go_on(
         let applied = project.sql("SELECT count(*) FROM _sqlx_migrations WHERE success")?;
         ensure!(applied == migrations.to_string(), "{applied} of {migrations} are applied");
 
-        // What was released is answered, to whoever had a token.
+        // Releases are still answered to old tokens.
         let base = base(project)?;
         let old = insight(&base, OLD_TOKEN, "platforms?window=day&from=2026-01-02&to=2026-01-02")?;
         let released = |label: &str, count| ("2026-01-02".to_owned(), label.to_owned(), count);

@@ -1,4 +1,4 @@
-//! What whoever watches the containers of `deploy/compose.yaml` sees: targets and alerts, and logs without a canary.
+//! What somebody who watches the containers of `deploy/compose.yaml` sees: targets and alerts, and logs without a canary.
 
 use std::collections::BTreeSet;
 use std::fs;
