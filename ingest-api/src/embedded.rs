@@ -82,7 +82,7 @@ pub struct Embedded {
 
 /// Everything needed to start the server.
 #[derive(Debug)]
-struct Installation {
+struct PostgresInstallation {
     bin: PathBuf,
     directory: PathBuf,
     /// User and group to run as; `None` for our own.
@@ -117,7 +117,7 @@ impl Embedded {
         };
         let supervisor = match lock {
             Some(lock) => {
-                let installation = Installation::prepare(&data_dir, directory.clone(), lock)?;
+                let installation = PostgresInstallation::prepare(&data_dir, directory.clone(), lock)?;
                 let (stop, stopped) = watch::channel(false);
                 Some((stop, tokio::spawn(installation.supervise(stopped))))
             }
@@ -203,7 +203,7 @@ async fn wait_for_lock(data_dir: &Path) -> io::Result<Option<fs::File>> {
     Ok(None)
 }
 
-impl Installation {
+impl PostgresInstallation {
     fn prepare(data_dir: &Path, directory: PathBuf, lock: fs::File) -> Result<Self, EmbeddedError> {
         let io = |error| EmbeddedError::Io(data_dir.to_owned(), error);
         // Only the version that created a directory can open it.

@@ -127,7 +127,7 @@ impl Metrics {
                 IntGauge::new("ingest_close_healthy", "Whether the last run of the close job succeeded."),
             ),
             anomalies: gauges(
-                "ingest_oddities",
+                "ingest_anomalies",
                 "How many problems `ingest-api status` reports, as of the last run of the close job.",
                 &["kind"],
             ),

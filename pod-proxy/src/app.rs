@@ -27,13 +27,13 @@ const MAX_CONNECTIONS: usize = 1_000;
 
 /// What differs between a service and a simulation.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct StartOptions {
     pub clock: Arc<dyn Clock>,
     /// Whether the proxy sends and reports on its own. If not, [`Proxy::flush`] and [`Proxy::report`] do it.
     pub background: bool,
 }
 
-impl Default for Options {
+impl Default for StartOptions {
     fn default() -> Self {
         Self { clock: Arc::new(SystemClock), background: true }
     }
@@ -62,8 +62,8 @@ pub fn install_crypto() {
 }
 
 impl App {
-    pub async fn start(config: Config, options: Options) -> anyhow::Result<Self> {
-        let Options { clock, background } = options;
+    pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Self> {
+        let StartOptions { clock, background } = options;
         install_crypto();
         config.require_domain()?;
         std::fs::DirBuilder::new()

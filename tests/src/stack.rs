@@ -15,7 +15,7 @@ use ingest_api::app::Schedule;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use pod_proxy::app::Options;
+use pod_proxy::app::StartOptions;
 use pod_proxy::facts::PodFacts;
 use pod_proxy::filter::{self, FilteredEvent, PodReport, Report};
 use pod_proxy::forward::Ended;
@@ -144,7 +144,7 @@ impl Stack {
         );
         let clock: Arc<dyn Clock> = self.clock.clone();
         let config = pod_proxy::config::Config::from_toml(&base)?;
-        let app = pod_proxy::app::App::start(config, Options { clock, background: false }).await?;
+        let app = pod_proxy::app::App::start(config, StartOptions { clock, background: false }).await?;
         Ok(Proxy { app, config: base.clone(), base })
     }
 

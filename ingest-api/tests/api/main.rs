@@ -6,7 +6,9 @@
 mod attacks;
 mod closing;
 mod command_line;
+mod config;
 mod crash;
+mod embedded;
 mod insights;
 mod instances;
 mod intake;

@@ -18,7 +18,7 @@ fn every_test_that_the_page_names_is_there_and_every_attack_is_named() {
             format!("src/{beside}.rs"),
             format!("src/{beside}/mod.rs"),
             format!("tests/api/{file}.rs"),
-            format!("../{}.rs", file.replacen('/', "/tests/", 1)),
+            format!("../{}.rs", file.replacen('/', "/tests/api/", 1)),
         ];
         let holds = |place: &String| {
             std::fs::read_to_string(root.join(place)).is_ok_and(|text| text.contains(&function))
@@ -28,7 +28,7 @@ fn every_test_that_the_page_names_is_there_and_every_attack_is_named() {
     }
     assert!(named > 20, "{named} tests");
     for (folder, prefix) in
-        [("tests/api/attacks", "`attacks"), ("../pod-proxy/tests/attacks", "`pod-proxy::attacks")]
+        [("tests/api/attacks", "`attacks"), ("../pod-proxy/tests/api/attacks", "`pod-proxy::attacks")]
     {
         for attack in std::fs::read_dir(root.join(folder)).unwrap() {
             let name = attack.unwrap().file_name().into_string().unwrap();

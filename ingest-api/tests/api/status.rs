@@ -43,17 +43,17 @@ type Odd = [usize; 3];
 async fn check(service: &Service) -> (i32, Odd) {
     let (code, said) = status(service.app.database().url(), &["--check"]).await;
     let marks = ["is the service running", "is over and has not been released", "was usually"];
-    let oddities: Vec<&str> = said.lines().filter(|line| line.starts_with("! ")).collect();
-    let odd = marks.map(|mark| oddities.iter().filter(|line| line.contains(mark)).count());
-    assert_eq!(odd.iter().sum::<usize>(), oddities.len(), "each is of one kind: {said}");
+    let anomalies: Vec<&str> = said.lines().filter(|line| line.starts_with("! ")).collect();
+    let counts = marks.map(|mark| anomalies.iter().filter(|line| line.contains(mark)).count());
+    assert_eq!(counts.iter().sum::<usize>(), anomalies.len(), "each is of one kind: {said}");
     let metrics = metrics(service).await;
-    for (kind, number) in ["overdue", "unclosed", "jump"].into_iter().zip(odd) {
-        let line = format!("ingest_oddities{{kind=\"{kind}\"}} {number}\n");
+    for (kind, number) in ["overdue", "unclosed", "jump"].into_iter().zip(counts) {
+        let line = format!("ingest_anomalies{{kind=\"{kind}\"}} {number}\n");
         assert!(metrics.contains(&line), "{line} in {metrics}, and {said}");
     }
     let (without_check, _) = status(service.app.database().url(), &[]).await;
     assert_eq!(without_check, 0, "only a check fails");
-    (code, odd)
+    (code, counts)
 }
 
 async fn status(url: &str, arguments: &[&str]) -> (i32, String) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, Options};
+use crate::app::{App, StartOptions};
 use crate::commands::CommandError;
 use crate::commands::check::summary;
 use crate::config::Config;
@@ -20,7 +20,7 @@ pub async fn run(config: Config, path: &Path) -> Result<(), CommandError> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
-    let app = App::start(config, Options::default()).await?;
+    let app = App::start(config, StartOptions::default()).await?;
     tracing::info!(target: ALWAYS, listening = %app.local_addr(), metrics = app.metrics_addr().map(tracing::field::display), "{summary}");
     let ended = loop {
         tokio::select! {

@@ -23,7 +23,7 @@ use ingest_api::window::WindowKind;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use pod_proxy::app::Options;
+use pod_proxy::app::StartOptions;
 use shared::clock::{Clock, SystemClock};
 use shared::version::Version;
 use tokio::signal::unix::{SignalKind, signal};
@@ -239,7 +239,7 @@ async fn one_proxy(fleet: &Fleet, folder: &Path, vendor: &str) -> anyhow::Result
     );
     std::fs::write(&file, text)?;
     let config = pod_proxy::config::Config::load(&file)?;
-    pod_proxy::app::App::start(config, Options::default()).await
+    pod_proxy::app::App::start(config, StartOptions::default()).await
 }
 
 /// Resolves when somebody ends the demo.

@@ -11,7 +11,7 @@
 //! - a key directory that was copied or changed.
 //!
 //! Some defences consist in something not being there. Then the file says so, and why its second case is
-//! equivalent. Attacks on the Pod's side are played in `pod-proxy/tests/attacks/`.
+//! equivalent. Attacks on the Pod's side are played in `pod-proxy/tests/api/attacks/`.
 
 mod complement_subtraction;
 mod dump_after_close;
