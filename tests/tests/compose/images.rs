@@ -57,7 +57,14 @@ fn remove_left_images() -> anyhow::Result<()> {
         for tag in docker(&["image", "ls", "--format", "{{.Tag}}", image])?.lines() {
             let pid = tag.strip_prefix("test-").and_then(|rest| rest.split('-').next());
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                docker(&["image", "rm", &format!("{image}:{tag}")])?;
+                let image = format!("{image}:{tag}");
+                // Containers that a killed test started by hand would keep it.
+                let containers = docker(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={image}")])?;
+                let containers: Vec<_> = containers.lines().collect();
+                if !containers.is_empty() {
+                    docker(&[&["rm", "--force", "--volumes"], &containers[..]].concat())?;
+                }
+                docker(&["image", "rm", "--force", &image])?;
             }
         }
     }
