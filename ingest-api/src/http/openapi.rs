@@ -170,8 +170,7 @@ fn parameter(name: &str) -> Value {
 }
 
 /// What [`shared::version::Version::exact`] accepts.
-const VERSION: &str =
-    r"^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9][0-9]?))?)?$";
+const VERSION: &str = r"^(0|[1-9][0-9]{0,2}|199[0-9]|20[0-9]{2})(\.(0|[1-9][0-9]{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9][0-9]?))?)?$";
 
 fn date() -> Value {
     json!({
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_described() {
-        for text in ["0.4.0", "999.0.12", "1.0.0-rc", "1.0.0-beta.12"] {
+        for text in ["0.4.0", "999.0.12", "1.0.0-rc", "1.0.0-beta.12", "2026.1.0"] {
             assert!(Version::exact(text).is_some(), "{text}");
         }
         for text in ["1000.0.0", "0.4", "1.0.0-rc.100", "01.0.0", "1.0.0-dev", "edge"] {

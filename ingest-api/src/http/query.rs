@@ -106,7 +106,7 @@ mod tests {
         let nothing =
             InsightQuery { kind: WindowKind::Week, from: None, to: None, below: None, as_csv: false };
         assert_eq!(asked, nothing);
-        let query = "window=month&from=2026-01-01&below=0.4.0-rc.1%2Bx&format=csv";
+        let query = "window=month&from=2026-01-01&below=0.4.0-rc.1&format=csv";
         let asked = InsightQuery::read(Insight::of::<PodVersion>(), query).unwrap();
         assert_eq!((asked.kind, asked.as_csv), (WindowKind::Month, true));
         let cut = asked.below.unwrap();
