@@ -34,7 +34,7 @@ fn counted() -> Markup {
             strong { "installation" } " is one app on one device of one user. We count Pods and installations. A person with a phone and a "
             "laptop has two installations, and we do not know that they belong together. So no number here counts people."
         }
-        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region, and no network address." }
+        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region (and its script, if it is written in several), and no network address." }
         p { "If an app belongs to a Pod, its report goes through the Pod, which removes what its operator does not share. An app on any other XMPP server reports directly. We show these two populations side by side and never add them." }
     }
 }
