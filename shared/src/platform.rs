@@ -234,9 +234,9 @@ impl PlatformName {
             || self.is_meant_by(entry, |family| family)
     }
 
-    /// Whether it is named by an entry, or belongs to what the entry names: `ios` holds iPadOS.
+    /// Whether it is named by an entry, or belongs to what the entry names: `ios` holds iPadOS, and `*` everything.
     pub fn belongs_to(&self, entry: &str) -> bool {
-        self.is_named_by(entry) || self.is_meant_by(entry.trim(), Family::group)
+        self.is_named_by(entry) || entry.trim() == "*" || self.is_meant_by(entry.trim(), Family::group)
     }
 
     fn is_meant_by(&self, entry: &str, family: fn(Family) -> Family) -> bool {
@@ -372,6 +372,7 @@ mod tests {
         let ipad = PlatformName::new("ipados-aarch64");
         assert!(ipad.belongs_to("ios") && ipad.belongs_to("iPad") && !ipad.belongs_to("macos"));
         assert!(!ipad.is_named_by("ios"));
+        assert!(ipad.belongs_to("*") && PlatformName::new("plan9").belongs_to("*") && !ipad.is_named_by("*"));
         assert!(!PlatformName::new("ios").belongs_to("ipados"));
         assert_eq!(Platform::group_of("ipados-aarch64"), "ios");
         assert_eq!(Platform::group_of("ipados/other"), "ios");

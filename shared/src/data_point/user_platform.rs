@@ -24,7 +24,7 @@ impl UserPlatform {
     pub const DENY_LIST: DataPointOption = DataPointOption {
         key: "deny_list",
         kind: OptionKind::Platforms,
-        effect: "these platforms are never shared; `ios` holds iPadOS, too; stronger than `allow_list`",
+        effect: "these platforms are never shared; `ios` holds iPadOS, and `*` everything; stronger than `allow_list`",
         set_by: &[],
     };
 }
