@@ -64,7 +64,7 @@ enum Format {
 }
 
 fn version(text: &str) -> Result<Version, &'static str> {
-    Version::parse(text).ok_or("a version looks like 0.4.0 or 0.4.0-rc.1")
+    Version::exact(text).ok_or("a version looks like 0.4.0 or 0.4.0-rc.1")
 }
 
 impl PrintInsight {

@@ -11,6 +11,8 @@ use crate::release::{NOT_REPORTED, OTHER};
 pub(crate) enum Place {
     /// This version.
     Exact(Version),
+    /// A build near this version, or without a number.
+    Build(Version),
     /// Some versions of this major and minor number, folded.
     Series(u16, u16),
     /// Folded: any version, no reported version, or another app.
@@ -54,7 +56,12 @@ pub(crate) fn place(label: &str, app: Option<AppName>) -> Place {
 }
 
 fn version(label: &str) -> Place {
-    let exact = || Version::parse(label).map(Place::Exact);
+    let exact = || {
+        Version::from_label(label).map(|version| match version.is_exact() {
+            true => Place::Exact(version),
+            false => Place::Build(version),
+        })
+    };
     let series = || {
         let (major, minor) = label.strip_suffix(OTHER)?.strip_suffix('/')?.split_once('.')?;
         Some(Place::Series(major.parse().ok()?, minor.parse().ok()?))
@@ -66,8 +73,11 @@ impl Place {
     /// Its side, seen from a version.
     pub(crate) fn side(self, version: Version) -> Side {
         match self {
-            Self::Exact(exact) if exact < version => Side::Below,
-            Self::Exact(_) => Side::AtOrAbove,
+            Self::Exact(own) | Self::Build(own) => match own.is_below(version) {
+                Some(true) => Side::Below,
+                Some(false) => Side::AtOrAbove,
+                None => Side::Either,
+            },
             Self::Series(major, minor) if (major, minor) < (version.major(), version.minor()) => Side::Below,
             Self::Series(major, minor) if (major, minor) > (version.major(), version.minor()) => {
                 Side::AtOrAbove
@@ -98,6 +108,9 @@ mod tests {
         let exact = |text| Place::Exact(Version::parse(text).unwrap());
         check("0.4.0-rc.1", None, exact("0.4.0-rc.1"));
         check("0.4/other", None, Place::Series(0, 4));
+        let build = |text| Place::Build(Version::parse(text).unwrap());
+        check("0.4.0-post", None, build("0.4.0-post"));
+        check("edge", None, build("edge"));
         check("other", None, Place::Folded);
         check("not_reported", None, Place::Untold);
         let web = Some(AppName::Web);
@@ -109,6 +122,18 @@ mod tests {
         check("prose-app-ios/other", web, Place::Elsewhere);
         check("other", web, Place::Folded);
         check("unrecognised", web, Place::Untold);
+    }
+
+    #[test]
+    fn a_build_is_on_either_side_of_what_it_may_be_only() {
+        let side = |label, version| place(label, None).side(Version::parse(version).unwrap());
+        assert_eq!(side("0.19.3-post", "0.19.3"), Side::AtOrAbove);
+        assert_eq!(side("0.19.3-post", "0.19.4"), Side::Below);
+        assert_eq!(side("0.20.0-dev", "0.20.0"), Side::Below);
+        assert_eq!(side("0.20.0-dev", "0.19.9"), Side::AtOrAbove);
+        assert_eq!(side("0.19.3-changed", "0.19.3"), Side::Either);
+        assert_eq!(side("0.19.3-changed", "0.19.2"), Side::AtOrAbove);
+        assert_eq!(side("edge", "0.19.3"), Side::Either);
     }
 
     #[test]

@@ -59,8 +59,11 @@ pub(super) fn part(count: u64, total: u64) -> f64 {
 }
 
 /// The group of a value: `de` for `de-CH` and `de/other`.
-pub(super) fn group_of(label: &str) -> &str {
-    label.split(['-', '/']).next().unwrap_or(label)
+pub(super) fn group_of(insight: Insight, label: &str) -> &str {
+    match insight {
+        Insight::Point(point) => (point.family().group_of)(label),
+        Insight::Pods | Insight::Reach | Insight::Domains => label,
+    }
 }
 
 /// Groups of values under their sums, the largest first. The blocks of a family have no reporter in common,
@@ -73,7 +76,7 @@ pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
         let row = row(insight, block, total);
         match row.level {
             Level::Unknown => unknown.push(row),
-            _ => groups.entry(group_of(&block.label)).or_default().push(row),
+            _ => groups.entry(group_of(insight, &block.label)).or_default().push(row),
         }
     }
     let mut sums: Vec<(Row, Vec<Row>)> = groups

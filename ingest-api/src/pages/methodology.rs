@@ -34,7 +34,7 @@ fn counted() -> Markup {
             strong { "installation" } " is one app on one device of one user. We count Pods and installations. A person with a phone and a "
             "laptop has two installations, and we do not know that they belong together. So no number here counts people."
         }
-        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region, and no network address." }
+        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region (and its script, if it is written in several), and no network address." }
         p { "If an app belongs to a Pod, its report goes through the Pod, which removes what its operator does not share. An app on any other XMPP server reports directly. We show these two populations side by side and never add them." }
     }
 }
@@ -90,6 +90,8 @@ fn unknown() -> Markup {
         ul {
             li { "Pods that report nothing, and everybody on them. Each operator can turn analytics off, as a whole or value by value, and some Pods have no connection to the outside. They may run other things than those that report." }
             li { "Whether a Pod or an installation is real. Reports carry no proof, so somebody with many addresses can invent some. The size that a Pod declares limits what it can add. Anybody who knows the domain of a Pod can also report in its name: a version that is too high, a larger size, a domain that its operator did not share, or so many installations that real ones are left out." }
+            li { "In which country Chromium on Linux is used. It reports the region of its translation, not that of the system: a Swiss or Austrian system appears as " code { "de-DE" } ", a Canadian one as " code { "fr-FR" } ", an Irish one as " code { "en-GB" } ", an Argentine one as " code { "es-419" } ", and one in a language without a translation as " code { "en-US" } ". Compare languages rather than regions." }
+            li { "What a changed build is. Of a version with a suffix that we do not know, we keep the number and a mark: " code { "dev" } " is before that version, " code { "post" } " at or after it, and " code { "changed" } " may be either. A build of a branch is " code { "edge" } ", and may be on either side of any version." }
             li { "Who is behind a number. No way leads from a number back to an installation, a Pod or a company." }
             li { "Whether the same installation was there a month ago. Keys differ from window to window, so nobody has a history, and we cannot say who came and who left." }
             li { "What several numbers reveal together. Each is about a group that is large enough. We do not claim that nothing at all can be inferred from comparing many of them." }

@@ -58,7 +58,7 @@ fn apps(page: &InsightPage<'_>, windows: &[&AnsweredWindow]) -> Markup {
 
 /// Newest version first, then the folded ones, then those that are not known.
 fn order(label: &str) -> impl Ord + use<> {
-    let known = Version::parse(label);
+    let known = Version::from_label(label);
     let series = label.strip_suffix("/other").and_then(|series| Version::parse(&format!("{series}.0")));
     let place = if known.is_some() || series.is_some() {
         0

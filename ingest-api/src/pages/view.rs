@@ -92,7 +92,7 @@ impl View {
         let app = |name: &str| AppName::ALL.into_iter().find(|app| short_name(*app) == name);
         let back = |text: &str| Back::ALL.into_iter().find(|back| back.parts().0 == text);
         let guide = |text: &str| text.parse().ok().filter(|guide| (1..=99).contains(guide));
-        let version = |text: &str| Version::parse(text).map(Some);
+        let version = |text: &str| Version::exact(text).map(Some);
         let Query { window, period, from, to, population, app: app_name, below, guide: percent } = query;
         Ok(Self {
             page,

@@ -1,6 +1,8 @@
 //! `usage.meta_user_count`: how many accounts a Pod has, as a size bin.
 
-use super::{Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit};
+use super::{
+    Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit, before_first_mark,
+};
 use crate::event::Pod;
 use crate::preset::Named;
 use crate::size::SizeBin;
@@ -33,6 +35,7 @@ impl DataPoint for MetaUserCount {
             shape: Shape::Bins { title: "Sizes of Pods" },
             examples: &["20–49"],
             reader_label: |_| None,
+            group_of: before_first_mark,
         }),
     };
 

@@ -20,7 +20,7 @@ mod user_theme;
 pub use docs::{GENERATED, markdown, markdown_table};
 pub use meta_user_count::MetaUserCount;
 pub use options::{DataPointOption, OptionKind, Options, Value};
-pub use path::{NOT_REPORTED, Path};
+pub use path::{NOT_REPORTED, Path, before_first_mark};
 pub use pod_domain::PodDomain;
 pub use pod_version::PodVersion;
 pub use user_app_version::{AppVersion, UserAppVersion};
@@ -99,6 +99,8 @@ pub struct Family {
     pub examples: &'static [&'static str],
     /// A label as readers know it (`German` for `de`); `None` if the label says it.
     pub reader_label: fn(&str) -> Option<String>,
+    /// The group that a value or a folded rest is shown with: `de` for `de-CH` and `de/other`.
+    pub group_of: fn(&str) -> &str,
 }
 
 /// What the page of a data point is like.

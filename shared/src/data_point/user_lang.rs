@@ -2,6 +2,7 @@
 
 use super::{
     Counted, DataPoint, DataPointOption, Declaration, Family, Guide, OptionKind, Options, Path, Shape, Unfit,
+    before_first_mark,
 };
 use crate::event::{App, Observed};
 use crate::locale::{Locale, Locales};
@@ -28,7 +29,7 @@ impl DataPoint for UserLang {
         key: "usage.user_lang",
         identifies: false,
         fields: &["origin.app.user_preferred_locales"],
-        normal_form: "BCP 47 reduced to a known language and region; else `und`; at most 16",
+        normal_form: "a known language and region, and the script of a language that is written in several; else `und`; at most 16",
         question: "Which languages do users prefer?",
         since: "0.1.0",
         options: &[Self::MAX_LOCALES],
@@ -48,6 +49,7 @@ impl DataPoint for UserLang {
             },
             examples: &["en", "de-CH", "pt-BR"],
             reader_label: Locale::reader_label,
+            group_of: before_first_mark,
         }),
     };
 
@@ -67,7 +69,16 @@ impl Counted for UserLang {
     }
 
     fn path(value: Self::Value) -> Path {
-        Path::observed(value, |locale| Path::of([locale.language().to_owned(), locale.to_string()]))
+        Path::observed(value, |locale| {
+            let mut label = locale.language().to_owned();
+            let mut labels = vec![label.clone()];
+            if let Some(script) = locale.script() {
+                label = format!("{label}-{}", script.as_str());
+                labels.push(label.clone());
+            }
+            labels.push(locale.region().map_or_else(|| label.clone(), |region| format!("{label}-{region}")));
+            Path::of(labels)
+        })
     }
 
     /// The greater list, and not only the greater first choice.

@@ -24,7 +24,7 @@ impl UserPlatform {
     pub const DENY_LIST: DataPointOption = DataPointOption {
         key: "deny_list",
         kind: OptionKind::Platforms,
-        effect: "these platforms are never shared; stronger than `allow_list`",
+        effect: "these platforms are never shared; `ios` holds iPadOS, and `*` everything; stronger than `allow_list`",
         set_by: &[],
     };
 }
@@ -48,19 +48,22 @@ impl DataPoint for UserPlatform {
             shape: Shape::Distribution { guide: None },
             examples: &["web", "macos-aarch64", "android"],
             reader_label: Platform::reader_label,
+            group_of: Platform::group_of,
         }),
     };
 
-    /// The deny list is compared with what the app wrote and with what would leave. The allow list is compared with
-    /// what would leave only: `unrecognised` stands for anything, so it must be allowed by that name.
+    /// The deny list is compared with what the app wrote and with what would leave; an entry for a group of families (`ios`)
+    /// holds all of them. The allow list is compared with what would leave only, and each family must be allowed by its
+    /// own name: `unrecognised` stands for anything.
     fn share(options: Options<'_>, from: &App, to: &mut App) {
         let Some(written) = &from.platform else { return };
         let outgoing = PlatformName::from(written.observed());
-        let named =
-            |list: &[String], platform: &PlatformName| list.iter().any(|entry| platform.is_named_by(entry));
-        let denied =
-            options.list(&Self::DENY_LIST).is_some_and(|list| named(list, written) || named(list, &outgoing));
-        let allowed = options.list(&Self::ALLOW_LIST).is_none_or(|list| named(list, &outgoing));
+        let denied = options.list(&Self::DENY_LIST).is_some_and(|list| {
+            list.iter().any(|entry| written.belongs_to(entry) || outgoing.belongs_to(entry))
+        });
+        let allowed = options
+            .list(&Self::ALLOW_LIST)
+            .is_none_or(|list| list.iter().any(|entry| outgoing.is_named_by(entry)));
         to.platform = (allowed && !denied).then_some(outgoing);
     }
 }
@@ -74,7 +77,9 @@ impl Counted for UserPlatform {
 
     fn path(value: Self::Value) -> Path {
         Path::observed(value, |platform| {
-            Path::of([platform.family.as_str().to_owned(), platform.to_string()])
+            let (family, group) = (platform.family, platform.family.group());
+            let above = [group].into_iter().chain((family != group).then_some(family));
+            Path::of(above.map(|family| family.as_str().to_owned()).chain([platform.to_string()]))
         })
     }
 }
