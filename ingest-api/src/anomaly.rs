@@ -10,8 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
-use crate::release::{Family, OTHER, Population};
-use crate::release::{Release, ReleasedBlock};
+use crate::release::{Family, Population, Release, ReleasedBlock, Rule, is_folded, may_be_noise};
 use crate::window::{Window, WindowKind};
 
 /// How many earlier windows make a history; for days, only those on the same day of the week.
@@ -170,20 +169,24 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
                 published,
                 usual,
             };
-            // All families of one unit have the same total.
+            // What noise explains is no change.
+            let tells = |published, usual| {
+                family.rule() == Rule::Pods || !may_be_noise(published, usual)
+            };
             if family.point().is_none() {
                 let history: Vec<u64> =
                     before.iter().map(|release| total(release, population, family)).collect();
                 let (usual, spread) = usual(history);
                 let total = total(newest, population, family);
-                if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) {
+                if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) && tells(total, usual) {
                     anomalies.push(jump(None, total, usual));
                 }
                 continue;
             }
             let newest = newest.blocks_of(population, family);
             let before: Vec<_> = before.iter().map(|release| release.blocks_of(population, family)).collect();
-            for (value, published, usual) in jumps_of_values(newest, &before) {
+            let jumped = jumps_of_values(newest, &before);
+            for (value, published, usual) in jumped.into_iter().filter(|(_, now, usual)| tells(*now, *usual)) {
                 anomalies.push(jump(Some(value), published, usual));
             }
         }
@@ -238,10 +241,6 @@ fn usual(history: Vec<u64>) -> (u64, u64) {
     (usual, spread)
 }
 
-fn is_folded(label: &str) -> bool {
-    label.ends_with(OTHER)
-}
-
 /// The shares of a family's published total that are folded and not reported, from 0 to 1; `None` without a
 /// total.
 pub fn unknown_shares(release: &Release, population: Population, family: Family) -> Option<(f64, f64)> {
@@ -271,7 +270,7 @@ mod tests {
     use shared::data_point::UserPlatform;
 
     use super::*;
-    use crate::release::round;
+    use crate::release::{OTHER, round};
 
     fn history(totals: &[u64]) -> Vec<Release> {
         let start: jiff::civil::Date = "2026-11-01".parse().unwrap();

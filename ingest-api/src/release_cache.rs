@@ -36,6 +36,15 @@ impl ReleaseCache {
         Ok(released)
     }
 
+    /// The windows about which something was published, for readers; see
+    /// [`published_windows`](Database::published_windows).
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn published_windows(&self) -> Result<ReleasedWindows, StoreError> {
+        self.database.published_windows().await
+    }
+
     /// The releases of these windows, in their order, without those purged meanwhile.
     ///
     /// # Errors

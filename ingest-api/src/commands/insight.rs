@@ -138,7 +138,7 @@ impl PrintInsight {
         let kind = self.window.unwrap_or(WindowKind::Week);
         match from {
             AnswersFrom::Database(database) => {
-                let released = database.released_windows().await?;
+                let released = database.published_windows().await?;
                 let newest = released.newest(kind).map(|window| window.start());
                 let days = period(self.from, self.to, newest)?;
                 let releases = database.releases(released.in_period(kind, days), &[family]).await?;

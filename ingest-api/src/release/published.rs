@@ -1,16 +1,16 @@
 //! The counts of a window → what is published about it. Pure.
 //!
-//! Only [`publish`] makes a [`Published`], which can be written to the database; its blocks were folded. A
+//! Only [`publish`] makes a [`NewRelease`], which can be written to the database; its blocks were folded. A
 //! [`Release`] that was read from the database is [restored](Release::restored).
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::count::Counted;
+use super::count::CountedWindow;
 use super::family::Family;
+use super::noise::Noise;
 use super::threshold::Threshold;
 use crate::window::{Population, Window, WindowKind};
 
@@ -23,7 +23,7 @@ pub struct ReleasedBlock {
     pub family: Family,
     /// The value, or the group that it was folded into.
     pub label: String,
-    /// Distinct reporters, rounded.
+    /// Distinct reporters, rounded; of installations, with noise.
     pub published: u64,
 }
 
@@ -80,26 +80,29 @@ fn place(population: Population, family: Family) -> usize {
 
 /// What to publish about a window. Only [`publish`] makes it.
 #[derive(Clone, Debug)]
-pub struct Published {
+pub struct NewRelease {
     release: Release,
-    /// The families that became one block because their audit ran out of steps.
-    pub untried: BTreeSet<Family>,
     /// How many Pods had more installations than their allowance.
     pub capped: usize,
 }
 
-impl Published {
+impl NewRelease {
     /// The release.
     pub fn release(&self) -> &Release {
         &self.release
     }
 }
 
-/// Folds, audits and rounds the counts of a window.
-pub fn publish(window: Window, Counted { tallies, capped }: Counted, threshold: &Threshold) -> Published {
-    let (mut blocks, mut untried) = (Vec::new(), BTreeSet::new());
+/// Folds and rounds the counts of a window, with its noise.
+pub fn publish(
+    window: Window,
+    CountedWindow { tallies, capped }: CountedWindow,
+    threshold: &Threshold,
+    noise: Option<&Noise>,
+) -> NewRelease {
+    let mut blocks = Vec::new();
     for (population, tally) in tallies {
-        for (family, folded) in tally.publish_noting(threshold, &mut untried) {
+        for (family, folded) in tally.publish(population, threshold, noise) {
             blocks.extend(folded.iter().map(|block| ReleasedBlock {
                 population,
                 family,
@@ -108,7 +111,7 @@ pub fn publish(window: Window, Counted { tallies, capped }: Counted, threshold: 
             }));
         }
     }
-    Published { release: Release::of(window, blocks), untried, capped }
+    NewRelease { release: Release::of(window, blocks), capped }
 }
 
 /// The windows that have been released, by kind, oldest first.
