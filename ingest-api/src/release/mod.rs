@@ -17,6 +17,8 @@
 //! - The result does not depend on the order of the input, and is the same when it is computed again.
 
 mod allowance;
+#[cfg(test)]
+mod attacks;
 mod cohort;
 mod count;
 mod family;

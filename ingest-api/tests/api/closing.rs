@@ -152,7 +152,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap();
     merge_window(service.database(), &stored, key.as_ref()).await.unwrap();
     assert!(
-        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_some()
@@ -162,7 +162,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     service.app.run_jobs().await.unwrap();
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
     assert!(
-        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_none()
