@@ -170,9 +170,7 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
                 usual,
             };
             // What noise explains is no change.
-            let tells = |published, usual| {
-                family.rule() == Rule::Pods || !may_be_noise(published, usual)
-            };
+            let tells = |published, usual| family.rule() == Rule::Pods || !may_be_noise(published, usual);
             if family.point().is_none() {
                 let history: Vec<u64> =
                     before.iter().map(|release| total(release, population, family)).collect();
@@ -186,7 +184,8 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
             let newest = newest.blocks_of(population, family);
             let before: Vec<_> = before.iter().map(|release| release.blocks_of(population, family)).collect();
             let jumped = jumps_of_values(newest, &before);
-            for (value, published, usual) in jumped.into_iter().filter(|(_, now, usual)| tells(*now, *usual)) {
+            for (value, published, usual) in jumped.into_iter().filter(|(_, now, usual)| tells(*now, *usual))
+            {
                 anomalies.push(jump(Some(value), published, usual));
             }
         }

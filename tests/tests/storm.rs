@@ -64,8 +64,8 @@ fn truth(noise: &Noise) -> Vec<(Family, String, u64)> {
             pods.add(pod, said);
         }
     }
-    let families = [installations, pods]
-        .map(|tally| tally.publish(Population::Pod, &Threshold::default(), Some(noise)));
+    let families =
+        [installations, pods].map(|tally| tally.publish(Population::Pod, &Threshold::default(), Some(noise)));
     let mut numbers: Vec<_> = families
         .into_iter()
         .flatten()

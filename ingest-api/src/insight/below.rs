@@ -79,11 +79,8 @@ struct Sum {
 impl Sum {
     fn add(&mut self, published: u64) {
         let (least, greatest) = bounds(published);
-        *self = Self {
-            numbers: self.numbers + 1,
-            least: self.least + least,
-            greatest: self.greatest + greatest,
-        };
+        *self =
+            Self { numbers: self.numbers + 1, least: self.least + least, greatest: self.greatest + greatest };
     }
 
     /// The bounds of the true sum, of which rounding and noise have made the published one.

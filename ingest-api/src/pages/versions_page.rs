@@ -175,17 +175,22 @@ fn breaks(below: &Below, page: &InsightPage<'_>, software: &str, within: &str) -
             }
             svg.bounds role="img" aria-labelledby="bounds-title" width="100%" height="22" {
                 title id="bounds-title" {
-                    "Certainly below: " (format!("{least:.1}")) " %. Perhaps below: " (format!("{:.1}", most - least))
-                    " %. Certainly at the version or above: " (format!("{:.1}", 100.0 - most)) " %."
+                    "Below: " (format!("{least:.1}")) " %. Perhaps below: " (format!("{:.1}", most - least))
+                    " %. At the version or above: " (format!("{:.1}", 100.0 - most)) " %."
                 }
                 rect.kept x="0" y="0" width="100%" height="22" rx="4" {}
                 rect.either x="0" y="0" width=(format!("{most:.2}%")) height="22" {}
                 rect.broken x="0" y="0" width=(format!("{least:.2}%")) height="22" {}
             }
             ul.key {
-                li.broken { "Certainly below" }
-                li.either { "Perhaps below: rounded, folded, or no version reported" }
-                li.kept { "Certainly at the version or above" }
+                li.broken { "Below" }
+                li.either { "Perhaps below: noise, rounded, folded, or no version reported" }
+                li.kept { "At the version or above" }
+            }
+            @if below.confidence < 1.0 {
+                p.note {
+                    "Both bounds hold in at least " (format!("{:.0}", below.confidence * 100.0)) " of 100 cases, because the numbers have noise."
+                }
             }
             @if below.app.is_some() {
                 p.note {

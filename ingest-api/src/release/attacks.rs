@@ -56,9 +56,7 @@ fn noise(month: u64, day: u64) -> Noise {
 fn published(installations: &[Installation], noise: &Noise) -> BTreeMap<(&'static str, String), u64> {
     let families = tally(installations).publish(Population::Pod, &Threshold::default(), Some(noise));
     let named = |(family, blocks): (Family, Vec<super::Block>)| {
-        blocks
-            .into_iter()
-            .map(move |block| ((family.as_str(), block.label().to_owned()), block.published()))
+        blocks.into_iter().map(move |block| ((family.as_str(), block.label().to_owned()), block.published()))
     };
     families.into_iter().flat_map(named).collect()
 }
@@ -77,7 +75,8 @@ fn honest() -> Vec<Installation> {
 fn with_speaker(mut installations: Vec<Installation>, platform: &'static str) -> Vec<Installation> {
     let places = ["freebsd-x86", "netbsd-x86_64", "web"];
     installations.push((3, platform, "is"));
-    installations.extend(places.into_iter().filter(|other| *other != platform).map(|other| (3, other, "de-DE")));
+    installations
+        .extend(places.into_iter().filter(|other| *other != platform).map(|other| (3, other, "de-DE")));
     installations.extend(places.map(|place| (5, place, "de-DE")));
     installations
 }

@@ -187,8 +187,7 @@ mod tests {
             for (ones, ways) in choose(n).into_iter().enumerate() {
                 let value = ones as i64 - law.greatest() as i64;
                 let expected = ways as f64 / 2f64.powi(n as i32);
-                let found =
-                    draws.iter().filter(|draw| of(draw) == value).count() as f64 / f64::from(DRAWS);
+                let found = draws.iter().filter(|draw| of(draw) == value).count() as f64 / f64::from(DRAWS);
                 let spread = (expected * (1.0 - expected) / f64::from(DRAWS)).sqrt();
                 assert!((found - expected).abs() < 5.0 * spread + 1e-5, "{value}: {found}, not {expected}");
             }
@@ -236,9 +235,8 @@ mod tests {
 
     #[test]
     fn a_window_takes_the_key_of_the_month_in_which_it_ends() {
-        let month = |kind, day: &str| {
-            Noise::month_of(Window::of_day(kind, day.parse().unwrap())).start().to_string()
-        };
+        let month =
+            |kind, day: &str| Noise::month_of(Window::of_day(kind, day.parse().unwrap())).start().to_string();
         assert_eq!(month(WindowKind::Day, "2026-11-30"), "2026-11-01");
         assert_eq!(month(WindowKind::Week, "2026-11-30"), "2026-12-01");
         assert_eq!(month(WindowKind::Week, "2026-11-23"), "2026-11-01");

@@ -73,8 +73,10 @@ impl Database {
 
     /// The windows that have been released.
     pub async fn released_windows(&self) -> Result<ReleasedWindows, StoreError> {
-        self.windows("SELECT kind, array_agg(starts_on) AS starts_on FROM release.closed_window GROUP BY kind")
-            .await
+        self.windows(
+            "SELECT kind, array_agg(starts_on) AS starts_on FROM release.closed_window GROUP BY kind",
+        )
+        .await
     }
 
     /// The windows about which something was published. For readers, a window in which too few reported for

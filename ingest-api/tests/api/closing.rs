@@ -24,7 +24,7 @@ async fn a_window_that_is_over_is_released_and_leaves_nothing_else() {
     assert_eq!(service.app.run_jobs().await.unwrap(), [], "clocks may differ by a minute");
     service.set_clock("2026-11-23T00:02:00Z");
     let week = Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap());
-    assert_eq!(service.app.run_jobs().await.unwrap(), [week, day("2026-11-22")]);
+    assert_eq!(service.app.run_jobs().await.unwrap(), [day("2026-11-22"), week]);
     assert_eq!(service.app.run_jobs().await.unwrap(), []);
 
     let block = |population, family, label: &str, n| (population, family, label.to_owned(), n);

@@ -68,7 +68,10 @@ pub(crate) struct Service {
 
 /// Compares and counts exactly, so that a test that is not about noise can look at numbers. Attacks are played
 /// with noise.
-#[expect(clippy::disallowed_methods, reason = "these tests look for reporters that were lost or counted twice")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these tests look for reporters that were lost or counted twice"
+)]
 pub(crate) fn exactly() -> Threshold {
     Threshold::default().exact()
 }

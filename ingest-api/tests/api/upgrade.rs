@@ -88,6 +88,7 @@ async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::in_directory(directory.path());
     config.limits = None;
+    config.thresholds = crate::support::exactly().into();
     (config.listen, config.metrics_listen) = (([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
     let url = create_database().await;
     config.database = DatabaseConfig::Url(url.clone());

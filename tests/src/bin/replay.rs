@@ -233,7 +233,8 @@ impl Shown {
             let total: u64 = numbers.values().sum();
             for (label, number) in numbers {
                 let Some(truly) = truth.get(label) else { continue };
-                let [truly, share] = [(*truly, day.number), (*number, total)].map(|(n, of)| n as f64 / of as f64);
+                let [truly, share] =
+                    [(*truly, day.number), (*number, total)].map(|(n, of)| n as f64 / of as f64);
                 self.own[n] += truly;
                 self.error.0 += 100.0 * (share - truly).abs();
                 self.error.1 += 1;
@@ -244,8 +245,7 @@ impl Shown {
                 .enumerate()
                 .filter(|_| n < 2)
             {
-                self.visible[n * 2 + at] +=
-                    usize::from(numbers.keys().any(|label| label.starts_with(start)));
+                self.visible[n * 2 + at] += usize::from(numbers.keys().any(|label| label.starts_with(start)));
             }
         }
         self.half_folded += usize::from(is_half_folded);
@@ -393,7 +393,11 @@ impl Measured {
                 }
             }
             let (with_noise, without) = (shown.own(), exact.own());
-            say(&format!("| {pods} | {with_noise} | {:.3} | {without} | {:.3} |", shown.error(), exact.error()));
+            say(&format!(
+                "| {pods} | {with_noise} | {:.3} | {without} | {:.3} |",
+                shown.error(),
+                exact.error()
+            ));
         }
         Ok(())
     }

@@ -84,8 +84,7 @@ impl Observer {
         Self::over(month, |at| {
             let of = |(count, passed): &(usize, bool)| {
                 let needed = BOUNDARY as i64 - *count as i64 - month[at].0;
-                let passes: f64 =
-                    window.iter().filter(|(value, _)| *value >= needed).map(|(_, p)| p).sum();
+                let passes: f64 = window.iter().filter(|(value, _)| *value >= needed).map(|(_, p)| p).sum();
                 // One who knows the law is never certain of what rounding makes of it.
                 (if *passed { passes } else { 1.0 - passes }).max(1e-300).ln()
             };
@@ -104,8 +103,7 @@ impl Observer {
                         let number = (*count as u64).saturating_add_signed(sticky + fresh).max(floor);
                         round(number) == *published
                     };
-                    let p: f64 =
-                        window.iter().filter(|(fresh, _)| is_seen(*fresh)).map(|(_, p)| p).sum();
+                    let p: f64 = window.iter().filter(|(fresh, _)| is_seen(*fresh)).map(|(_, p)| p).sum();
                     p.max(1e-300).ln()
                 };
                 month.iter().map(of).collect()

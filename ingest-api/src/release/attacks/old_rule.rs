@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Installation;
+use crate::release::Threshold;
 use crate::release::cohort::Cohort;
 use crate::release::threshold::Rule;
-use crate::release::Threshold;
 
 type Members<'a> = Vec<&'a Installation>;
 
@@ -42,14 +42,14 @@ pub(super) fn labels(installations: &[Installation]) -> BTreeSet<String> {
 fn pinned<'a>(a: &BTreeMap<&'a str, Members<'_>>, b: &BTreeMap<&'a str, Members<'_>>) -> Option<&'a str> {
     let pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
     let found = pairs.filter_map(|((platform, on), (language, speak))| {
-        let (smaller, larger) = if on.len() < speak.len() {
-            ((platform, on), speak)
-        } else {
-            ((language, speak), on)
-        };
+        let (smaller, larger) =
+            if on.len() < speak.len() { ((platform, on), speak) } else { ((language, speak), on) };
         let (label, within) = smaller;
-        let outside: Vec<_> =
-            larger.iter().copied().filter(|one| !within.iter().any(|other| std::ptr::eq(*one, *other))).collect();
+        let outside: Vec<_> = larger
+            .iter()
+            .copied()
+            .filter(|one| !within.iter().any(|other| std::ptr::eq(*one, *other)))
+            .collect();
         let is_pinned = larger.len() > within.len() && !outside.is_empty() && !is_safe(outside);
         is_pinned.then_some((within.len(), *label))
     });

@@ -194,9 +194,7 @@ fn publishing_again_and_in_another_order_gives_the_same() {
         }
         let published = |tally: &Tally| -> Vec<(Family, String, u64)> {
             let described = |(family, blocks): (Family, Vec<Block>)| {
-                blocks
-                    .into_iter()
-                    .map(move |block| (family, block.label().to_owned(), block.published()))
+                blocks.into_iter().map(move |block| (family, block.label().to_owned(), block.published()))
             };
             publish(tally, seed).into_iter().flat_map(described).collect()
         };

@@ -111,7 +111,11 @@ async fn published_of(label: &str, cells: &Cells, threshold: Threshold) -> Optio
     let everybody = published(&service, "installations").await;
     service.app.shutdown().await;
     assert!(!everybody.is_empty(), "something is published");
-    assert_eq!(certainly_left_over(&everybody, &platforms, threshold), 0, "nobody is left out: {platforms:?}");
+    assert_eq!(
+        certainly_left_over(&everybody, &platforms, threshold),
+        0,
+        "nobody is left out: {platforms:?}"
+    );
     platforms.get(label).copied()
 }
 

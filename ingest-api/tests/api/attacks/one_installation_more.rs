@@ -6,7 +6,7 @@
 //!
 //! The keys of the two days are fixed, so that the outcome is.
 
-use std::os::unix::fs::OpenOptionsExt;
+use ingest_api::keys::KeyDirectory;
 
 use super::*;
 use crate::support::{exactly, proxied, ten_pods};
@@ -15,13 +15,14 @@ type Numbers = Vec<(&'static str, &'static str, String, u64)>;
 
 /// What is published on two days, if that many installations are added in between.
 async fn attack(threshold: Threshold, come: u32) -> [Numbers; 2] {
-    let service = service_with(threshold).await;
-    for (n, day) in [(1, "2026-11-22"), (2, "2026-11-23")] {
-        let path = service.config.key_dir.join(format!("day-{day}.key"));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
-        std::io::Write::write_all(&mut file, &[n; 32]).unwrap();
-    }
+    let service = Service::start_with(|config| {
+        config.thresholds = threshold.into();
+        KeyDirectory::open(&config.key_dir).unwrap();
+        for (n, window) in [(1, "day-2026-11-22"), (2, "day-2026-11-23"), (3, "month-2026-11-01")] {
+            std::fs::write(config.key_dir.join(format!("{window}.key")), [n; 32]).unwrap();
+        }
+    })
+    .await;
     service.report(&ten_pods(6)).await;
     service.set_clock("2026-11-23T12:00:00Z");
     let mut next = ten_pods(6);
