@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::release::Family;
+use crate::release::FamilyId;
 use crate::release::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
 use crate::window::Window;
@@ -56,7 +56,7 @@ impl ReleaseCache {
         };
         let missing: Vec<_> = windows.iter().filter(|window| !found.contains_key(window)).copied().collect();
         if !missing.is_empty() {
-            let read = self.database.releases(&missing, &Family::ALL).await?;
+            let read = self.database.releases(&missing, &FamilyId::ALL).await?;
             self.keep(&read);
             found.extend(read.into_iter().map(|release| (release.window, release)));
         }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ingest_api::release::{Family, Noise, Population, Tally, Threshold};
+use ingest_api::release::{FamilyId, Noise, Population, Tally, Threshold};
 use ingest_api::window::{Window, WindowKey, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -23,7 +23,7 @@ pub type Numbers = Vec<(String, u64)>;
 
 /// Everything that is published, by window, population and family. A family without a published number is
 /// absent.
-pub type Releases = BTreeMap<(Window, Population, Family), Numbers>;
+pub type Releases = BTreeMap<(Window, Population, FamilyId), Numbers>;
 
 /// The keys that windows had. A service destroys them; a test keeps them.
 pub type Keys = BTreeMap<Window, WindowKey>;
@@ -231,7 +231,7 @@ mod tests {
     fn something_of_every_family_is_published_about_the_small_fleet() {
         let releases = truth(1).releases(&keys(), |_| Some(Threshold::default()));
         for population in Population::ALL {
-            for family in Family::of_population(population) {
+            for family in FamilyId::of_population(population) {
                 let published = releases.keys().any(|(_, p, f)| (*p, *f) == (population, family));
                 assert!(published, "{} {}", population.as_str(), family.as_str());
             }

@@ -23,7 +23,7 @@ use ingest_api::intake::ValidReport;
 use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::jobs::merge::{merge_window, merged_reporters};
 use ingest_api::keys::KeyDirectory;
-use ingest_api::release::{Family, Noise, Population, Tally, Threshold};
+use ingest_api::release::{FamilyId, Noise, Population, Tally, Threshold};
 use ingest_api::window::{Window, WindowKind};
 use jiff::SignedDuration;
 use shared::clock::{Clock, SystemClock};
@@ -51,7 +51,7 @@ fn batch(first: u64) -> String {
 
 /// What must be published: each installation once, with what it reported, and its Pod, which reports nothing
 /// about itself.
-fn truth(noise: &Noise) -> Vec<(Family, String, u64)> {
+fn truth(noise: &Noise) -> Vec<(FamilyId, String, u64)> {
     let (mut installations, mut pods) = (Tally::of::<App>(), Tally::of::<Pod>());
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..INSTALLATIONS {
@@ -143,7 +143,7 @@ async fn releases_equal_the_truth_though_much_was_sent_twice_and_both_servers_we
     for (window, noise) in noises {
         let truth = truth(&noise);
         assert!(truth.len() > 20, "{truth:?}");
-        let releases = database.releases(&[window], &Family::ALL).await.unwrap();
+        let releases = database.releases(&[window], &FamilyId::ALL).await.unwrap();
         let mut found: Vec<_> = releases[0]
             .blocks()
             .iter()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use e2e::fleet::{Fleet, FleetSize};
 use e2e::stack::{Stack, client, folder};
 use e2e::truth::{Truth, differences};
-use ingest_api::release::{Family, Population, Threshold};
+use ingest_api::release::{FamilyId, Population, Threshold};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
@@ -34,7 +34,7 @@ async fn the_theme_of_an_app_reaches_its_page_its_csv_and_its_gauge() {
     assert_eq!(differences(&expected, &served.releases), Vec::<String>::new());
 
     let week = Window::of_day(WindowKind::Week, FIRST_DAY);
-    let numbers = &expected[&(week, Population::Pod, Family::of::<UserTheme>())];
+    let numbers = &expected[&(week, Population::Pod, FamilyId::of::<UserTheme>())];
     let numbers: BTreeMap<_, _> = numbers.iter().map(|(label, n)| (label.as_str(), *n)).collect();
     assert!(["light", "dark", "system", "not_reported"].iter().all(|label| numbers.contains_key(label)));
 

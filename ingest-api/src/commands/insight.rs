@@ -9,7 +9,7 @@ use shared::version::Version;
 use super::remote::{Remote, Service};
 use super::{one_of, say};
 use crate::insight::{Answer, Cut, DEFAULT_APP, DomainsAnswer, Insight, answer, domains_answer, period};
-use crate::release::Family;
+use crate::release::FamilyId;
 use crate::store::Database;
 use crate::table;
 use crate::window::WindowKind;
@@ -132,7 +132,7 @@ impl PrintInsight {
         }
     }
 
-    async fn answer(&self, family: Family, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
+    async fn answer(&self, family: FamilyId, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
         let app = self.name.has_versions_of_each_app().then_some(self.app.unwrap_or(DEFAULT_APP));
         let below = self.below.map(|version| Cut { app, version });
         let kind = self.window.unwrap_or(WindowKind::Week);

@@ -19,7 +19,7 @@ use shared::version::{Stage, Version};
 use super::below::{Bounds, Part, Placed, Sides, confidence, outwards};
 use super::place::{Place, place};
 use crate::release::Release;
-use crate::release::{Family, Population};
+use crate::release::{FamilyId, Population};
 
 /// How far a version has been adopted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,7 +67,7 @@ pub struct Reached {
 pub fn newest_version(
     releases: &[Release],
     population: Population,
-    family: Family,
+    family: FamilyId,
     app: Option<AppName>,
 ) -> Option<Version> {
     releases.iter().rev().find_map(|release| {
@@ -94,7 +94,7 @@ struct OfSoftware {
 
 /// Every version that was published on its own, newest first: of each app, or of the Pod Server if `apps` is
 /// empty.
-pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -> Vec<Adoption> {
+pub(super) fn adoption(releases: &[Release], family: FamilyId, apps: &[AppName]) -> Vec<Adoption> {
     let software: Vec<Option<AppName>> = match apps {
         [] => vec![None],
         apps => apps.iter().copied().map(Some).collect(),
@@ -114,7 +114,7 @@ pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -
 }
 
 /// The windows in which anything was published. Each label is parsed once.
-fn windows(releases: &[Release], population: Population, family: Family, apps: &[AppName]) -> Vec<Window> {
+fn windows(releases: &[Release], population: Population, family: FamilyId, apps: &[AppName]) -> Vec<Window> {
     let mut known: HashMap<&str, (Option<AppName>, Place)> = HashMap::new();
     let read = |label: &str| {
         let app = apps.iter().copied().find(|app| label.starts_with(app.as_str()));
@@ -223,7 +223,7 @@ mod tests {
     fn release(n: usize, blocks: &[(&str, u64)]) -> Release {
         let blocks = blocks.iter().map(|(label, published)| ReleasedBlock {
             population: Population::Pod,
-            family: Family::of::<PodVersion>(),
+            family: FamilyId::of::<PodVersion>(),
             label: (*label).to_owned(),
             published: *published,
         });
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn versions(releases: &[Release]) -> Vec<Adoption> {
-        adoption(releases, Family::of::<PodVersion>(), &[])
+        adoption(releases, FamilyId::of::<PodVersion>(), &[])
     }
 
     #[test]
@@ -323,7 +323,8 @@ mod tests {
             tally.add(pod as i64, said);
         }
         let published = tally.publish(Population::Pod, &Threshold::default(), None);
-        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::of::<PodVersion>()).unwrap();
+        let (_, blocks) =
+            published.iter().find(|(family, _)| *family == FamilyId::of::<PodVersion>()).unwrap();
         let blocks: Vec<_> = blocks.iter().map(|block| (block.label(), block.published())).collect();
         release(n, &blocks)
     }

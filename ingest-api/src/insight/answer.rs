@@ -12,7 +12,7 @@ use super::adoption::adoption;
 use super::place::place;
 use super::{Adoption, Below, Cut, Insight};
 use crate::release::Release;
-use crate::release::{Family, NOT_REPORTED, Population, bounds, is_folded};
+use crate::release::{FamilyId, NOT_REPORTED, Population, bounds, is_folded};
 use crate::window::WindowKind;
 
 /// The answer to one question, for some windows.
@@ -136,7 +136,7 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
     let Some(family) = insight.family() else { return Vec::new() };
     Population::ALL
         .into_iter()
-        .filter(|population| Family::of_population(*population).any(|of| of == family))
+        .filter(|population| FamilyId::of_population(*population).any(|of| of == family))
         .map(|population| {
             let blocks = release.blocks_of(population, family).iter();
             let published: Vec<(&str, u64)> =
@@ -168,7 +168,7 @@ fn least_of_bin(label: &str) -> u32 {
 /// Pod and direct installations side by side, never added. Without one of the two, there are no shares.
 fn reach(release: &Release) -> AnsweredWindow {
     let named = |population: Population, label: &'static str| {
-        let block = release.blocks_of(population, Family::INSTALLATIONS).first();
+        let block = release.blocks_of(population, FamilyId::INSTALLATIONS).first();
         block.map(|block| (label, block.published))
     };
     let published: Vec<_> = [named(Population::Pod, "proxied"), named(Population::Direct, "direct")]
@@ -217,7 +217,7 @@ mod tests {
     use crate::release::ReleasedBlock;
     use crate::window::Window;
 
-    fn release(blocks: &[(Population, Family, &str, u64)]) -> Release {
+    fn release(blocks: &[(Population, FamilyId, &str, u64)]) -> Release {
         let blocks = blocks.iter().map(|(population, family, label, published)| ReleasedBlock {
             population: *population,
             family: *family,
@@ -229,7 +229,7 @@ mod tests {
 
     fn versions(blocks: &[(&str, u64)], below: &str) -> Below {
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<PodVersion>(), *l, *n)).collect();
+            blocks.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<PodVersion>(), *l, *n)).collect();
         let answer = answer(
             Insight::of::<PodVersion>(),
             WindowKind::Week,
@@ -278,7 +278,7 @@ mod tests {
             ("not_reported", 40),
             ("other", 20),
         ]
-        .map(|(l, n)| (Population::Direct, Family::of::<UserAppVersion>(), l, n))
+        .map(|(l, n)| (Population::Direct, FamilyId::of::<UserAppVersion>(), l, n))
         .into();
         let cut = Cut { app: Some(AppName::Web), version: Version::parse("1.1.0").unwrap() };
         let answer =
@@ -295,14 +295,14 @@ mod tests {
         let untold = [("prose-app-web not_reported", 5), ("unrecognised", 15), ("not_reported", 40)];
         let blocks = [blocks, untold].concat();
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<UserAppVersion>(), *l, *n)).collect();
+            blocks.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<UserAppVersion>(), *l, *n)).collect();
         let answer = answer(Insight::of::<UserAppVersion>(), WindowKind::Week, &[release(&blocks)], None);
         assert_eq!(answer.windows[0].unknown(), Unknown { folded: 30, untold: 60 });
     }
 
     #[test]
     fn there_are_at_least_as_many_pods_as_round_to_what_is_published() {
-        let pods = [release(&[(Population::Pod, Family::PODS, "all", 290)])];
+        let pods = [release(&[(Population::Pod, FamilyId::PODS, "all", 290)])];
         assert_eq!(answer(Insight::Pods, WindowKind::Week, &pods, None).windows[0].at_least, Some(288));
     }
 
@@ -310,7 +310,7 @@ mod tests {
     fn sizes_are_in_their_order() {
         let sizes = [("not_reported", 15), ("100–399", 5), ("50–99", 30), ("0–4", 10)];
         let blocks: Vec<_> =
-            sizes.iter().map(|(l, n)| (Population::Pod, Family::of::<MetaUserCount>(), *l, *n)).collect();
+            sizes.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<MetaUserCount>(), *l, *n)).collect();
         let window = answer(Insight::of::<MetaUserCount>(), WindowKind::Week, &[release(&blocks)], None)
             .windows
             .remove(0);
@@ -321,15 +321,15 @@ mod tests {
     #[test]
     fn reach_compares_the_two_populations_and_tells_no_share_without_both() {
         let both = release(&[
-            (Population::Pod, Family::INSTALLATIONS, "all", 900),
-            (Population::Direct, Family::INSTALLATIONS, "all", 100),
+            (Population::Pod, FamilyId::INSTALLATIONS, "all", 900),
+            (Population::Direct, FamilyId::INSTALLATIONS, "all", 100),
         ]);
         let window = answer(Insight::Reach, WindowKind::Week, &[both], None).windows.remove(0);
         let shares: Vec<_> = window.blocks.iter().map(|block| (block.label.as_str(), block.share)).collect();
         assert_eq!(shares, [("proxied", Some(0.9)), ("direct", Some(0.1))]);
         assert_eq!(window.total, None, "who reported in both ways is in both");
 
-        let one = release(&[(Population::Pod, Family::INSTALLATIONS, "all", 900)]);
+        let one = release(&[(Population::Pod, FamilyId::INSTALLATIONS, "all", 900)]);
         let window = answer(Insight::Reach, WindowKind::Week, &[one], None).windows.remove(0);
         assert_eq!((window.total, window.blocks[0].share), (None, None));
     }

@@ -201,7 +201,7 @@ mod tests {
 
     use super::super::place::place;
     use super::*;
-    use crate::release::{Family, Noise, Population, Tally, Threshold};
+    use crate::release::{FamilyId, Noise, Population, Tally, Threshold};
     use crate::window::{Window, WindowKey, WindowKind};
 
     const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.1.0"];
@@ -234,7 +234,7 @@ mod tests {
         let noise = Noise::of(window, Some(key.clone()), Some(key));
         let published = tally.publish(Population::Pod, &Threshold::default(), noise.as_ref());
         let (_, blocks) =
-            published.iter().find(|(family, _)| *family == Family::of::<UserAppVersion>()).unwrap();
+            published.iter().find(|(family, _)| *family == FamilyId::of::<UserAppVersion>()).unwrap();
         blocks.iter().map(|block| (place(block.label(), Some(app)), block.published())).collect()
     }
 

@@ -18,7 +18,7 @@ use self::timetable::Timetable;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
-use crate::release::Family;
+use crate::release::FamilyId;
 use crate::release_cache::ReleaseCache;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
@@ -143,7 +143,7 @@ impl Jobs {
             let Some(held) = database.held_releases(kind).await? else { continue };
             let window = held.newest;
             self.metrics.newest_release(window, held.newest_at);
-            newest.extend(database.releases(&[window], &Family::ALL).await?);
+            newest.extend(database.releases(&[window], &FamilyId::ALL).await?);
         }
         self.metrics.newest_releases(&newest);
         Ok(())

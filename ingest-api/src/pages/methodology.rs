@@ -85,7 +85,7 @@ fn reading() -> Markup {
             dt { "Not reported" }
             dd { "The operator does not share this value, or the app does not report it." }
             dt { "Below a version" }
-            dd { "Two numbers, with the truth between them. The lower one counts who is certainly below, with each number at the lower end of its rounding. The upper one adds who may be below: folded, rounded away, or without a reported version. For apps, which have noise, both hold in at least " (CONFIDENCE) " of 100 cases." }
+            dd { "Two numbers, with the truth between them. The lower one counts who is below, with each number at the lower end of its noise and rounding. The upper one adds who may be below: folded, rounded away, or without a reported version. For apps, which have noise, both hold in at least " (CONFIDENCE) " of 100 cases." }
             dt { "Adopted" }
             dd { "The part that runs a version or a newer one, of those who reported a version. Days count from the first window in which the version was published on its own. That is later than its release, because the first few are too small a group." }
             dt { "Pods, at least" }

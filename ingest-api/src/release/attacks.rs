@@ -17,7 +17,7 @@ use shared::locale::Locale;
 use shared::platform::Platform;
 
 use self::guess::{Observer, Seen};
-use super::{Family, Noise, Population, Tally, Threshold};
+use super::{FamilyId, Noise, Population, Tally, Threshold};
 use crate::window::{Window, WindowKey, WindowKind};
 
 /// A Pod, and what one of its installations says.
@@ -55,7 +55,7 @@ fn noise(month: u64, day: u64) -> Noise {
 /// The numbers of all families, as they are published.
 fn published(installations: &[Installation], noise: &Noise) -> BTreeMap<(&'static str, String), u64> {
     let families = tally(installations).publish(Population::Pod, &Threshold::default(), Some(noise));
-    let named = |(family, blocks): (Family, Vec<super::Block>)| {
+    let named = |(family, blocks): (FamilyId, Vec<super::Block>)| {
         blocks.into_iter().map(move |block| ((family.as_str(), block.label().to_owned()), block.published()))
     };
     families.into_iter().flat_map(named).collect()

@@ -1,7 +1,7 @@
 //! What decides about the blocks of one family: the threshold, and the noise of the window.
 
 use super::cohort::Cohort;
-use super::family::Family;
+use super::family::FamilyId;
 use super::noise::{Draw, Law, Noise, Purpose};
 use super::threshold::{Rule, Threshold};
 use crate::window::Population;
@@ -15,7 +15,7 @@ pub(super) struct Judge<'a> {
     pub(super) rule: Rule,
     pub(super) threshold: &'a Threshold,
     /// Where the noise comes from; `None` where nothing has noise: for Pods.
-    pub(super) noise: Option<(&'a Noise, Population, Family)>,
+    pub(super) noise: Option<(&'a Noise, Population, FamilyId)>,
 }
 
 /// A rest that looks smaller than this is left out: it is less than the greatest noise of a number.

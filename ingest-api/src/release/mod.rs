@@ -34,7 +34,7 @@ mod threshold;
 
 pub use allowance::{PER_ACCOUNT, allowance};
 pub use count::{Count, CountedWindow};
-pub use family::Family;
+pub use family::FamilyId;
 pub use fold::{Block, OTHER, SEVERAL, branch_of, is_folded};
 pub use judge::NEGLIGIBLE;
 pub use noise::{CONFIDENCE, Law, Noise, may_be_noise, reach_of_noise};

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use super::family::Family;
+use super::family::FamilyId;
 use crate::window::{Population, Window, WindowKey, WindowKind};
 
 /// The bits of both layers of one kind of noise.
@@ -53,7 +53,7 @@ pub const CONFIDENCE: u8 = 95;
 
 /// Whether the noise of two published numbers of installations may be all that lies between them.
 ///
-/// The limit is two standard deviations of the difference of two numbers from different months, plus what
+/// The limit is nearly three standard deviations of the difference of two numbers from different months, plus what
 /// rounding adds.
 pub fn may_be_noise(a: u64, b: u64) -> bool {
     let step = super::round::step(a.max(b));
@@ -104,7 +104,7 @@ impl Noise {
         Window::of_day(WindowKind::Month, last)
     }
 
-    pub(super) fn draw(&self, of: Population, family: Family, purpose: Purpose, label: &str) -> Draw {
+    pub(super) fn draw(&self, of: Population, family: FamilyId, purpose: Purpose, label: &str) -> Draw {
         let purpose = match purpose {
             Purpose::Block => "block",
             Purpose::Rest => "rest",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn draw(noise: &Noise, label: &str) -> Draw {
-        noise.draw(Population::Pod, Family::of::<UserPlatform>(), Purpose::Block, label)
+        noise.draw(Population::Pod, FamilyId::of::<UserPlatform>(), Purpose::Block, label)
     }
 
     /// The exact law: how many of the 2ⁿ patterns of n bits have k ones.
@@ -212,11 +212,11 @@ mod tests {
         assert!(near(correlation(&|l| number(&monday, l), &|l| number(&monday, &format!("{l}x"))), 0.0));
         assert!(near(correlation(&|l| draw(&monday, l).decision, &|l| number(&monday, l)), 0.0));
         let language = |label: &str| {
-            monday.draw(Population::Pod, Family::of::<UserLang>(), Purpose::Block, label).number
+            monday.draw(Population::Pod, FamilyId::of::<UserLang>(), Purpose::Block, label).number
         };
         assert!(near(correlation(&|l| number(&monday, l), &language), 0.0));
         let direct = |label: &str| {
-            monday.draw(Population::Direct, Family::of::<UserPlatform>(), Purpose::Block, label).number
+            monday.draw(Population::Direct, FamilyId::of::<UserPlatform>(), Purpose::Block, label).number
         };
         assert!(near(correlation(&|l| number(&monday, l), &direct), 0.0));
     }

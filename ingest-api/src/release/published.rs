@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use super::count::CountedWindow;
-use super::family::Family;
+use super::family::FamilyId;
 use super::noise::Noise;
 use super::threshold::Threshold;
 use crate::window::{Population, Window, WindowKind};
@@ -20,7 +20,7 @@ pub struct ReleasedBlock {
     /// The population.
     pub population: Population,
     /// The question.
-    pub family: Family,
+    pub family: FamilyId,
     /// The value, or the group that it was folded into.
     pub label: String,
     /// Distinct reporters, rounded; of installations, with noise.
@@ -38,7 +38,7 @@ pub struct Release {
     ends: [u32; ENDS],
 }
 
-const ENDS: usize = Population::ALL.len() * Family::ALL.len();
+const ENDS: usize = Population::ALL.len() * FamilyId::ALL.len();
 
 impl Release {
     /// What was published about a window, read from the database. The blocks may be in any order.
@@ -66,7 +66,7 @@ impl Release {
     }
 
     /// The blocks of one family, by label. None, if too few reported.
-    pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
+    pub fn blocks_of(&self, population: Population, family: FamilyId) -> &[ReleasedBlock] {
         let place = place(population, family);
         let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.blocks[start as usize..self.ends[place] as usize]
@@ -74,8 +74,8 @@ impl Release {
 }
 
 /// The position of a population's family, in the order of blocks.
-fn place(population: Population, family: Family) -> usize {
-    population as usize * Family::ALL.len() + family.place()
+fn place(population: Population, family: FamilyId) -> usize {
+    population as usize * FamilyId::ALL.len() + family.place()
 }
 
 /// What to publish about a window. Only [`publish`] makes it.
@@ -186,7 +186,7 @@ mod tests {
     fn each_family_has_its_blocks_and_one_without_any_has_none() {
         let window = released().of(WindowKind::Day)[0];
         let all: Vec<_> =
-            Population::ALL.into_iter().flat_map(|of| Family::ALL.map(|family| (of, family))).collect();
+            Population::ALL.into_iter().flat_map(|of| FamilyId::ALL.map(|family| (of, family))).collect();
         let mut blocks = Vec::new();
         for (n, (population, family)) in all.iter().copied().enumerate() {
             // No block, one or two.

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use shared::data_point::{CountedPoint, Reporter, Unit};
 
 use super::cohort::Cohort;
-use super::family::{Family, tree};
+use super::family::{FamilyId, tree};
 use super::fold::{Block, Tree, fold};
 use super::judge::Judge;
 use super::noise::Noise;
@@ -18,7 +18,7 @@ use crate::window::Population;
 pub struct Tally {
     rule: Rule,
     /// The family that only has a total.
-    everybody: Family,
+    everybody: FamilyId,
     values: Vec<Values>,
     /// Each combination of values: by family, the number of the value.
     said: Vec<Vec<u32>>,
@@ -26,12 +26,12 @@ pub struct Tally {
     pod_numbers: HashMap<i64, u32, RandomState>,
     /// The Pod that was added last, and its number.
     last_pod: Option<(i64, u32)>,
-    counts: Vec<Count>,
+    counts: Vec<Group>,
 }
 
 /// How many reporters of a Pod said the same. There may be millions of these.
 #[derive(Clone, Copy, Debug)]
-struct Count {
+struct Group {
     said: u32,
     pod: u32,
     reporters: u32,
@@ -44,7 +44,7 @@ pub struct Said(u32);
 /// The values of one family that occur.
 #[derive(Clone, Debug)]
 struct Values {
-    family: Family,
+    family: FamilyId,
     point: &'static CountedPoint,
     codes: Vec<u64>,
     numbers: HashMap<u64, u32, RandomState>,
@@ -53,13 +53,13 @@ struct Values {
 impl Tally {
     /// An empty tally of installations ([`App`](shared::event::App)) or Pods ([`Pod`](shared::event::Pod)).
     pub fn of<R: Reporter>() -> Self {
-        let families = || Family::ALL.into_iter().filter(|family| family.unit() == R::UNIT);
-        let everybody = if R::UNIT == Unit::Pod { Family::PODS } else { Family::INSTALLATIONS };
+        let families = || FamilyId::ALL.into_iter().filter(|family| family.unit() == R::UNIT);
+        let everybody = if R::UNIT == Unit::Pod { FamilyId::PODS } else { FamilyId::INSTALLATIONS };
         let values = families().filter_map(|family| Some(Values::of(family, family.point()?)));
         Self::new(everybody, values.collect())
     }
 
-    fn new(everybody: Family, values: Vec<Values>) -> Self {
+    fn new(everybody: FamilyId, values: Vec<Values>) -> Self {
         let (said, said_numbers, pod_numbers) = Default::default();
         let rule = everybody.rule();
         Self { rule, everybody, values, said, said_numbers, pod_numbers, last_pod: None, counts: Vec::new() }
@@ -98,7 +98,7 @@ impl Tally {
             Some(last) if last.pod == pod && last.said == said => {
                 last.reporters = last.reporters.saturating_add(1);
             }
-            _ => self.counts.push(Count { said, pod, reporters: 1 }),
+            _ => self.counts.push(Group { said, pod, reporters: 1 }),
         }
     }
 
@@ -112,7 +112,7 @@ impl Tally {
         population: Population,
         threshold: &Threshold,
         noise: Option<&Noise>,
-    ) -> Vec<(Family, Vec<Block>)> {
+    ) -> Vec<(FamilyId, Vec<Block>)> {
         let judge = |family| match self.rule {
             Rule::Installations if threshold.is_noisy() => {
                 Some(Judge { rule: self.rule, threshold, noise: Some((noise?, population, family)) })
@@ -149,7 +149,7 @@ impl Tally {
         let cohort_of: Vec<u32> =
             self.said.iter().map(|said| cohort_of(said).unwrap_or(number) as u32).collect();
         let mut by_pod: Vec<Vec<(u32, u32)>> = vec![Vec::new(); number];
-        for Count { said, pod, reporters } in &self.counts {
+        for Group { said, pod, reporters } in &self.counts {
             let Some(by_pod) = by_pod.get_mut(cohort_of[*said as usize] as usize) else { continue };
             match by_pod.last_mut() {
                 Some((last, sum)) if last == pod => *sum = sum.saturating_add(*reporters),
@@ -161,7 +161,7 @@ impl Tally {
 }
 
 impl Values {
-    fn of(family: Family, point: &'static CountedPoint) -> Self {
+    fn of(family: FamilyId, point: &'static CountedPoint) -> Self {
         let (codes, numbers) = Default::default();
         Self { family, point, codes, numbers }
     }

@@ -10,7 +10,7 @@ use sqlx::Row;
 use super::merged::read;
 use super::turn::Turn;
 use super::{Database, StoreError};
-use crate::release::{Family, NewRelease, Release, ReleasedBlock, ReleasedWindows};
+use crate::release::{FamilyId, NewRelease, Release, ReleasedBlock, ReleasedWindows};
 use crate::window::record::NotRecords;
 use crate::window::{Population, Window, WindowKind};
 
@@ -107,7 +107,7 @@ impl Database {
     pub async fn releases(
         &self,
         windows: &[Window],
-        families: &[Family],
+        families: &[FamilyId],
     ) -> Result<Vec<Release>, StoreError> {
         let kinds: Vec<_> = windows.iter().map(|window| window.kind().as_str()).collect();
         let days: Vec<_> = windows.iter().map(|window| window.start().to_sqlx()).collect();
@@ -210,7 +210,7 @@ impl Releasing<'_> {
 /// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
     let population = Population::parse(row.try_get("population")?).ok_or_else(unknown)?;
-    let family = Family::parse(row.try_get("family")?).ok_or_else(unknown)?;
+    let family = FamilyId::parse(row.try_get("family")?).ok_or_else(unknown)?;
     let (labels, published): (Vec<String>, Vec<i64>) = (row.try_get("labels")?, row.try_get("published")?);
     let block = |(label, published): (String, i64)| ReleasedBlock {
         population,

@@ -162,7 +162,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             .app
             .database()
             .database
-            .releases(&[Window::of_day(WindowKind::Day, day)], &ingest_api::release::Family::ALL)
+            .releases(&[Window::of_day(WindowKind::Day, day)], &ingest_api::release::FamilyId::ALL)
             .await
             .unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");

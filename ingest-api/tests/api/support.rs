@@ -14,7 +14,7 @@ use ingest_api::jobs::close_windows::CloseWindows;
 use ingest_api::jobs::merge::{Which, merge_open_windows, merged_reporters};
 use ingest_api::keys::KeyDirectory;
 use ingest_api::open_windows::OpenWindows;
-use ingest_api::release::{Family, ReleasedBlock, Threshold};
+use ingest_api::release::{FamilyId, ReleasedBlock, Threshold};
 use ingest_api::store::Database;
 use ingest_api::store::open_windows::StoredWindow;
 use ingest_api::window::{Window, WindowKind};
@@ -194,7 +194,7 @@ impl Service {
         start: &str,
     ) -> Vec<(&'static str, &'static str, String, u64)> {
         let day: Date = start.parse().unwrap();
-        let releases = self.database().releases(&[Window::of_day(kind, day)], &Family::ALL).await.unwrap();
+        let releases = self.database().releases(&[Window::of_day(kind, day)], &FamilyId::ALL).await.unwrap();
         let blocks = releases.iter().flat_map(|release| release.blocks());
         let mut blocks: Vec<_> = blocks
             .map(|ReleasedBlock { population, family, label, published }| {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 use ingest_api::intake::ValidReport;
 use ingest_api::keys::KeyDirectory;
-use ingest_api::release::{Family, Noise, Population, Tally, Threshold};
+use ingest_api::release::{FamilyId, Noise, Population, Tally, Threshold};
 use ingest_api::window::codes::unpack;
 use ingest_api::window::{Window, WindowKey, WindowKind};
 use jiff::civil::Date;
@@ -139,7 +139,7 @@ type Says = (String, String, String);
 struct Day {
     tally: Tally,
     /// The true numbers of each family, by the label of the value.
-    truth: BTreeMap<Family, BTreeMap<String, u64>>,
+    truth: BTreeMap<FamilyId, BTreeMap<String, u64>>,
     number: u64,
 }
 
@@ -147,9 +147,9 @@ impl Day {
     /// Installations by Pod, and by what they say.
     fn of(pods: &[BTreeMap<Says, u32>]) -> anyhow::Result<Self> {
         let (mut tally, mut known) = (Tally::of::<App>(), HashMap::new());
-        let mut day_truth: BTreeMap<Family, BTreeMap<String, u64>> = BTreeMap::new();
+        let mut day_truth: BTreeMap<FamilyId, BTreeMap<String, u64>> = BTreeMap::new();
         let mut number = 0;
-        let families: Vec<_> = Family::of_population(Population::Direct).filter_map(of_point).collect();
+        let families: Vec<_> = FamilyId::of_population(Population::Direct).filter_map(of_point).collect();
         for (pod, says) in pods.iter().enumerate() {
             for (says, n) in says {
                 if !known.contains_key(says) {
@@ -180,11 +180,11 @@ impl Day {
     }
 }
 
-type Published = BTreeMap<Family, BTreeMap<String, u64>>;
+type Published = BTreeMap<FamilyId, BTreeMap<String, u64>>;
 
 type PathOf = fn(u64) -> shared::data_point::Path;
 
-fn of_point(family: Family) -> Option<(Family, PathOf)> {
+fn of_point(family: FamilyId) -> Option<(FamilyId, PathOf)> {
     Some((family, family.point()?.path))
 }
 
@@ -228,7 +228,7 @@ impl Shown {
         self.releases += 1;
         let mut is_half_folded = false;
         for (n, name) in FAMILIES.into_iter().enumerate() {
-            let Some(family) = Family::parse(name) else { continue };
+            let Some(family) = FamilyId::parse(name) else { continue };
             let (truth, numbers) = (&day.truth[&family], published.get(&family).unwrap_or(&none));
             let total: u64 = numbers.values().sum();
             for (label, number) in numbers {
@@ -310,8 +310,8 @@ impl Measured {
             let other = Window::of_day(WindowKind::Month, *day).start();
             let other = if other == *day { other.tomorrow()? } else { other };
             let again = population.release(&self.keys.noise(other)?, Threshold::default());
-            let labels = |published: &Published| -> BTreeSet<(Family, String)> {
-                let of = |(family, numbers): (&Family, &BTreeMap<String, u64>)| {
+            let labels = |published: &Published| -> BTreeSet<(FamilyId, String)> {
+                let of = |(family, numbers): (&FamilyId, &BTreeMap<String, u64>)| {
                     numbers.keys().map(|label| (*family, label.clone())).collect::<Vec<_>>()
                 };
                 published.iter().flat_map(of).collect()

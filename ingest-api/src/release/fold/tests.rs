@@ -1,7 +1,7 @@
 //! Random populations, a checker that knows the truth, and naive rules, which it must catch.
 
 use super::*;
-use crate::release::family::Family;
+use crate::release::family::FamilyId;
 use crate::release::noise::Noise;
 use crate::release::random::{POPULATIONS, Random};
 use crate::release::threshold::{Rule, Threshold};
@@ -198,7 +198,7 @@ impl Given {
     /// The rule under test: with noise, where installations are counted.
     fn folded(&self, seed: u64) -> Vec<Cohort> {
         let noise = noise(seed);
-        let family = Family::ALL[seed as usize % Family::ALL.len()];
+        let family = FamilyId::ALL[seed as usize % FamilyId::ALL.len()];
         let judge = match self.rule {
             Rule::Pods => exactly(Rule::Pods),
             Rule::Installations => {
@@ -302,7 +302,7 @@ fn a_large_rest_stays_in_its_branch() {
     ];
     let source = noise(1);
     let judge = Judge {
-        noise: Some((&source, Population::Pod, Family::INSTALLATIONS)),
+        noise: Some((&source, Population::Pod, FamilyId::INSTALLATIONS)),
         ..exactly(Rule::Installations)
     };
     let blocks = fold(tree(&cells), &judge);

@@ -99,7 +99,7 @@ fn noise(seed: u64) -> Noise {
     Noise::of(window, key(1), key(2)).unwrap()
 }
 
-fn publish(tally: &Tally, seed: u64) -> Vec<(Family, Vec<Block>)> {
+fn publish(tally: &Tally, seed: u64) -> Vec<(FamilyId, Vec<Block>)> {
     tally.publish(Population::Pod, &Threshold::default(), Some(&noise(seed)))
 }
 
@@ -182,7 +182,7 @@ fn publishing_again_and_in_another_order_gives_the_same() {
             Rule::Pods => Tally::of::<Pod>(),
             Rule::Installations => Tally::of::<App>(),
         };
-        for Count { said, pod, reporters } in tally.counts.iter().rev() {
+        for Group { said, pod, reporters } in tally.counts.iter().rev() {
             let codes: Vec<_> = tally.said[*said as usize]
                 .iter()
                 .zip(&tally.values)
@@ -192,12 +192,51 @@ fn publishing_again_and_in_another_order_gives_the_same() {
             // The same Pods, with other numbers.
             (0..*reporters).for_each(|_| turned.add(i64::from(*pod), said));
         }
-        let published = |tally: &Tally| -> Vec<(Family, String, u64)> {
-            let described = |(family, blocks): (Family, Vec<Block>)| {
+        let published = |tally: &Tally| -> Vec<(FamilyId, String, u64)> {
+            let described = |(family, blocks): (FamilyId, Vec<Block>)| {
                 blocks.into_iter().map(move |block| (family, block.label().to_owned(), block.published()))
             };
             publish(tally, seed).into_iter().flat_map(described).collect()
         };
         assert_eq!(published(&tally), published(&turned), "population {seed}");
+    }
+}
+
+/// Few on rare platforms take no common value with them.
+#[test]
+fn rare_values_hide_no_common_one() {
+    type Some = (AppName, &'static str, usize);
+    const COMMON: [Some; 3] = [
+        (AppName::Web, "windows-x86_64", 40_000),
+        (AppName::Ios, "ios", 4_000),
+        (AppName::Android, "android", 1_300),
+    ];
+    let rare: [&[Some]; 5] = [
+        &[],
+        &[(AppName::Ios, "ipados", 1)],
+        &[(AppName::Ios, "ipados", 13)],
+        &[(AppName::Ios, "ipados", 13), (AppName::Web, "linux", 9)],
+        &[(AppName::Web, "android", 7)],
+    ];
+    for rare in rare {
+        let mut tally = Tally::of::<App>();
+        let mut pods = 0..;
+        for (app, platform, n) in COMMON.iter().chain(rare) {
+            let version = Some(Observed::Recognised(Version::parse("0.18.4").unwrap()));
+            let app = AppVersion { app: Some(Observed::Recognised(*app)), version };
+            let platform = Some(Observed::Recognised(Platform::parse(platform).unwrap()));
+            let said = tally.said(codes(app, platform, None));
+            pods.by_ref().take(*n).for_each(|pod| tally.add(pod % 40, said));
+        }
+        for seed in 0..20 {
+            let published = publish(&tally, seed);
+            let has = |label: &str| {
+                published.iter().any(|(_, blocks)| blocks.iter().any(|block| block.label() == label))
+            };
+            for label in ["windows-x86_64", "ios", "android", "prose-app-web 0.18.4"] {
+                assert!(has(label), "{label}, with {rare:?}, key {seed}: {published:?}");
+            }
+            assert!(has("prose-app-ios 0.18.4") && has("prose-app-android 0.18.4"), "with {rare:?}");
+        }
     }
 }
