@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::code::{Coded, at, position};
-use crate::platform::Family;
 use crate::wire::{UNRECOGNISED, observed_on_the_wire};
 
 /// One of Prose's apps. The set is closed: a name that is not in it is free text, and is not kept.
@@ -45,30 +44,6 @@ impl AppName {
             Self::Ios => "prose-app-ios",
             Self::Android => "prose-app-android",
             Self::Desktop => "prose-app-desktop",
-        }
-    }
-
-    /// The families of platforms that the app is built for: it runs on no other, and everybody knows. `None` if it runs
-    /// wherever there is a browser.
-    ///
-    /// What is published about apps and about platforms is checked against this, because the two together tell more
-    /// than each alone. A family too many weakens that check; one too few makes it fold more than it needs to.
-    pub fn platforms(self) -> Option<&'static [Family]> {
-        match self {
-            Self::Web => None,
-            Self::MacOs => Some(&[Family::MacOs]),
-            Self::Windows => Some(&[Family::Windows]),
-            Self::Linux => Some(&[Family::Linux]),
-            Self::Ios => Some(&[Family::Ios, Family::IpadOs]),
-            Self::Android => Some(&[Family::Android]),
-            Self::Desktop => Some(&[
-                Family::MacOs,
-                Family::Windows,
-                Family::Linux,
-                Family::FreeBsd,
-                Family::OpenBsd,
-                Family::NetBsd,
-            ]),
         }
     }
 

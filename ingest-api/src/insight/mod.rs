@@ -16,7 +16,7 @@ pub use place::is_known;
 
 use shared::data_point::{Counted, CountedPoint, Family as DeclaredFamily, Shape, Unit};
 
-use crate::release::Family;
+use crate::release::FamilyId;
 
 /// A question that is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub enum Insight {
 
 /// A family that is about a data point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PointFamily(Family);
+pub struct PointFamily(FamilyId);
 
 impl PointFamily {
     /// How the data point is published.
@@ -49,15 +49,15 @@ impl PointFamily {
 
 impl Insight {
     /// Every insight.
-    pub const ALL: [Self; Family::ALL.len() + 1] = {
-        let mut all = [Self::Domains; Family::ALL.len() + 1];
+    pub const ALL: [Self; FamilyId::ALL.len() + 1] = {
+        let mut all = [Self::Domains; FamilyId::ALL.len() + 1];
         let (mut next, mut family) = (0, 0);
-        while family < Family::ALL.len() {
+        while family < FamilyId::ALL.len() {
             // The number of installations is part of [`Self::Reach`], which comes last with the domains.
-            if family != Family::INSTALLATIONS.place() {
-                let of = Family::ALL[family];
+            if family != FamilyId::INSTALLATIONS.place() {
+                let of = FamilyId::ALL[family];
                 all[next] =
-                    if family == Family::PODS.place() { Self::Pods } else { Self::Point(PointFamily(of)) };
+                    if family == FamilyId::PODS.place() { Self::Pods } else { Self::Point(PointFamily(of)) };
                 next += 1;
             }
             family += 1;
@@ -71,7 +71,7 @@ impl Insight {
     /// # Panics
     /// If the registry does not name it.
     pub fn of<P: Counted>() -> Self {
-        Self::Point(PointFamily(Family::of::<P>()))
+        Self::Point(PointFamily(FamilyId::of::<P>()))
     }
 
     /// The stable name.
@@ -111,15 +111,15 @@ impl Insight {
 
     /// What is counted.
     pub fn unit(self) -> &'static str {
-        self.family().map_or(Unit::Domain, Family::unit).as_str()
+        self.family().map_or(Unit::Domain, FamilyId::unit).as_str()
     }
 
     /// The family whose releases answer it; `None` for domains, which are not counted.
-    pub fn family(self) -> Option<Family> {
+    pub fn family(self) -> Option<FamilyId> {
         match self {
-            Self::Pods => Some(Family::PODS),
+            Self::Pods => Some(FamilyId::PODS),
             Self::Point(PointFamily(family)) => Some(family),
-            Self::Reach => Some(Family::INSTALLATIONS),
+            Self::Reach => Some(FamilyId::INSTALLATIONS),
             Self::Domains => None,
         }
     }

@@ -4,7 +4,7 @@ use shared::app::AppName;
 use shared::event::UNRECOGNISED;
 use shared::version::Version;
 
-use crate::release::{NOT_REPORTED, OTHER};
+use crate::release::{NOT_REPORTED, OTHER, SEVERAL, branch_of};
 
 /// What the label of a block says about the version of the software in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) fn place(label: &str, app: Option<AppName>) -> Place {
     match rest.strip_prefix(' ') {
         Some(NOT_REPORTED | UNRECOGNISED) => Place::Untold,
         Some(label) => version(label),
-        // Versions of this app that were folded.
+        // Versions of this app, folded.
         None => Place::Folded,
     }
 }
@@ -63,7 +63,7 @@ fn version(label: &str) -> Place {
         })
     };
     let series = || {
-        let (major, minor) = label.strip_suffix(OTHER)?.strip_suffix('/')?.split_once('.')?;
+        let (major, minor) = branch_of(label)?.split_once('.')?;
         Some(Place::Series(major.parse().ok()?, minor.parse().ok()?))
     };
     exact().or_else(series).unwrap_or(Place::Folded)
@@ -91,7 +91,7 @@ impl Place {
 
 /// Whether a label names what reporters have, rather than that it is unknown.
 pub fn is_known(label: &str) -> bool {
-    label != OTHER && label != NOT_REPORTED && label != UNRECOGNISED
+    label != OTHER && label != SEVERAL && label != NOT_REPORTED && label != UNRECOGNISED
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     fn a_label_says_of_which_software_and_version_it_is() {
         let exact = |text| Place::Exact(Version::parse(text).unwrap());
         check("0.4.0-rc.1", None, exact("0.4.0-rc.1"));
-        check("0.4/other", None, Place::Series(0, 4));
+        check("0.4/several", None, Place::Series(0, 4));
         let build = |text| Place::Build(Version::parse(text).unwrap());
         check("0.4.0-post", None, build("0.4.0-post"));
         check("edge", None, build("edge"));
@@ -115,11 +115,13 @@ mod tests {
         check("not_reported", None, Place::Untold);
         let web = Some(AppName::Web);
         check("prose-app-web 1.0.1", web, exact("1.0.1"));
-        check("prose-app-web 1.0/other", web, Place::Series(1, 0));
-        check("prose-app-web/other", web, Place::Folded);
+        check("prose-app-web 1.0/several", web, Place::Series(1, 0));
+        check("prose-app-web/several", web, Place::Folded);
+        // As earlier versions called it.
+        check("prose-app-web 1.0/several", web, Place::Series(1, 0));
         check("prose-app-web not_reported", web, Place::Untold);
         check("prose-app-ios 1.0.1", web, Place::Elsewhere);
-        check("prose-app-ios/other", web, Place::Elsewhere);
+        check("prose-app-ios/several", web, Place::Elsewhere);
         check("other", web, Place::Folded);
         check("unrecognised", web, Place::Untold);
     }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::layout::{self, Guest};
-use crate::release::Threshold;
+use crate::release::{CONFIDENCE, Law, Threshold};
 
 pub(crate) fn methodology_page(guest: &Guest) -> String {
     layout::page(
@@ -52,16 +52,21 @@ fn windows() -> Markup {
 }
 
 fn groups() -> Markup {
-    let threshold = Threshold::default();
     let floor = Threshold::FLOOR;
     html! {
         p {
-            "We publish a number about installations if it is about at least " (threshold.installations()) " of them from at least "
-            (threshold.pods()) " Pods, and if at least " (threshold.without_largest()) " remain without those of the largest Pod. "
-            "A number about Pods is about at least " (threshold.pod_count()) " of them. The operator of this service may have chosen other limits, "
-            "but none below " (floor.installations()) ", " (floor.pods()) ", " (floor.without_largest()) " and " (floor.pod_count()) "."
+            "A number about installations is about at least " (floor.installations()) " of them from at least "
+            (floor.pods()) " Pods, and at least " (floor.without_largest()) " remain without those of the largest Pod. "
+            "A number about Pods is about at least " (floor.pod_count()) " of them. The operator of this service may have raised these limits."
         }
-        p { "It is not enough to hide a group that is too small: anybody could subtract the others from the total. So the group is " strong { "folded" } ": its reporters count in a larger group instead. A rare version is folded into its series, a region into its language, and what is still too small into “everything else”. If even that is too small, nothing is published." }
+        p {
+            "Whether a group of installations is published also depends on chance, and its number has " strong { "noise" } ": otherwise somebody who "
+            "invents installations could find out how many real ones there are. A group passes if its distance from the limits, plus up to "
+            (Law::DECISION.greatest()) " or minus up to " (Law::DECISION.greatest()) " by chance, exceeds " (Law::DECISION.greatest())
+            ". A number is off by up to " (Law::NUMBER.greatest()) "; half of all numbers are within 3, and 19 of 20 within 8. Half of the chance is drawn "
+            "anew for each window, and half once a month, so that nobody averages it away. Numbers about Pods have no noise."
+        }
+        p { "It is not enough to hide a group that is too small: anybody could subtract the others from the total. So the group is " strong { "folded" } ": its reporters count in a larger group instead. A rare version is folded into its series, a region into its language, and what is still too small into “others together”. A few may be left out, where noise hides them." }
         p { "Every published number is rounded to the nearest 5, and to three digits from 1,000 on. We do not keep the exact numbers." }
     }
 }
@@ -71,12 +76,16 @@ fn reading() -> Markup {
         dl {
             dt { "Share" }
             dd { "The part of everybody who reported in the window, including those who did not report this value. Each page names the number that its shares are parts of." }
-            dt { "Everything else" }
-            dd { "The folded values. We do not publish which ones they are." }
+            dt { "Several together" }
+            dd { "Several values of a group, such as regions of a language, that are published as one number. It is not the rest of the group: other values of it may be elsewhere. We do not publish which ones they are." }
+            dt { "Others together" }
+            dd { "Values of any group, published as one number." }
+            dt { "A change" }
+            dd { "A difference of 20 or less between two numbers of installations may be nothing but noise. From 1,000 on, a step of the rounding comes on top." }
             dt { "Not reported" }
             dd { "The operator does not share this value, or the app does not report it." }
             dt { "Below a version" }
-            dd { "Two numbers, with the truth between them. The lower one counts who is certainly below, with each number at the lower end of its rounding. The upper one adds who may be below: folded, rounded away, or without a reported version." }
+            dd { "Two numbers, with the truth between them. The lower one counts who is below, with each number at the lower end of its noise and rounding. The upper one adds who may be below: folded, rounded away, or without a reported version. For apps, which have noise, both hold in at least " (CONFIDENCE) " of 100 cases." }
             dt { "Adopted" }
             dd { "The part that runs a version or a newer one, of those who reported a version. Days count from the first window in which the version was published on its own. That is later than its release, because the first few are too small a group." }
             dt { "Pods, at least" }

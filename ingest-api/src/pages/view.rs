@@ -1,6 +1,6 @@
 //! The address of a page ⇄ the choices of its reader.
 
-use crate::release::Family;
+use crate::release::FamilyId;
 use jiff::civil::Date;
 use jiff::{Span, ToSpan};
 use serde::Deserialize;
@@ -145,7 +145,7 @@ impl View {
 
     /// Whether the reader chooses between the two populations.
     pub(super) fn has_population(&self) -> bool {
-        let of_installations = |family: Family| family.unit() == Unit::Installation;
+        let of_installations = |family: FamilyId| family.unit() == Unit::Installation;
         matches!(self.page, Page::Insight(insight @ Insight::Point(_)) if insight.family().is_some_and(of_installations))
     }
 

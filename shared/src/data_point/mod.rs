@@ -99,7 +99,7 @@ pub struct Family {
     pub examples: &'static [&'static str],
     /// A label as readers know it (`German` for `de`); `None` if the label says it.
     pub reader_label: fn(&str) -> Option<String>,
-    /// The group that a value or a folded rest is shown with: `de` for `de-CH` and `de/other`.
+    /// The group that a value or a folded rest is shown with: `de` for `de-CH` and `de/several`.
     pub group_of: fn(&str) -> &str,
 }
 
