@@ -103,6 +103,23 @@ pub fn client() -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(60)).build()?)
 }
 
+/// Puts a key into the vendor's directory for each window of a day that has none. It follows from the window, so
+/// that two stacks have the same noise, and is kept, so that the noise can be computed again.
+fn know_keys(key_dir: &Path, day: Date, keys: &mut Keys) -> anyhow::Result<()> {
+    let directory = KeyDirectory::open(key_dir)?;
+    for window in WindowKind::ALL.map(|kind| Window::of_day(kind, day)) {
+        let file = key_dir.join(format!("{}-{}.key", window.kind().as_str(), window.start()));
+        let placed = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+        if let Ok(mut file) = placed {
+            let name = window.to_string();
+            let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
+            std::io::Write::write_all(&mut file, &StdRng::seed_from_u64(seed).random::<[u8; 32]>())?;
+        }
+        keys.insert(window, directory.read(window)?.context("a key")?);
+    }
+    Ok(())
+}
+
 impl Stack {
     /// Starts the vendor's service, and a proxy for each Pod that gets one. Stores everything in `folder`.
     ///
@@ -111,7 +128,10 @@ impl Stack {
     pub async fn start(fleet: &Fleet, folder: &Path) -> anyhow::Result<Self> {
         let clock = Arc::new(FixedClock::new(at(fleet.first_day(), 0)));
         let config = vendor_config(&folder.join("vendor"));
-        let key_dir = config.key_dir.clone();
+        let (key_dir, mut keys) = (config.key_dir.clone(), Keys::new());
+        // A start opens the windows of its day. The database's user may enter the directory.
+        fs::create_dir_all(&config.data_dir)?;
+        know_keys(&key_dir, fleet.first_day(), &mut keys)?;
         let vendor = ingest_api::app::App::start(config, clock.clone(), Schedule::OnCall).await?;
         let mut stack = Self {
             clock,
@@ -120,7 +140,7 @@ impl Stack {
             policies: fleet.pods().iter().map(policy).collect::<anyhow::Result<_>>()?,
             http: client()?,
             key_dir,
-            keys: Keys::new(),
+            keys,
         };
         for (number, pod) in fleet.pods().iter().take(fleet.size().real_pods).enumerate() {
             let data_dir = folder.join(format!("pod-{number}"));
@@ -168,23 +188,6 @@ impl Stack {
         &self.keys
     }
 
-    /// Puts a key into the vendor's directory for each window of a day that has none. It follows from the
-    /// window, so that two stacks have the same noise, and is kept, so that the noise can be computed again.
-    fn know_keys(&mut self, day: Date) -> anyhow::Result<()> {
-        let directory = KeyDirectory::open(&self.key_dir)?;
-        for window in WindowKind::ALL.map(|kind| Window::of_day(kind, day)) {
-            let file = self.key_dir.join(format!("{}-{}.key", window.kind().as_str(), window.start()));
-            let placed = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-            if let Ok(mut file) = placed {
-                let name = window.to_string();
-                let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
-                std::io::Write::write_all(&mut file, &StdRng::seed_from_u64(seed).random::<[u8; 32]>())?;
-            }
-            self.keys.insert(window, directory.read(window)?.context("a key")?);
-        }
-        Ok(())
-    }
-
     /// A reader of the vendor's insights.
     ///
     /// # Errors
@@ -210,7 +213,7 @@ impl Stack {
     /// If anything is not accepted as it should be.
     pub async fn play(&mut self, fleet: &Fleet, day: &Day, times: usize) -> anyhow::Result<Passed> {
         self.clock.set(at(day.date, 10));
-        self.know_keys(day.date)?;
+        know_keys(&self.key_dir, day.date, &mut self.keys)?;
         let mut passed = Passed::default();
         let mut posts: Vec<(String, String)> = Vec::new();
         for today in &day.pods {

@@ -190,5 +190,5 @@ fn a_threshold_below_its_floor_is_refused_with_the_reason() {
     let output = check("[api]\nthresholds.day.installations = 10", &[]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("must be at least 11: smaller cohorts could give somebody away"), "{said}");
+    assert!(said.contains("must be at least 20: smaller cohorts could give somebody away"), "{said}");
 }
