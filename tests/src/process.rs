@@ -25,8 +25,13 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
         let folder = executable.ancestors().nth(2).context("a test lies two folders below the binaries")?;
         let target = folder.parent().context("a profile lies in the target folder")?;
         let mut cargo = Command::new(env!("CARGO"));
-        // The whole workspace, so that dependencies keep the features with which they are already built.
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
+        // As the tests themselves are built: any other selection has other features, and builds all dependencies again.
+        let selection: &[&str] = if folder.ends_with("release") {
+            &["build", "--bins", "--release"]
+        } else {
+            &["test", "--no-run"]
+        };
+        cargo.args(selection).args(["--quiet", "--locked", "--workspace", "--target-dir"]).arg(target);
         // Cargo's variables for a test would look like a change to ring's build script, and rebuild it with
         // everything that depends on it each time.
         for name in ["MANIFEST_DIR", "MANIFEST_LINKS", "PKG_NAME"] {
@@ -34,9 +39,6 @@ pub fn binaries() -> anyhow::Result<PathBuf> {
         }
         for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
             cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
-        }
-        if folder.ends_with("release") {
-            cargo.arg("--release");
         }
         let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).output()?;
         ensure!(built.status.success(), "cargo build: {}", String::from_utf8_lossy(&built.stderr));
