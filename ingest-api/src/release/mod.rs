@@ -7,7 +7,7 @@
 //! - **Margins only.** A family is decided from its own numbers for each Pod, and never by what two families
 //!   say together.
 //! - **Sensitivity.** One installation changes the margin and the number of a cohort by at most one.
-//! - **Law.** Where installations are counted, each decision and each number has the noise of [`noise`]: a
+//! - **Law.** Where installations are counted, each decision and each number has the noise of `noise.rs`: a
 //!   layer that stays for a month, and one of the window.
 //! - **Composition.** In one family, an installation takes part in one decision and one number for each level
 //!   of the tree: its value, the branches above it, the root. Their noises are independent, and so are those

@@ -43,8 +43,8 @@ impl DataPoint for UserLang {
                     none: "No language is preferred by ",
                     some: "Preferred by ",
                     note: "Only the first choice of each installation counts. A language is the sum of its regions. Regions that \
-                           are too small are part of “everything else” of their language or of all languages, so a language \
-                           may be somewhat more common than its number says.",
+                           are too small are in “several together” of their language or in “Others together”, so a \
+                           language may be somewhat more common than its number says.",
                 }),
             },
             examples: &["en", "de-CH", "pt-BR"],
