@@ -14,7 +14,7 @@ pub use domains::{AnsweredDomain, DomainsAnswer, domains_answer};
 pub use period::{MAX_DAYS, PeriodError, period};
 pub use place::is_known;
 
-use shared::data_point::{Counted, CountedPoint, Family as DeclaredFamily, Shape, Unit};
+use shared::data_point::{Counted, CountedPoint, FamilyDeclaration, Shape, Unit};
 
 use crate::release::FamilyId;
 
@@ -37,7 +37,7 @@ pub struct PointFamily(FamilyId);
 
 impl PointFamily {
     /// How the data point is published.
-    pub fn family(self) -> &'static DeclaredFamily {
+    pub fn family(self) -> &'static FamilyDeclaration {
         &self.point().family
     }
 

@@ -1,7 +1,8 @@
 //! `usage.meta_user_count`: how many accounts a Pod has, as a size bin.
 
 use super::{
-    Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit, before_first_mark,
+    Counted, DataPoint, Declaration, FamilyDeclaration, NOT_REPORTED, Options, Path, Shape, Unfit,
+    before_first_mark,
 };
 use crate::event::Pod;
 use crate::preset::Named;
@@ -28,7 +29,7 @@ impl DataPoint for MetaUserCount {
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "pod_sizes",
             title: "Company sizes",
             value: "Accounts",

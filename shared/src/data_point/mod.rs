@@ -64,7 +64,7 @@ pub struct Declaration {
     /// is off, so that a preset stays what it was when data points are added.
     pub on_in: &'static [Named],
     /// How it is published; `None` if it is not counted.
-    pub family: Option<Family>,
+    pub family: Option<FamilyDeclaration>,
 }
 
 /// A data point in the [list](REGISTRY).
@@ -86,7 +86,7 @@ impl std::ops::Deref for Registered {
 
 /// How a data point that is counted is published.
 #[derive(Clone, Copy, Debug)]
-pub struct Family {
+pub struct FamilyDeclaration {
     /// The name of its family and insight.
     pub name: &'static str,
     /// The title of its page.
@@ -204,7 +204,7 @@ pub struct CountedPoint {
     /// What it is.
     pub declaration: Declaration,
     /// How it is published.
-    pub family: Family,
+    pub family: FamilyDeclaration,
     /// How many bytes its code has.
     pub bytes: usize,
     /// Where the value with that code stands.

@@ -1,7 +1,8 @@
 //! `usage.pod_version`: which version a Pod runs.
 
 use super::{
-    Counted, DataPoint, Declaration, Family, Options, Path, Shape, Unfit, before_first_mark, version_path,
+    Counted, DataPoint, Declaration, FamilyDeclaration, Options, Path, Shape, Unfit, before_first_mark,
+    version_path,
 };
 use crate::event::{Observed, Pod};
 use crate::preset::Named;
@@ -23,7 +24,7 @@ impl DataPoint for PodVersion {
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "pod_versions",
             title: "Pod versions",
             value: "Version",

@@ -1,8 +1,8 @@
 //! `usage.user_app_version`: which app an installation is, in which version.
 
 use super::{
-    Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit, before_first_mark,
-    version_path,
+    Counted, DataPoint, Declaration, FamilyDeclaration, NOT_REPORTED, Options, Path, Shape, Unfit,
+    before_first_mark, version_path,
 };
 use crate::app::AppName;
 use crate::code::Coded;
@@ -48,7 +48,7 @@ impl DataPoint for UserAppVersion {
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "app_versions",
             title: "App versions",
             value: "Version",

@@ -1,8 +1,8 @@
 //! `usage.user_lang`: which languages the user of an installation prefers.
 
 use super::{
-    Counted, DataPoint, DataPointOption, Declaration, Family, Guide, OptionKind, Options, Path, Shape, Unfit,
-    before_first_mark,
+    Counted, DataPoint, DataPointOption, Declaration, FamilyDeclaration, Guide, OptionKind, Options, Path,
+    Shape, Unfit, before_first_mark,
 };
 use crate::event::{App, Observed};
 use crate::locale::{Locale, Locales};
@@ -34,7 +34,7 @@ impl DataPoint for UserLang {
         since: "0.1.0",
         options: &[Self::MAX_LOCALES],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "languages",
             title: "Languages",
             value: "Language",

@@ -1,7 +1,8 @@
 //! `usage.user_platform`: on which platform an installation runs.
 
 use super::{
-    Counted, DataPoint, DataPointOption, Declaration, Family, OptionKind, Options, Path, Shape, Unfit,
+    Counted, DataPoint, DataPointOption, Declaration, FamilyDeclaration, OptionKind, Options, Path, Shape,
+    Unfit,
 };
 use crate::event::{App, Observed};
 use crate::platform::{Platform, PlatformName};
@@ -41,7 +42,7 @@ impl DataPoint for UserPlatform {
         since: "0.1.0",
         options: &[Self::ALLOW_LIST, Self::DENY_LIST],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "platforms",
             title: "Platforms",
             value: "Platform",

@@ -1,6 +1,8 @@
 //! `usage.user_theme`: whether an app is light or dark. No app sends it; it shows how a data point is added.
 
-use super::{Counted, DataPoint, Declaration, Family, Options, Path, Shape, Unfit, before_first_mark};
+use super::{
+    Counted, DataPoint, Declaration, FamilyDeclaration, Options, Path, Shape, Unfit, before_first_mark,
+};
 use crate::code::{Coded, at, position};
 use crate::event::{App, Observed};
 use crate::wire::{UNRECOGNISED, observed_on_the_wire};
@@ -76,7 +78,7 @@ impl DataPoint for UserTheme {
         since: "0.1.0",
         options: &[],
         on_in: &[],
-        family: Some(Family {
+        family: Some(FamilyDeclaration {
             name: "themes",
             title: "Themes",
             value: "Theme",
