@@ -36,8 +36,8 @@ async fn the_theme_of_an_app_reaches_its_page_its_csv_and_its_gauge() {
     let week = Window::of_day(WindowKind::Week, FIRST_DAY);
     let numbers = &expected[&(week, Population::Pod, FamilyId::of::<UserTheme>())];
     let numbers: BTreeMap<_, _> = numbers.iter().map(|(label, n)| (label.as_str(), *n)).collect();
-    // Noise may fold those who did not report it: they are few.
-    assert!(["light", "dark", "system"].iter().all(|label| numbers.contains_key(label)), "{numbers:?}");
+    // Those who did not report it are of too few Pods, so the smallest theme is published with them.
+    assert!(numbers.keys().eq(&["dark", "light", "other"]), "{numbers:?}");
 
     let query = format!("window=week&from={FIRST_DAY}&to={FIRST_DAY}");
     let csv = reader.get(&format!("/v1/insights/themes?{query}&format=csv")).await.unwrap();
