@@ -17,7 +17,7 @@ use ingest_api::window::{Window, WindowKind};
 use serde_json::json;
 use shared::event::Observed;
 
-use crate::docker::Project;
+use crate::docker::{Project, docker};
 use crate::whole::{user_hash, with};
 use crate::{block_on, images, today};
 
@@ -124,8 +124,8 @@ fn keys_of(project: &Project, window: Window, folder: &Path) -> anyhow::Result<K
     fs::create_dir(folder)?;
     let file = format!("{}-{}.key", window.kind().as_str(), window.start());
     let copy = folder.join(&file);
-    let inside = format!("ingest-api:/var/lib/prose-ingest-api/keys/{file}");
-    project.compose(&["cp", &inside, &copy.display().to_string()])?;
+    let inside = format!("{}:/var/lib/prose-ingest-api/keys/{file}", project.container("ingest-api")?);
+    docker(&["cp", &inside, &copy.display().to_string()])?;
     let key = KeyDirectory::open(folder)?.read(window)?.context("the key of the month")?;
     Ok(Keys::from([(window, key)]))
 }
