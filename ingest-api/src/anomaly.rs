@@ -10,7 +10,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::insight::is_known;
-use crate::release::{FamilyId, Population, Release, ReleasedBlock, Rule, is_folded, may_be_noise};
+use crate::release::{Family, OTHER, Population};
+use crate::release::{Release, ReleasedBlock};
 use crate::window::{Window, WindowKind};
 
 /// How many earlier windows make a history; for days, only those on the same day of the week.
@@ -39,7 +40,7 @@ pub enum Anomaly {
         /// The population.
         population: Population,
         /// The family.
-        family: FamilyId,
+        family: Family,
         /// The value; `None` for the total.
         value: Option<String>,
         /// The published number; 0 if nothing was published.
@@ -160,7 +161,7 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
     }
     let mut anomalies = Vec::new();
     for population in Population::ALL {
-        for family in FamilyId::of_population(population) {
+        for family in Family::of_population(population) {
             let jump = |value, published, usual| Anomaly::Jump {
                 window: newest.window,
                 population,
@@ -169,23 +170,20 @@ pub fn jumps(releases: &[Release]) -> Vec<Anomaly> {
                 published,
                 usual,
             };
-            // What noise explains is no change.
-            let tells = |published, usual| family.rule() == Rule::Pods || !may_be_noise(published, usual);
+            // All families of one unit have the same total.
             if family.point().is_none() {
                 let history: Vec<u64> =
                     before.iter().map(|release| total(release, population, family)).collect();
                 let (usual, spread) = usual(history);
                 let total = total(newest, population, family);
-                if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) && tells(total, usual) {
+                if total.abs_diff(usual) > (6 * spread).max(usual / 5).max(10) {
                     anomalies.push(jump(None, total, usual));
                 }
                 continue;
             }
             let newest = newest.blocks_of(population, family);
             let before: Vec<_> = before.iter().map(|release| release.blocks_of(population, family)).collect();
-            let jumped = jumps_of_values(newest, &before);
-            for (value, published, usual) in jumped.into_iter().filter(|(_, now, usual)| tells(*now, *usual))
-            {
+            for (value, published, usual) in jumps_of_values(newest, &before) {
                 anomalies.push(jump(Some(value), published, usual));
             }
         }
@@ -240,9 +238,13 @@ fn usual(history: Vec<u64>) -> (u64, u64) {
     (usual, spread)
 }
 
+fn is_folded(label: &str) -> bool {
+    label.ends_with(OTHER)
+}
+
 /// The shares of a family's published total that are folded and not reported, from 0 to 1; `None` without a
 /// total.
-pub fn unknown_shares(release: &Release, population: Population, family: FamilyId) -> Option<(f64, f64)> {
+pub fn unknown_shares(release: &Release, population: Population, family: Family) -> Option<(f64, f64)> {
     let total = total(release, population, family);
     let of = |unknown: fn(&str) -> bool| {
         let blocks = release.blocks_of(population, family).iter();
@@ -252,7 +254,7 @@ pub fn unknown_shares(release: &Release, population: Population, family: FamilyI
     (total > 0).then(|| (of(is_folded), of(|label| !is_known(label) && !is_folded(label))))
 }
 
-fn total(release: &Release, population: Population, family: FamilyId) -> u64 {
+fn total(release: &Release, population: Population, family: Family) -> u64 {
     release.blocks_of(population, family).iter().map(|block| block.published).sum()
 }
 
@@ -269,7 +271,7 @@ mod tests {
     use shared::data_point::UserPlatform;
 
     use super::*;
-    use crate::release::{OTHER, round};
+    use crate::release::round;
 
     fn history(totals: &[u64]) -> Vec<Release> {
         let start: jiff::civil::Date = "2026-11-01".parse().unwrap();
@@ -277,7 +279,7 @@ mod tests {
             let day = start.saturating_add(jiff::Span::new().days(7 * n as i64));
             let block = ReleasedBlock {
                 population: Population::Direct,
-                family: FamilyId::INSTALLATIONS,
+                family: Family::INSTALLATIONS,
                 label: "all".to_owned(),
                 published: *published,
             };
@@ -399,7 +401,7 @@ mod tests {
             }
             let blocks = blocks.into_iter().map(|(label, number)| ReleasedBlock {
                 population: Population::Pod,
-                family: FamilyId::of::<UserPlatform>(),
+                family: Family::of::<UserPlatform>(),
                 label: label.to_owned(),
                 published: round(number),
             });
@@ -464,7 +466,7 @@ mod tests {
         let release = |week: i64, numbers: &[(&str, u64)]| {
             let blocks = numbers.iter().map(|(label, published)| ReleasedBlock {
                 population: Population::Pod,
-                family: FamilyId::of::<UserPlatform>(),
+                family: Family::of::<UserPlatform>(),
                 label: (*label).to_owned(),
                 published: *published,
             });

@@ -441,6 +441,6 @@ mod tests {
             "api.lisen",
         ];
         assert_eq!(keys, expected);
-        assert!(mistakes[1].problem.starts_with("must be at least 20"), "{}", mistakes[1]);
+        assert!(mistakes[1].problem.starts_with("must be at least 11"), "{}", mistakes[1]);
     }
 }

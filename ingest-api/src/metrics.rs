@@ -11,7 +11,7 @@ use prometheus::{
 use crate::anomaly::{Anomaly, unknown_shares};
 use crate::insight::Insight;
 use crate::intake::limits::Limit;
-use crate::release::{Population, Release};
+use crate::release::{Family, Population, Release};
 use crate::window::Window;
 
 /// How many values of an insight we export for each population, the largest first: Prometheus keeps each for
@@ -29,6 +29,7 @@ pub struct Metrics {
     commits: IntCounterVec,
     released: IntCounterVec,
     close_failures: IntCounter,
+    untried: IntCounterVec,
     turned_away: IntCounter,
     newest_release: IntGaugeVec,
     newest_release_written: IntGaugeVec,
@@ -67,7 +68,7 @@ impl Metrics {
         let metrics = Self {
             reporters: gauges(
                 "ingest_insight_reporters",
-                "Distinct reporters of a value in the newest release, rounded. Of installations, with noise: a difference below 21 is no change.",
+                "Distinct reporters of a value in the newest release, rounded.",
                 &["insight", "window", "population", "value"],
             ),
             folded: share(
@@ -102,6 +103,11 @@ impl Metrics {
                 "window",
             ),
             close_failures: counter("ingest_close_failures_total", "Runs of the close job that failed."),
+            untried: counters(
+                "ingest_families_untried_total",
+                "Insights that became one block, because not everything that they may reveal with others could be tried.",
+                "family",
+            ),
             turned_away: counter(
                 "ingest_readers_turned_away_total",
                 "Readers who have to come back later, because too many were waiting for answers.",
@@ -168,11 +174,14 @@ impl Metrics {
     }
 
     /// The close job has finished a run, in which nothing failed if `is_healthy`.
-    pub fn close_finished(&self, is_healthy: bool, released: &[Window]) {
+    pub fn close_finished(&self, is_healthy: bool, released: &[Window], untried: &[(Window, Family)]) {
         self.close_healthy.set(i64::from(is_healthy));
         self.close_failures.inc_by(u64::from(!is_healthy));
         for window in released {
             self.released.with_label_values(&[window.kind().as_str()]).inc();
+        }
+        for (_, family) in untried {
+            self.untried.with_label_values(&[family.as_str()]).inc();
         }
     }
 
@@ -231,5 +240,23 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::WindowKind;
+    use shared::data_point::UserPlatform;
+
+    #[test]
+    fn a_family_that_was_not_tried_to_the_end_is_counted() {
+        let metrics = Metrics::new();
+        let day = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
+        let untried = [(day, Family::of::<UserPlatform>()), (day, Family::of::<UserPlatform>())];
+        metrics.close_finished(true, &[], &untried);
+        let rendered = metrics.render();
+        let line = "ingest_families_untried_total{family=\"platforms\"} 2\n";
+        assert!(rendered.contains(line) && !rendered.contains("languages"), "{rendered}");
     }
 }

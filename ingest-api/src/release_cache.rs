@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::release::FamilyId;
+use crate::release::Family;
 use crate::release::{Release, ReleasedWindows};
 use crate::store::{Database, StoreError};
 use crate::window::Window;
@@ -36,15 +36,6 @@ impl ReleaseCache {
         Ok(released)
     }
 
-    /// The windows about which something was published, for readers; see
-    /// [`published_windows`](Database::published_windows).
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub(crate) async fn published_windows(&self) -> Result<ReleasedWindows, StoreError> {
-        self.database.published_windows().await
-    }
-
     /// The releases of these windows, in their order, without those purged meanwhile.
     ///
     /// # Errors
@@ -56,7 +47,7 @@ impl ReleaseCache {
         };
         let missing: Vec<_> = windows.iter().filter(|window| !found.contains_key(window)).copied().collect();
         if !missing.is_empty() {
-            let read = self.database.releases(&missing, &FamilyId::ALL).await?;
+            let read = self.database.releases(&missing, &Family::ALL).await?;
             self.keep(&read);
             found.extend(read.into_iter().map(|release| (release.window, release)));
         }

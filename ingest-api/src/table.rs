@@ -61,18 +61,14 @@ fn render_window(answer: &Answer, window: &AnsweredWindow) -> String {
     text += &indented(&table);
     if let Some(below) = &window.below {
         text += &format!(
-            "  below {}{}: from {} to {} {}s, {:.1} % to {:.1} %{}\n",
+            "  below {}{}: from {} to {} {}s, {:.1} % to {:.1} %\n",
             below.app.as_ref().map(|app| format!("{app} ")).unwrap_or_default(),
             below.version,
             below.count.at_least,
             below.count.at_most,
             answer.unit,
             below.share.at_least * 100.0,
-            below.share.at_most * 100.0,
-            match below.confidence {
-                1.0.. => String::new(),
-                confidence => format!(", in {:.0} of 100 cases", confidence * 100.0),
-            },
+            below.share.at_most * 100.0
         );
     }
     text

@@ -102,12 +102,12 @@ mod tests {
 
     fn versions() -> Vec<Version> {
         let parts = [0, 1, 9, 10, Version::MAX_PART];
-        let mut stages = vec![Stage::Changed, Stage::Dev, Stage::Release, Stage::Post];
+        let mut stages = vec![Stage::Release];
         for number in [None, Some(0), Some(1), Some(Version::MAX_PRE)] {
             stages.extend([Stage::Alpha(number), Stage::Beta(number), Stage::Rc(number)]);
         }
-        let mut versions = vec![Version::EDGE];
-        for major in parts.into_iter().chain([2026]) {
+        let mut versions = Vec::new();
+        for major in parts {
             for minor in parts {
                 for patch in parts {
                     let all = stages.iter().map(|stage| Version::new(major, minor, patch, *stage).unwrap());
@@ -136,14 +136,9 @@ mod tests {
     #[test]
     fn locales_keep_their_order() {
         let regions = || std::iter::once(String::new()).chain(Locale::regions().map(|r| format!("-{r}")));
-        let of = |language: &'static str| {
-            let scripts = std::iter::once("").chain(["-Latn", "-Hant", "-Cyrl", "-Arab"]);
-            scripts.flat_map(move |script| {
-                regions().map(move |region| Locale::parse(&format!("{language}{script}{region}")).unwrap())
-            })
-        };
-        let locales: std::collections::BTreeSet<_> = Locale::languages().flat_map(of).collect();
-        check(observed(locales));
+        let of =
+            |language| regions().map(move |region| Locale::parse(&format!("{language}{region}")).unwrap());
+        check(observed(Locale::languages().flat_map(of)));
     }
 
     #[test]
@@ -168,7 +163,7 @@ mod tests {
     fn a_locale_of_an_unknown_region_is_unrecognised() {
         let known = Locale::parse("de-CH").unwrap().to_code();
         assert_eq!(Locale::from_code(known).map(|locale| locale.to_string()).as_deref(), Some("de-CH"));
-        assert_eq!(Locale::from_code(known + 9), None, "de-CR is known, de-CQ is not");
+        assert_eq!(Locale::from_code(known + 10), None, "de-CR is known, de-CQ is not");
     }
 
     #[test]

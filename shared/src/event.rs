@@ -40,40 +40,14 @@ pub struct Event {
 
 /// Where a report comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Self", from = "WrittenOrigin")]
+#[serde(remote = "Self")]
 pub struct Origin {
     /// The app; absent from a Pod's own report.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<App>,
     /// The Pod that serves the app, or the XMPP server where there is no Pod.
-    pub pod: Pod,
-}
-
-/// Where a report comes from.
-#[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "Origin")]
-struct WrittenOrigin {
-    /// The app; absent from a Pod's own report.
-    app: Option<App>,
-    /// The name of the app, where some apps write it. Counts if `app.name` is absent.
-    name: Option<Observed<AppName>>,
-    /// The version of the app, where some apps write it. Counts if `app.version` is absent.
-    version: Option<Observed<Version>>,
-    /// The Pod that serves the app, or the XMPP server where there is no Pod.
     #[serde(default)]
-    pod: Pod,
-}
-
-impl From<WrittenOrigin> for Origin {
-    fn from(WrittenOrigin { app, name, version, pod }: WrittenOrigin) -> Self {
-        // A name that is no app's is that of a Pod Server, which reports about itself.
-        let of_an_app = app.is_some() || matches!(name, Some(Observed::Recognised(_)));
-        let app = of_an_app.then(|| {
-            let app = app.unwrap_or_default();
-            App { name: app.name.or(name), version: app.version.or(version), ..app }
-        });
-        Self { app, pod }
-    }
+    pub pod: Pod,
 }
 
 /// The app that reports.
@@ -143,15 +117,7 @@ crate::wire::object_on_the_wire!(Event, Origin, App, Pod, Identifiable);
 
 /// Reads a string and forgets it: the numbers beside it say the same.
 fn pass_over<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    struct Forgotten;
-
-    impl<'de> Deserialize<'de> for Forgotten {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            crate::wire::parse_str(deserializer, "a string", |_| Some(Self))
-        }
-    }
-
-    Option::<Forgotten>::deserialize(deserializer).map(|_| None)
+    crate::wire::parse_str(deserializer, "a string", |_| Some(None))
 }
 
 impl Pod {
@@ -308,8 +274,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("name", "a string"),
     ("proxied", "true or false"),
     ("origin", "an object, given once"),
-    ("origin.name", "a string"),
-    ("origin.version", "a string"),
     ("origin.app", "an object without repeated keys"),
     ("origin.app.name", "a string"),
     ("origin.app.version", "a string"),
@@ -391,44 +355,6 @@ mod tests {
             }
         });
         assert_eq!(serde_json::to_value(&event).unwrap(), expected);
-    }
-
-    #[test]
-    fn name_and_version_of_the_app_count_beside_it_too() {
-        let read = |json: &str| {
-            let event = Event::from_json(json.as_bytes()).unwrap();
-            serde_json::to_value(event.origin.app).unwrap()
-        };
-        let beside = r#"{"origin":{"name":"prose-app-web","version":"v0.15","app":{"platform":"iOS"}}}"#;
-        assert_eq!(
-            read(beside),
-            serde_json::json!({ "name": "prose-app-web", "version": "0.15.0", "platform": "ios" })
-        );
-        let alone = r#"{"origin":{"name":"Prose iOS","version":"0.1.0","pod":{}}}"#;
-        assert_eq!(read(alone), serde_json::json!({ "name": "prose-app-ios", "version": "0.1.0" }));
-        let both = r#"{"origin":{"name":"prose-app-web","version":"2.0.0","app":{"version":"1.0.0"}}}"#;
-        assert_eq!(read(both), serde_json::json!({ "name": "prose-app-web", "version": "1.0.0" }));
-        let of_a_pod = r#"{"origin":{"name":"prose-pod-server","version":"0.5.0","pod":{}}}"#;
-        assert_eq!(read(of_a_pod), serde_json::Value::Null);
-    }
-
-    #[test]
-    fn null_is_no_mistake_where_the_schema_allows_it() {
-        let schema = Event::json_schema();
-        for (part, key) in [("App", "origin.app"), ("Pod", "origin.pod"), ("Origin", "origin")] {
-            let properties = schema["$defs"][part]["properties"].as_object().unwrap();
-            for (field, property) in properties {
-                let allowed = property["type"].as_array().is_some_and(|types| types.contains(&"null".into()))
-                    || property["anyOf"]
-                        .as_array()
-                        .is_some_and(|any| any.contains(&serde_json::json!({ "type": "null" })));
-                let mut event = serde_json::json!({ "origin": { "app": {}, "pod": {} } });
-                event.pointer_mut(&format!("/{}", key.replace('.', "/"))).unwrap()[field] =
-                    serde_json::Value::Null;
-                let taken = Event::from_json(event.to_string().as_bytes()).is_ok();
-                assert_eq!(taken, allowed, "{key}.{field}");
-            }
-        }
     }
 
     #[track_caller]

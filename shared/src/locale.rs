@@ -1,74 +1,28 @@
-//! A locale as devices write it (`de-Latn-CH-u-co-phonebk`, `de_CH.UTF-8`, `zh_TW_#Hant`) → a known language, its script where
-//! it has several, and a known region (`de-CH`).
+//! A locale as BCP 47 text (`de-Latn-CH-u-co-phonebk`) → a known language and region (`de-CH`).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::LazyLock;
 
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::code::{Coded, at, position};
+use crate::code::Coded;
 use crate::wire::{Observed, observed_on_the_wire};
 
-mod aliases;
 mod names;
-mod script;
 
-pub use script::Script;
-
-/// A known language and, optionally, a known region. One language has one code: Hebrew is `he`, also where it was written `iw`.
+/// A known language and, optionally, a known region.
 ///
-/// The script is known for languages that are written in several; where it was not written, the region says it, as in CLDR
-/// (`zh-TW` is in traditional characters). All other scripts, variants and extensions are dropped: together they are rare
-/// enough to point at somebody.
+/// Scripts, variants and extensions are dropped: together they are rare enough to point at somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Locale {
     language: Subtag,
-    script: Option<Script>,
     region: Option<Subtag>,
 }
 
 /// Up to three ASCII characters, padded with zeros.
 type Subtag = [u8; 3];
-
-/// What a code of a language says. An alias may say a script or a region, too (`prs` is `fa-AF`).
-#[derive(Clone, Copy)]
-struct Meaning {
-    language: Subtag,
-    script: Option<Script>,
-    region: Option<Subtag>,
-}
-
-/// What is known, by code.
-struct Known {
-    languages: HashMap<Subtag, Meaning, FixedState>,
-    regions: HashMap<Subtag, Subtag, FixedState>,
-}
-
-// Each report has a locale: to search the lists from their beginning would cost as much as all else about it. A hash without a
-// secret will do, because nobody chooses what is in the lists.
-static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let plain = |code| Some((code, Meaning { language: code, script: None, region: None }));
-    let mut languages: HashMap<_, _, _> = Locale::languages().filter_map(subtag).filter_map(plain).collect();
-    for (code, means) in aliases::LANGUAGES {
-        let mut parts = means.split('-');
-        let language = parts.next().and_then(subtag);
-        let (mut script, mut region) = (None, None);
-        for part in parts {
-            match Script::parse(part) {
-                Some(of) => script = Some(of),
-                None => region = subtag(part),
-            }
-        }
-        if let (Some(code), Some(language)) = (subtag(code), language) {
-            languages.insert(code, Meaning { language, script, region });
-        }
-    }
-    let own = Locale::regions().filter_map(subtag).map(|code| (code, code));
-    let others = aliases::REGIONS.iter().filter_map(|(code, means)| Some((subtag(code)?, subtag(means)?)));
-    Known { languages, regions: own.chain(others).collect() }
-});
 
 impl Locale {
     /// Every known language.
@@ -81,79 +35,46 @@ impl Locale {
         names::REGIONS.iter().map(|(code, _)| *code)
     }
 
-    /// A label as readers know it: `German (Switzerland)` for `de-CH`, `Chinese (Traditional, Taiwan)` for `zh-Hant-TW`.
+    /// A label as readers know it: `German (Switzerland)` for `de-CH`.
     pub(crate) fn reader_label(label: &str) -> Option<String> {
         let name = |list: &[(&str, &'static str)], code: &str| {
             list.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
         };
-        let mut parts = label.split('-');
-        let language = name(names::LANGUAGES, parts.next()?)?;
-        let more: Option<Vec<_>> = parts
-            .map(|part| Script::parse(part).map(Script::name).or_else(|| name(names::REGIONS, part)))
-            .collect();
-        Some(match more?.join(", ") {
-            none if none.is_empty() => language.to_owned(),
-            more => format!("{language} ({more})"),
-        })
+        let Some((language, region)) = label.split_once('-') else {
+            return name(names::LANGUAGES, label).map(str::to_owned);
+        };
+        Some(format!("{} ({})", name(names::LANGUAGES, language)?, name(names::REGIONS, region)?))
     }
 
     /// BCP 47's word for "undetermined".
     pub(crate) const UNRECOGNISED: &'static str = "und";
 
-    /// The normal form of `text`; `None` if it names no known language. An unknown region is dropped.
-    ///
-    /// Reads BCP 47 (`sr-Latn-RS`), and what is written in its place: by POSIX (`de_DE.UTF-8@euro`, `sr_RS@latin`), by Java
-    /// and Android (`iw_IL`, `zh_TW_#Hant`, `no_NO_NY`), by ICU and Apple (`zh-Hans_US`, `en_NZ@rg=uszzzz`), and by Windows
-    /// (`zh-CHT`, `az-AZ-Cyrl`).
+    /// The normal form of `text`; `None` if it is not BCP 47, or names no known language. An unknown region is dropped. The
+    /// underscores of Java and POSIX are read as hyphens.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim_ascii();
-        let (text, modifier) = text.split_once('@').map_or((text, None), |(text, after)| (text, Some(after)));
-        let text = text.split_once('.').map_or(text, |(text, _)| text);
-        let mut parts = text.split(['-', '_', '#']).filter(|part| !part.is_empty());
-        let mut means = language(parts.next()?)?;
-        let (mut script, mut region) = (None, None);
-        for (n, part) in parts.enumerate() {
-            let letters = part.bytes().all(|byte| byte.is_ascii_alphabetic());
-            if !part.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-                return None;
-            }
-            match (part.len(), letters) {
-                // What follows is extensions, or for private use.
-                (1, _) => break,
-                (2, true) | (3, false) if region.is_none() => region = Some(known_region(part)),
-                // Java's Nynorsk.
-                (2, true) if means.language == *b"nb\0" && part.eq_ignore_ascii_case("NY") => {
-                    means.language = *b"nn\0"
-                }
-                (3, true) if part.eq_ignore_ascii_case("CHS") => script = script.or(Some(Script::Hans)),
-                (3, true) if part.eq_ignore_ascii_case("CHT") => script = script.or(Some(Script::Hant)),
-                // The language, behind the one that it is a part of: `zh-yue-HK`.
-                (3, true) if n == 0 => means = language(part).unwrap_or(means),
-                (4, true) => script = script.or_else(|| Script::parse(part)),
-                // A variant; or a second region, as Java writes it.
-                (2..=8, _) => {}
-                _ => return None,
-            }
+        // Each report has a locale: to search the lists from their beginning would cost as much as all else about it. A hash
+        // without a secret will do, because nobody chooses what is in the lists.
+        static KNOWN: LazyLock<[HashSet<&str, FixedState>; 2]> =
+            LazyLock::new(|| [Locale::languages().collect(), Locale::regions().collect()]);
+        let [languages, regions] = &*KNOWN;
+        // Nearly all are written as we write them.
+        if let Some((language, region)) = text.split_once('-')
+            && let (Some(language), Some(region)) = (languages.get(language), regions.get(region))
+        {
+            return Some(Self { language: subtag(language)?, region: subtag(region) });
         }
-        let script = script.or_else(|| modifier.and_then(Script::of_modifier)).or(means.script);
-        Some(Self::new(means.language, script, region.flatten().or(means.region)))
-    }
-
-    /// Keeps the script if the language is written in several, and says it where nobody did.
-    fn new(language: Subtag, script: Option<Script>, region: Option<Subtag>) -> Self {
-        let written = script.filter(|script| script.writes(language));
-        let script = written.or_else(|| Script::likely(language, region.as_ref().map(text)));
-        Self { language, script, region }
+        if let Some(language) = languages.get(text) {
+            return Some(Self { language: subtag(language)?, region: None });
+        }
+        let id = icu_locale_core::Locale::try_from_str(&text.replace('_', "-")).ok()?.id;
+        let language = languages.get(id.language.as_str())?;
+        let region = id.region.and_then(|region| regions.get(region.as_str()).copied());
+        Some(Self { language: subtag(language)?, region: region.and_then(subtag) })
     }
 
     /// The language, in lower case (`de`).
     pub fn language(&self) -> &str {
         text(&self.language)
-    }
-
-    /// The script of a language that has several.
-    pub fn script(&self) -> Option<Script> {
-        self.script
     }
 
     /// The region, in upper case (`CH`) or digits (`419`).
@@ -168,81 +89,59 @@ fn subtag(text: &str) -> Option<Subtag> {
     Some(subtag)
 }
 
-fn language(text: &str) -> Option<Meaning> {
-    let mut code = subtag(text)?;
-    code.make_ascii_lowercase();
-    KNOWN.languages.get(&code).copied()
-}
-
-fn known_region(text: &str) -> Option<Subtag> {
-    let mut code = subtag(text)?;
-    code.make_ascii_uppercase();
-    KNOWN.regions.get(&code).copied()
-}
-
 fn text(subtag: &Subtag) -> &str {
     let end = subtag.iter().position(|byte| *byte == 0).unwrap_or(subtag.len());
     std::str::from_utf8(&subtag[..end]).unwrap_or_default()
 }
 
-/// How many regions have a code: none, three digits, two letters.
-const REGION_CODES: u64 = 1 + 1_000 + 26 * 26;
-/// Room for scripts, of which some are known.
-const SCRIPT_CODES: u64 = 32;
-
-/// Letters in place of positions in the lists, which may grow: up to three of 27 (none, a to z) for the language, then the
-/// script (none, or one by its position), then the region.
+/// Letters in place of positions in the lists, which may grow: up to three of 27 (none, a to z) for the language, up to
+/// three of 37 (none, 0 to 9, A to Z) for the region.
 impl Coded for Locale {
-    const MAX: u64 = 27_u64.pow(3) * SCRIPT_CODES * REGION_CODES - 1;
+    const MAX: u64 = 27_u64.pow(3) * 37_u64.pow(3) - 1;
 
     fn to_code(self) -> u64 {
-        let letter = |byte: u8, first: u8| u64::from(byte.saturating_sub(first));
-        let language = self.language.iter().fold(0, |code, byte| code * 27 + letter(*byte, b'a' - 1));
-        let script = self.script.map_or(0, |script| 1 + position(&Script::ALL, &script));
-        let region = match self.region {
-            None => 0,
-            Some([a, b, 0]) => 1_001 + letter(a, b'A') * 26 + letter(b, b'A'),
-            Some(digits) => 1 + digits.iter().fold(0, |code, byte| code * 10 + letter(*byte, b'0')),
+        let letters = |subtag: &Subtag, base: u64, digit: fn(u8) -> u8| {
+            subtag
+                .iter()
+                .fold(0, |code, byte| code * base + u64::from(if *byte == 0 { 0 } else { digit(*byte) }))
         };
-        (language * SCRIPT_CODES + script) * REGION_CODES + region
+        let language = letters(&self.language, 27, |byte| byte - b'a' + 1);
+        let region = letters(&self.region.unwrap_or_default(), 37, |byte| match byte {
+            b'0'..=b'9' => byte - b'0' + 1,
+            _ => byte - b'A' + 11,
+        });
+        language * 37_u64.pow(3) + region
     }
 
     fn from_code(code: u64) -> Option<Self> {
-        let (rest, region) = (code / REGION_CODES, code % REGION_CODES);
-        let (mut rest, script) = (rest / SCRIPT_CODES, rest % SCRIPT_CODES);
-        let digit = |code: u64, base: u64, zero: u8| u8::try_from(code % base).unwrap_or_default() + zero;
-        let mut language = Subtag::default();
-        for slot in language.iter_mut().rev() {
-            *slot = if rest % 27 == 0 { 0 } else { digit(rest, 27, b'a' - 1) };
-            rest /= 27;
-        }
-        let region = match region.checked_sub(1) {
-            None => None,
-            Some(n @ 0..1_000) => {
-                Some([digit(n / 100, 10, b'0'), digit(n / 10, 10, b'0'), digit(n, 10, b'0')])
+        let letters = |mut code: u64, base: u64, letter: fn(u8) -> u8| {
+            let mut subtag = Subtag::default();
+            for slot in subtag.iter_mut().rev() {
+                let digit = u8::try_from(code % base).unwrap_or_default();
+                *slot = if digit == 0 { 0 } else { letter(digit - 1) };
+                code /= base;
             }
-            Some(n) => Some([digit((n - 1_000) / 26, 26, b'A'), digit(n - 1_000, 26, b'A'), 0]),
+            subtag
         };
-        let script = match script.checked_sub(1) {
-            None => None,
-            Some(n) => Some(at(&Script::ALL, n)?),
-        };
-        let known = KNOWN.languages.get(&language).is_some_and(|means| means.language == language)
-            && region.is_none_or(|region| KNOWN.regions.get(&region) == Some(&region));
-        let locale = Self { language, script, region };
-        (known && Self::new(language, script, region) == locale).then_some(locale)
+        let language = letters(code / 37_u64.pow(3), 27, |digit| b'a' + digit);
+        let region =
+            letters(
+                code % 37_u64.pow(3),
+                37,
+                |digit| {
+                    if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }
+                },
+            );
+        let region = (region != Subtag::default()).then_some(region);
+        let known = Self::languages().any(|known| known == text(&language))
+            && region.as_ref().is_none_or(|region| Self::regions().any(|known| known == text(region)));
+        known.then_some(Self { language, region })
     }
 }
 
-/// Without the script, where language and region say it: `zh-TW`, but `sr-Latn-RS`.
 impl fmt::Display for Locale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.language())?;
-        if let Some(script) =
-            self.script.filter(|_| self.script != Script::likely(self.language, self.region()))
-        {
-            write!(f, "-{}", script.as_str())?;
-        }
         self.region().map_or(Ok(()), |region| write!(f, "-{region}"))
     }
 }
@@ -250,8 +149,8 @@ impl fmt::Display for Locale {
 observed_on_the_wire!(
     Locale,
     "Locale",
-    "A locale as in BCP 47, or as POSIX, Java, ICU or Windows write it. All but language, region and, of languages that are \
-     written in several, script is dropped. What names no known language counts as `und`.",
+    "A locale as in BCP 47; all but language and region is dropped. What is not BCP 47 counts as `und`.",
+    "^[A-Za-z0-9_-]{2,64}$",
     "de-CH"
 );
 
@@ -319,4 +218,46 @@ impl<'de> Deserialize<'de> for Locales {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(Observed::from(Locale::parse(text)).to_string(), expected, "{text:?}");
+    }
+
+    /// What is read without its grammar is what the grammar would make of it.
+    #[test]
+    fn each_known_language_and_region_is_bcp_47() {
+        for language in Locale::languages() {
+            for region in Locale::regions() {
+                let text = format!("{language}-{region}");
+                let id = icu_locale_core::Locale::try_from_str(&text).unwrap().id;
+                assert_eq!((id.language.as_str(), id.region.unwrap().as_str()), (language, region));
+                check(&text, &text);
+            }
+            assert_eq!(icu_locale_core::Locale::try_from_str(language).unwrap().to_string(), language);
+            check(language, language);
+        }
+    }
+
+    #[test]
+    fn a_locale_is_language_and_region_or_undetermined() {
+        check("de-CH", "de-CH");
+        check("en", "en");
+        check("EN-us", "en-US");
+        check("pt_BR", "pt-BR");
+        check("es-419", "es-419");
+        check("zh-Hans-CN", "zh-CN");
+        check("de-Latn-DE-1996-u-co-phonebk", "de-DE");
+        check("gsw-CH", "gsw-CH");
+        check("de-ZZ", "de");
+        for text in ["ali-CE", "was-AT", "the-PU", "nda-YX", "qq"] {
+            check(text, "und");
+        }
+        for odd in ["", "C", "und", "x", "en_US.UTF-8", "de-CH-canary-is-far-too-long", "secretword", "🦀"]
+        {
+            check(odd, "und");
+        }
+    }
+}

@@ -101,7 +101,7 @@ pub(crate) use object_on_the_wire;
 
 /// `Serialize`, `Deserialize` and `JsonSchema` of `Observed<T>` for a `T` that has `parse` and `Display`.
 macro_rules! observed_on_the_wire {
-    ($value:ty, $name:literal, $description:literal, $example:literal) => {
+    ($value:ty, $name:literal, $description:literal, $pattern:expr, $example:literal) => {
         impl serde::Serialize for $crate::wire::Observed<$value> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -134,7 +134,7 @@ macro_rules! observed_on_the_wire {
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 schemars::json_schema!({
-                    "type": "string", "description": $description, "examples": [$example],
+                    "type": "string", "description": $description, "pattern": $pattern, "examples": [$example],
                 })
             }
         }

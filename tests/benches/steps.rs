@@ -19,7 +19,7 @@ use ingest_api::insight::{Insight, answer};
 use ingest_api::intake::ValidReport;
 use ingest_api::intake::rekey;
 use ingest_api::keys::KeyDirectory;
-use ingest_api::release::{Noise, Population, Tally, Threshold};
+use ingest_api::release::{Tally, Threshold};
 use ingest_api::rendered_page;
 use ingest_api::window::{Window, WindowKind};
 use pod_proxy::config::Config;
@@ -82,9 +82,9 @@ fn rekey(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// At the vendor: all reporters of a window → what is published, folded, with noise.
+/// At the vendor: all reporters of a window → what is published, folded and audited.
 fn fold(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("count and fold");
+    let mut group = criterion.benchmark_group("count, fold and audit");
     for number in [1_000, 100_000] {
         let mut tally = Tally::of::<App>();
         for report in reports(number) {
@@ -92,15 +92,10 @@ fn fold(criterion: &mut Criterion) {
             tally.add(i64::from_be_bytes(*report.pod().as_bytes()), said);
         }
         let threshold = Threshold::default();
-        let folder = tempfile::tempdir().unwrap();
-        let window = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
-        let key = KeyDirectory::open(folder.path()).unwrap().read_or_create(window).unwrap();
-        let noise = Noise::of(window, Some(key.clone()), Some(key));
-        let publish = |threshold| tally.publish(Population::Pod, threshold, noise.as_ref());
-        assert!(publish(&threshold).iter().all(|(_, blocks)| !blocks.is_empty()));
+        assert!(tally.publish(&threshold).iter().all(|(_, blocks)| !blocks.is_empty()));
         group.sample_size(20).throughput(Throughput::Elements(number));
         group.bench_function(format!("{number} installations"), |bencher| {
-            bencher.iter(|| publish(black_box(&threshold)));
+            bencher.iter(|| tally.publish(black_box(&threshold)));
         });
     }
     group.finish();

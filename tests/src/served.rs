@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use ingest_api::access::{Token, expiry};
 use ingest_api::app::App;
 use ingest_api::insight::Insight;
-use ingest_api::release::{FamilyId, Population};
+use ingest_api::release::{Family, Population};
 use ingest_api::store::tokens::StoredToken;
 use ingest_api::window::{Window, WindowKind};
 use jiff::Timestamp;
@@ -102,7 +102,7 @@ impl Reader {
 }
 
 impl Served {
-    fn read(&mut self, kind: WindowKind, family: FamilyId, answered: &Value) -> anyhow::Result<()> {
+    fn read(&mut self, kind: WindowKind, family: Family, answered: &Value) -> anyhow::Result<()> {
         let window = Window::of_day(kind, text(&answered["start"])?.parse()?);
         self.windows.insert(window);
         for block in answered["blocks"].as_array().context("blocks")? {
@@ -114,7 +114,7 @@ impl Served {
                 (None, "proxied") => Population::Pod,
                 (None, _) => Population::Direct,
             };
-            if family == FamilyId::INSTALLATIONS {
+            if family == Family::INSTALLATIONS {
                 "all".clone_into(&mut label);
             }
             self.releases.entry((window, population, family)).or_default().push((label, count));

@@ -7,13 +7,11 @@
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use ingest_api::app::Schedule;
-use ingest_api::keys::KeyDirectory;
-use ingest_api::window::{Window, WindowKind};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -21,8 +19,8 @@ use pod_proxy::app::StartOptions;
 use pod_proxy::facts::PodFacts;
 use pod_proxy::filter::{self, FilteredEvent, PodReport, Report};
 use pod_proxy::forward::Ended;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use reqwest::header::CONTENT_TYPE;
 use shared::clock::{Clock, FixedClock};
 use shared::config::parse_toml;
@@ -32,7 +30,6 @@ use shared::policy::Policy;
 use crate::fleet::{Day, Fleet, Pod, PodDay, Sent, shuffle};
 use crate::lanes::spread;
 use crate::served::Reader;
-use crate::truth::Keys;
 
 /// How many requests run at a time.
 const LANES: usize = 24;
@@ -48,10 +45,6 @@ pub struct Stack {
     /// The policies of all Pods, in the order of the fleet.
     policies: Vec<Policy>,
     http: reqwest::Client,
-    /// The vendor's key directory.
-    key_dir: PathBuf,
-    /// The keys of all windows in which something was played.
-    keys: Keys,
 }
 
 #[derive(Debug)]
@@ -103,23 +96,6 @@ pub fn client() -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(60)).build()?)
 }
 
-/// Puts a key into the vendor's directory for each window of a day that has none. It follows from the window, so
-/// that two stacks have the same noise, and is kept, so that the noise can be computed again.
-fn know_keys(key_dir: &Path, day: Date, keys: &mut Keys) -> anyhow::Result<()> {
-    let directory = KeyDirectory::open(key_dir)?;
-    for window in WindowKind::ALL.map(|kind| Window::of_day(kind, day)) {
-        let file = key_dir.join(format!("{}-{}.key", window.kind().as_str(), window.start()));
-        let placed = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-        if let Ok(mut file) = placed {
-            let name = window.to_string();
-            let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31) + u64::from(byte));
-            std::io::Write::write_all(&mut file, &StdRng::seed_from_u64(seed).random::<[u8; 32]>())?;
-        }
-        keys.insert(window, directory.read(window)?.context("a key")?);
-    }
-    Ok(())
-}
-
 impl Stack {
     /// Starts the vendor's service, and a proxy for each Pod that gets one. Stores everything in `folder`.
     ///
@@ -128,10 +104,6 @@ impl Stack {
     pub async fn start(fleet: &Fleet, folder: &Path) -> anyhow::Result<Self> {
         let clock = Arc::new(FixedClock::new(at(fleet.first_day(), 0)));
         let config = vendor_config(&folder.join("vendor"));
-        let (key_dir, mut keys) = (config.key_dir.clone(), Keys::new());
-        // A start opens the windows of its day. The database's user may enter the directory.
-        fs::create_dir_all(&config.data_dir)?;
-        know_keys(&key_dir, fleet.first_day(), &mut keys)?;
         let vendor = ingest_api::app::App::start(config, clock.clone(), Schedule::OnCall).await?;
         let mut stack = Self {
             clock,
@@ -139,8 +111,6 @@ impl Stack {
             proxies: Vec::new(),
             policies: fleet.pods().iter().map(policy).collect::<anyhow::Result<_>>()?,
             http: client()?,
-            key_dir,
-            keys,
         };
         for (number, pod) in fleet.pods().iter().take(fleet.size().real_pods).enumerate() {
             let data_dir = folder.join(format!("pod-{number}"));
@@ -183,11 +153,6 @@ impl Stack {
         &self.vendor
     }
 
-    /// The keys that the windows have or had, in which something was played.
-    pub fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
     /// A reader of the vendor's insights.
     ///
     /// # Errors
@@ -213,7 +178,6 @@ impl Stack {
     /// If anything is not accepted as it should be.
     pub async fn play(&mut self, fleet: &Fleet, day: &Day, times: usize) -> anyhow::Result<Passed> {
         self.clock.set(at(day.date, 10));
-        know_keys(&self.key_dir, day.date, &mut self.keys)?;
         let mut passed = Passed::default();
         let mut posts: Vec<(String, String)> = Vec::new();
         for today in &day.pods {

@@ -2,12 +2,12 @@
 //!
 //! Nothing here uses the proxy's filter or the vendor's intake. Reporters have the fleet's own numbers,
 //! policies mean what was declared, and values are those of the catalogue. Only the rules of what is safe to
-//! publish are the vendor's, and the noise, which follows from the windows' keys.
+//! publish are the vendor's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ingest_api::release::{FamilyId, Noise, Population, Tally, Threshold};
-use ingest_api::window::{Window, WindowKey, WindowKind};
+use ingest_api::release::{Family, Population, Tally, Threshold};
+use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
 use jiff::civil::Date;
 use shared::code::Coded;
@@ -23,10 +23,7 @@ pub type Numbers = Vec<(String, u64)>;
 
 /// Everything that is published, by window, population and family. A family without a published number is
 /// absent.
-pub type Releases = BTreeMap<(Window, Population, FamilyId), Numbers>;
-
-/// The keys that windows had. A service destroys them; a test keeps them.
-pub type Keys = BTreeMap<Window, WindowKey>;
+pub type Releases = BTreeMap<(Window, Population, Family), Numbers>;
 
 /// The distinct reporters of each window, with what they reported.
 #[derive(Debug, Default)]
@@ -114,17 +111,14 @@ impl Truth {
         known.map(|(domain, week)| (domain, week.to_string())).collect()
     }
 
-    /// What must be published about the windows for which `threshold` gives a threshold: the closed ones. The
-    /// noise is computed again from the keys that the windows had.
-    pub fn releases(&self, keys: &Keys, threshold: impl Fn(Window) -> Option<Threshold>) -> Releases {
+    /// What must be published about the windows for which `threshold` gives a threshold: the closed ones.
+    pub fn releases(&self, threshold: impl Fn(Window) -> Option<Threshold>) -> Releases {
         let mut releases = Releases::new();
         for (window, reporters) in &self.windows {
             let Some(threshold) = threshold(*window) else { continue };
-            let key = |window: Window| keys.get(&window).cloned();
-            let noise = Noise::of(*window, key(*window), key(Noise::month_of(*window)));
             for population in Population::ALL {
                 for tally in reporters.tallies(population) {
-                    for (family, blocks) in tally.publish(population, &threshold, noise.as_ref()) {
+                    for (family, blocks) in tally.publish(&threshold) {
                         if !blocks.is_empty() {
                             let numbers = blocks
                                 .iter()
@@ -205,8 +199,6 @@ pub fn differences(expected: &Releases, found: &Releases) -> Vec<String> {
 mod tests {
     use jiff::civil::date;
 
-    use ingest_api::keys::KeyDirectory;
-
     use super::*;
     use crate::fleet::FleetSize;
 
@@ -219,19 +211,11 @@ mod tests {
         truth
     }
 
-    /// A key for each window that the fleet meets.
-    fn keys() -> Keys {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = KeyDirectory::open(folder.path()).unwrap();
-        let windows = truth(1).windows().collect::<Vec<_>>();
-        windows.into_iter().map(|window| (window, keys.read_or_create(window).unwrap())).collect()
-    }
-
     #[test]
     fn something_of_every_family_is_published_about_the_small_fleet() {
-        let releases = truth(1).releases(&keys(), |_| Some(Threshold::default()));
+        let releases = truth(1).releases(|_| Some(Threshold::default()));
         for population in Population::ALL {
-            for family in FamilyId::of_population(population) {
+            for family in Family::of_population(population) {
                 let published = releases.keys().any(|(_, p, f)| (*p, *f) == (population, family));
                 assert!(published, "{} {}", population.as_str(), family.as_str());
             }
@@ -241,13 +225,12 @@ mod tests {
     #[test]
     fn to_see_everything_twice_changes_nothing() {
         let threshold = |_| Some(Threshold::default());
-        let keys = keys();
-        assert_eq!(truth(1).releases(&keys, threshold), truth(2).releases(&keys, threshold));
+        assert_eq!(truth(1).releases(threshold), truth(2).releases(threshold));
     }
 
     #[test]
     fn a_number_that_differs_is_named() {
-        let expected = truth(1).releases(&keys(), |_| Some(Threshold::default()));
+        let expected = truth(1).releases(|_| Some(Threshold::default()));
         let mut found = expected.clone();
         let key = *found.keys().next().unwrap();
         found.get_mut(&key).unwrap()[0].1 += 5;

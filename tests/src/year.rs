@@ -4,7 +4,7 @@
 //! weekends are quiet. Each window is written in one transaction, as the close job does it.
 
 use ingest_api::release::Rule;
-use ingest_api::release::{FamilyId, Population, round};
+use ingest_api::release::{Family, Population, round};
 use ingest_api::release::{Release, ReleasedBlock};
 use ingest_api::window::{Window, WindowKind};
 use jiff::ToSpan;
@@ -58,7 +58,7 @@ pub fn weeks(number: u16) -> Vec<Release> {
     (0..number).map(week).collect()
 }
 
-type Block = (Population, FamilyId, String, i64);
+type Block = (Population, Family, String, i64);
 
 async fn write_window(connection: &mut PgConnection, window: Window, blocks: &[Block]) -> anyhow::Result<()> {
     let (kind, start) = (window.kind().as_str(), window.start().to_string());
@@ -102,7 +102,7 @@ fn blocks(window: Window, first: Date) -> Vec<Block> {
     let (pods, through, direct) =
         (420.0 * growth * activity.max(0.8), 9_400.0 * growth * activity, 1_150.0 * growth * activity);
     let mut blocks = Vec::new();
-    let mut publish = |population, family: FamilyId, total: f64, parts: &[(String, f64)]| {
+    let mut publish = |population, family: Family, total: f64, parts: &[(String, f64)]| {
         let sum: f64 = parts.iter().map(|(_, part)| part).sum();
         let least = if family.rule() == Rule::Pods { 5.0 } else { 20.0 };
         let mut folded = 0.0;
@@ -119,24 +119,24 @@ fn blocks(window: Window, first: Date) -> Vec<Block> {
         }
     };
     let whole = [("all".to_owned(), 1.0)];
-    publish(Population::Pod, FamilyId::PODS, pods, &whole);
-    publish(Population::Pod, FamilyId::of::<PodVersion>(), pods, &versions("", &POD_SERVER, t));
-    publish(Population::Pod, FamilyId::of::<MetaUserCount>(), pods, &named(&SIZES));
+    publish(Population::Pod, Family::PODS, pods, &whole);
+    publish(Population::Pod, Family::of::<PodVersion>(), pods, &versions("", &POD_SERVER, t));
+    publish(Population::Pod, Family::of::<MetaUserCount>(), pods, &named(&SIZES));
     for (population, total) in [(Population::Pod, through), (Population::Direct, direct)] {
-        publish(population, FamilyId::INSTALLATIONS, total, &whole);
+        publish(population, Family::INSTALLATIONS, total, &whole);
         let mut apps: Vec<(String, f64)> = vec![("not_reported".to_owned(), 6.0)];
         for (app, part) in APPS {
             let of_app = versions(&format!("{app} "), &APP, t);
             let sum: f64 = of_app.iter().map(|(_, part)| part).sum();
             apps.extend(of_app.into_iter().map(|(label, n)| (label, n / sum * part)));
         }
-        publish(population, FamilyId::of::<UserAppVersion>(), total, &apps);
-        publish(population, FamilyId::of::<UserPlatform>(), total, &named(&PLATFORMS));
+        publish(population, Family::of::<UserAppVersion>(), total, &apps);
+        publish(population, Family::of::<UserPlatform>(), total, &named(&PLATFORMS));
         let mut languages = named(&LANGUAGES);
         if let Some((_, german)) = languages.first_mut() {
             *german += t / 60.0;
         }
-        publish(population, FamilyId::of::<UserLang>(), total, &languages);
+        publish(population, Family::of::<UserLang>(), total, &languages);
     }
     blocks
 }
@@ -207,7 +207,7 @@ const PLATFORMS: [(&str, f64); 14] = [
     ("windows-aarch64", 1.0),
     ("linux-x86_64", 6.0),
     ("linux-aarch64", 1.2),
-    ("linux/several", 0.8),
+    ("linux/other", 0.8),
     ("ios", 12.0),
     ("ipados", 3.0),
     ("android", 10.0),
@@ -219,14 +219,14 @@ const LANGUAGES: [(&str, f64); 36] = [
     ("de-DE", 11.0),
     ("de-AT", 2.6),
     ("de-CH", 2.1),
-    ("de/several", 0.4),
+    ("de/other", 0.4),
     ("en-US", 17.0),
     ("en-GB", 8.0),
     ("en-IE", 1.4),
     ("en-AU", 1.1),
     ("en-CA", 1.0),
     ("en", 2.0),
-    ("en/several", 1.2),
+    ("en/other", 1.2),
     ("fr-FR", 13.0),
     ("fr-CH", 1.6),
     ("fr-BE", 1.5),

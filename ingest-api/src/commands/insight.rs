@@ -9,7 +9,7 @@ use shared::version::Version;
 use super::remote::{Remote, Service};
 use super::{one_of, say};
 use crate::insight::{Answer, Cut, DEFAULT_APP, DomainsAnswer, Insight, answer, domains_answer, period};
-use crate::release::FamilyId;
+use crate::release::Family;
 use crate::store::Database;
 use crate::table;
 use crate::window::WindowKind;
@@ -64,7 +64,7 @@ enum Format {
 }
 
 fn version(text: &str) -> Result<Version, &'static str> {
-    Version::exact(text).ok_or("a version looks like 0.4.0 or 0.4.0-rc.1")
+    Version::parse(text).ok_or("a version looks like 0.4.0 or 0.4.0-rc.1")
 }
 
 impl PrintInsight {
@@ -132,13 +132,13 @@ impl PrintInsight {
         }
     }
 
-    async fn answer(&self, family: FamilyId, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
+    async fn answer(&self, family: Family, from: AnswersFrom<'_>) -> anyhow::Result<Answer> {
         let app = self.name.has_versions_of_each_app().then_some(self.app.unwrap_or(DEFAULT_APP));
         let below = self.below.map(|version| Cut { app, version });
         let kind = self.window.unwrap_or(WindowKind::Week);
         match from {
             AnswersFrom::Database(database) => {
-                let released = database.published_windows().await?;
+                let released = database.released_windows().await?;
                 let newest = released.newest(kind).map(|window| window.start());
                 let days = period(self.from, self.to, newest)?;
                 let releases = database.releases(released.in_period(kind, days), &[family]).await?;

@@ -6,7 +6,7 @@ use shared::clock::{Clock, SystemClock};
 use super::say;
 use crate::anomaly::{Anomaly, unknown_shares};
 use crate::jobs::find_anomalies::find_anomalies;
-use crate::release::{FamilyId, Population};
+use crate::release::{Family, Population};
 use crate::release_cache::ReleaseCache;
 use crate::store::Database;
 use crate::table::ruled;
@@ -52,10 +52,10 @@ impl Status {
                 releases.newest.start().to_string(),
                 written,
             ]);
-            let release = database.releases(&[releases.newest], &FamilyId::ALL).await?;
+            let release = database.releases(&[releases.newest], &Family::ALL).await?;
             let Some(release) = release.last() else { continue };
             for (population, family) in
-                Population::ALL.into_iter().flat_map(|p| FamilyId::of_population(p).map(move |f| (p, f)))
+                Population::ALL.into_iter().flat_map(|p| Family::of_population(p).map(move |f| (p, f)))
             {
                 // A total has no values, so none of it is unknown.
                 if family.point().is_none() {

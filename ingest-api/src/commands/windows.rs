@@ -73,6 +73,12 @@ async fn report_closed(database: &Database, closed: Closed) -> anyhow::Result<()
     for (window, pieces) in &closed.given_up {
         say_given_up(*window, *pieces);
     }
+    for (window, family) in &closed.untried {
+        say(&format!(
+            "In {window}, {} is one number: not everything that it may reveal together with others could be tried.",
+            family.as_str()
+        ));
+    }
     if closed.released.is_empty() && closed.failed.is_empty() && closed.put_off.is_empty() {
         say("No window has been over for a minute.");
     }

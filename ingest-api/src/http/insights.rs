@@ -72,7 +72,7 @@ pub(super) async fn get_insight(
             (Cache::Never, body(csv, &answer)?)
         }
         Some(_) => {
-            let released = services.releases.published_windows().await?;
+            let released = services.releases.released_windows().await?;
             let newest = released.newest(asked.kind).map(|window| window.start());
             let days = period(asked.from, asked.to, newest)
                 .map_err(|error| Error::invalid_query(format!("{error}.")))?;

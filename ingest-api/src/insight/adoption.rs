@@ -2,9 +2,8 @@
 //! release. Pure.
 //!
 //! A reporter has adopted a version if it runs that version or a newer one. Reporters that told no version do
-//! not count. Noise, rounding and folding leave the exact number open. So an answer names the first window in which
-//! the mark may have been reached, and the first in which it had
-//! been, with the confidence of the bounds of a window.
+//! not count. Rounding and folding leave the exact number open. So an answer names the first window in which
+//! the mark may have been reached, and the first in which it certainly had been.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -13,13 +12,12 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::app::AppName;
-use shared::data_point::Unit;
 use shared::version::{Stage, Version};
 
-use super::below::{Bounds, Part, Placed, Sides, confidence, outwards};
+use super::below::{Bounds, Part, Placed, Sides, outwards};
 use super::place::{Place, place};
 use crate::release::Release;
-use crate::release::{FamilyId, Population};
+use crate::release::{Family, Population};
 
 /// How far a version has been adopted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,9 +39,6 @@ pub struct Adoption {
     pub half: Reached,
     /// When nine in ten had adopted it.
     pub nine_in_ten: Reached,
-    /// How probable it is that the bounds of a window's share hold, from 0 to 1. Below 1 where the numbers have
-    /// noise.
-    pub confidence: f64,
 }
 
 /// When a mark was reached, as far as the published numbers show.
@@ -67,7 +62,7 @@ pub struct Reached {
 pub fn newest_version(
     releases: &[Release],
     population: Population,
-    family: FamilyId,
+    family: Family,
     app: Option<AppName>,
 ) -> Option<Version> {
     releases.iter().rev().find_map(|release| {
@@ -87,14 +82,14 @@ struct Window {
 }
 
 /// What was published about one software in a window.
-struct OfSoftware {
+struct Published {
     start: Date,
     blocks: Vec<Placed>,
 }
 
 /// Every version that was published on its own, newest first: of each app, or of the Pod Server if `apps` is
 /// empty.
-pub(super) fn adoption(releases: &[Release], family: FamilyId, apps: &[AppName]) -> Vec<Adoption> {
+pub(super) fn adoption(releases: &[Release], family: Family, apps: &[AppName]) -> Vec<Adoption> {
     let software: Vec<Option<AppName>> = match apps {
         [] => vec![None],
         apps => apps.iter().copied().map(Some).collect(),
@@ -103,7 +98,7 @@ pub(super) fn adoption(releases: &[Release], family: FamilyId, apps: &[AppName])
     for population in Population::ALL {
         let windows = windows(releases, population, family, apps);
         for app in &software {
-            adopted.extend(of_software(&windows, family.unit(), *app).into_iter().map(|adoption| Adoption {
+            adopted.extend(of_software(&windows, *app).into_iter().map(|adoption| Adoption {
                 population: population.as_str().into(),
                 app: app.map(|app| app.as_str().into()),
                 ..adoption
@@ -114,7 +109,7 @@ pub(super) fn adoption(releases: &[Release], family: FamilyId, apps: &[AppName])
 }
 
 /// The windows in which anything was published. Each label is parsed once.
-fn windows(releases: &[Release], population: Population, family: FamilyId, apps: &[AppName]) -> Vec<Window> {
+fn windows(releases: &[Release], population: Population, family: Family, apps: &[AppName]) -> Vec<Window> {
     let mut known: HashMap<&str, (Option<AppName>, Place)> = HashMap::new();
     let read = |label: &str| {
         let app = apps.iter().copied().find(|app| label.starts_with(app.as_str()));
@@ -133,13 +128,13 @@ fn windows(releases: &[Release], population: Population, family: FamilyId, apps:
         .collect()
 }
 
-fn of_software(windows: &[Window], unit: Unit, app: Option<AppName>) -> Vec<Adoption> {
-    let published: Vec<OfSoftware> = windows
+fn of_software(windows: &[Window], app: Option<AppName>) -> Vec<Adoption> {
+    let published: Vec<Published> = windows
         .iter()
         .map(|window| {
             // A block that names no app may be about this one.
             let blocks = window.blocks.iter().filter(|(of, _)| of.is_none() || *of == app);
-            OfSoftware { start: window.start, blocks: blocks.map(|(_, placed)| *placed).collect() }
+            Published { start: window.start, blocks: blocks.map(|(_, placed)| *placed).collect() }
         })
         .collect();
     let versions: BTreeSet<Version> = published
@@ -150,18 +145,18 @@ fn of_software(windows: &[Window], unit: Unit, app: Option<AppName>) -> Vec<Adop
             _ => None,
         })
         .collect();
-    versions.into_iter().rev().filter_map(|version| of_version(version, unit, &published)).collect()
+    versions.into_iter().rev().filter_map(|version| of_version(version, &published)).collect()
 }
 
 /// In percent.
 const HALF: u64 = 50;
 
-fn of_version(version: Version, unit: Unit, published: &[OfSoftware]) -> Option<Adoption> {
+fn of_version(version: Version, published: &[Published]) -> Option<Adoption> {
     let first =
         published.iter().position(|window| window.blocks.iter().any(|(p, _)| *p == Place::Exact(version)))?;
     let shares: Vec<_> = published
         .iter()
-        .map(|window| (window.start, Sides::of(version, unit, &window.blocks).at_or_above()))
+        .map(|window| (window.start, Sides::of(version, &window.blocks).at_or_above()))
         .collect();
     let (first_day, _) = shares.get(first)?;
     let (_, newest) = shares.last()?;
@@ -194,7 +189,6 @@ fn of_version(version: Version, unit: Unit, published: &[OfSoftware]) -> Option<
         newest: outwards(*newest),
         half: reached(HALF),
         nine_in_ten: reached(90),
-        confidence: confidence(unit),
     })
 }
 
@@ -223,7 +217,7 @@ mod tests {
     fn release(n: usize, blocks: &[(&str, u64)]) -> Release {
         let blocks = blocks.iter().map(|(label, published)| ReleasedBlock {
             population: Population::Pod,
-            family: FamilyId::of::<PodVersion>(),
+            family: Family::of::<PodVersion>(),
             label: (*label).to_owned(),
             published: *published,
         });
@@ -231,7 +225,7 @@ mod tests {
     }
 
     fn versions(releases: &[Release]) -> Vec<Adoption> {
-        adoption(releases, FamilyId::of::<PodVersion>(), &[])
+        adoption(releases, Family::of::<PodVersion>(), &[])
     }
 
     #[test]
@@ -281,7 +275,7 @@ mod tests {
     #[test]
     fn a_version_that_comes_back_and_a_late_repair_of_an_old_one_are_not_new() {
         let releases = [
-            release(0, &[("0.4.0", 95), ("0.3/several", 5)]),
+            release(0, &[("0.4.0", 95), ("0.3/other", 5)]),
             release(1, &[("0.4.0", 80), ("0.5.0", 20)]),
             release(2, &[("0.4.0", 20), ("0.5.0", 80)]),
             release(3, &[("0.4.9", 20), ("0.5.0", 80), ("0.3.0", 10)]),
@@ -322,9 +316,8 @@ mod tests {
             let said = tally.said([version.to_code(), 0]);
             tally.add(pod as i64, said);
         }
-        let published = tally.publish(Population::Pod, &Threshold::default(), None);
-        let (_, blocks) =
-            published.iter().find(|(family, _)| *family == FamilyId::of::<PodVersion>()).unwrap();
+        let published = tally.publish(&Threshold::default());
+        let (_, blocks) = published.iter().find(|(family, _)| *family == Family::of::<PodVersion>()).unwrap();
         let blocks: Vec<_> = blocks.iter().map(|block| (block.label(), block.published())).collect();
         release(n, &blocks)
     }

@@ -12,7 +12,7 @@ use super::adoption::adoption;
 use super::place::place;
 use super::{Adoption, Below, Cut, Insight};
 use crate::release::Release;
-use crate::release::{FamilyId, NOT_REPORTED, Population, bounds, is_folded};
+use crate::release::{Family, NOT_REPORTED, OTHER, Population, bounds};
 use crate::window::WindowKind;
 
 /// The answer to one question, for some windows.
@@ -78,10 +78,10 @@ impl AnsweredWindow {
         for block in &self.blocks {
             // `prose-app-web not_reported` stands for a known app whose version was not reported.
             let last = block.label.rsplit([' ', '/']).next().unwrap_or_default();
-            if is_folded(&block.label) {
-                unknown.folded += block.count;
-            } else if matches!(last, NOT_REPORTED | UNRECOGNISED) {
-                unknown.untold += block.count;
+            match last {
+                OTHER => unknown.folded += block.count,
+                NOT_REPORTED | UNRECOGNISED => unknown.untold += block.count,
+                _ => {}
             }
         }
         unknown
@@ -91,20 +91,17 @@ impl AnsweredWindow {
 /// One published number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnsweredBlock {
-    /// A value; `…/several` for several values of a branch that are published as one number, though others of
-    /// it may be elsewhere; `other` for values of any branch; `not_reported`.
+    /// A value; `…/other` for the rest of a group of values; `other` for everything else; `not_reported`.
     pub label: String,
-    /// Distinct reporters, rounded; of installations, with noise.
+    /// Distinct reporters, rounded.
     pub count: u64,
     /// The share of the total, from 0 to 1; `null` where the total is not known.
     pub share: Option<f64>,
 }
 
 const NOTE: &str = "Distinct reporters within each window, rounded to the nearest 5 (three significant digits from \
-1,000 on). Numbers of installations have random noise: before rounding, 19 of 20 are within 8 of the count. So a \
-difference of 20 or less between two of them is no change. Groups too small to publish are folded: \"x/several\" is about several \
-values of x, but not all others of x; \"other\" is about values of any kind. A few reporters may be in no number. \
-Never add numbers of several windows: a reporter may be in all of them.";
+1,000 on). Groups too small to publish are folded into \"other\". Never add numbers of several windows: a reporter may \
+be in all of them.";
 
 /// Answers a question from releases of its family. `below` is for versions: of its app, or of the Pod Server
 /// if it names none.
@@ -136,7 +133,7 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
     let Some(family) = insight.family() else { return Vec::new() };
     Population::ALL
         .into_iter()
-        .filter(|population| FamilyId::of_population(*population).any(|of| of == family))
+        .filter(|population| Family::of_population(*population).any(|of| of == family))
         .map(|population| {
             let blocks = release.blocks_of(population, family).iter();
             let published: Vec<(&str, u64)> =
@@ -152,7 +149,7 @@ fn by_population(insight: Insight, release: &Release, below: Option<Cut>) -> Vec
                 below: below.map(|cut| {
                     let placed: Vec<_> =
                         published.iter().map(|(label, count)| (place(label, cut.app), *count)).collect();
-                    Below::of(cut, family.unit(), &placed)
+                    Below::of(cut, &placed)
                 }),
                 ..window
             }
@@ -168,7 +165,7 @@ fn least_of_bin(label: &str) -> u32 {
 /// Pod and direct installations side by side, never added. Without one of the two, there are no shares.
 fn reach(release: &Release) -> AnsweredWindow {
     let named = |population: Population, label: &'static str| {
-        let block = release.blocks_of(population, FamilyId::INSTALLATIONS).first();
+        let block = release.blocks_of(population, Family::INSTALLATIONS).first();
         block.map(|block| (label, block.published))
     };
     let published: Vec<_> = [named(Population::Pod, "proxied"), named(Population::Direct, "direct")]
@@ -217,7 +214,7 @@ mod tests {
     use crate::release::ReleasedBlock;
     use crate::window::Window;
 
-    fn release(blocks: &[(Population, FamilyId, &str, u64)]) -> Release {
+    fn release(blocks: &[(Population, Family, &str, u64)]) -> Release {
         let blocks = blocks.iter().map(|(population, family, label, published)| ReleasedBlock {
             population: *population,
             family: *family,
@@ -229,7 +226,7 @@ mod tests {
 
     fn versions(blocks: &[(&str, u64)], below: &str) -> Below {
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<PodVersion>(), *l, *n)).collect();
+            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<PodVersion>(), *l, *n)).collect();
         let answer = answer(
             Insight::of::<PodVersion>(),
             WindowKind::Week,
@@ -242,9 +239,9 @@ mod tests {
     #[test]
     fn the_share_below_a_version_is_as_wide_as_what_is_not_known() {
         let published =
-            [("0.3/several", 10), ("0.4.0", 20), ("0.4/several", 5), ("0.5.0", 60), ("not_reported", 5)];
+            [("0.3/other", 10), ("0.4.0", 20), ("0.4/other", 5), ("0.5.0", 60), ("not_reported", 5)];
         let below = versions(&published, "0.4.1");
-        // 0.3/several and 0.4.0 certainly are, each up to 2 fewer than published. 0.4/several and those that did
+        // 0.3/other and 0.4.0 certainly are, each up to 2 fewer than published. 0.4/other and those that did
         // not report may be, each up to 2 more.
         assert_eq!(below.count, Bounds { at_least: 8 + 18, at_most: 12 + 22 + 7 + 7 });
         assert_eq!(
@@ -256,13 +253,13 @@ mod tests {
 
     #[test]
     fn the_worked_example_of_the_privacy_page() {
-        let published = [("0.3/several", 5), ("0.4.0", 20), ("0.4.1", 10), ("other", 10)];
+        let published = [("0.3/other", 5), ("0.4.0", 20), ("0.4.1", 10), ("other", 10)];
         assert_eq!(versions(&published, "0.4.0").count, Bounds { at_least: 3, at_most: 19 });
     }
 
     #[test]
     fn nothing_is_below_the_oldest_version_and_everything_known_below_a_far_one() {
-        let published = [("0.3/several", 10), ("0.4.0", 20)];
+        let published = [("0.3/other", 10), ("0.4.0", 20)];
         assert_eq!(versions(&published, "0.3.0-alpha").count, Bounds { at_least: 0, at_most: 12 });
         assert_eq!(versions(&published, "0.2.0").count, Bounds { at_least: 0, at_most: 0 });
         assert_eq!(versions(&published, "9.0.0").share, Bounds { at_least: 1.0, at_most: 1.0 });
@@ -273,36 +270,34 @@ mod tests {
         let blocks: Vec<_> = [
             ("prose-app-web 1.0.0", 100),
             ("prose-app-web 1.1.0", 200),
-            ("prose-app-web/several", 30),
+            ("prose-app-web/other", 30),
             ("prose-app-ios 1.0.0", 500),
             ("not_reported", 40),
             ("other", 20),
         ]
-        .map(|(l, n)| (Population::Direct, FamilyId::of::<UserAppVersion>(), l, n))
+        .map(|(l, n)| (Population::Direct, Family::of::<UserAppVersion>(), l, n))
         .into();
         let cut = Cut { app: Some(AppName::Web), version: Version::parse("1.1.0").unwrap() };
         let answer =
             answer(Insight::of::<UserAppVersion>(), WindowKind::Week, &[release(&blocks)], Some(cut));
         let windows: Vec<_> = answer.windows.iter().map(|w| w.below.as_ref().map(|b| b.count)).collect();
-        // Beyond rounding, the noise of one number, of two, of one; and those that may be in no number.
-        let at_most = (102 + 10) + (32 + 22 + 15) + (42 + 10) + (32 + 10);
-        assert_eq!(windows, [None, Some(Bounds { at_least: 98 - 10, at_most })]);
+        assert_eq!(windows, [None, Some(Bounds { at_least: 98, at_most: 102 + 32 + 42 + 22 })]);
     }
 
     #[test]
     fn what_is_folded_and_what_is_not_told_is_of_no_known_value() {
-        let blocks = [("prose-app-web 1.0.0", 100), ("prose-app-web 1.0/several", 20), ("other", 10)];
+        let blocks = [("prose-app-web 1.0.0", 100), ("prose-app-web 1.0/other", 20), ("other", 10)];
         let untold = [("prose-app-web not_reported", 5), ("unrecognised", 15), ("not_reported", 40)];
         let blocks = [blocks, untold].concat();
         let blocks: Vec<_> =
-            blocks.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<UserAppVersion>(), *l, *n)).collect();
+            blocks.iter().map(|(l, n)| (Population::Pod, Family::of::<UserAppVersion>(), *l, *n)).collect();
         let answer = answer(Insight::of::<UserAppVersion>(), WindowKind::Week, &[release(&blocks)], None);
         assert_eq!(answer.windows[0].unknown(), Unknown { folded: 30, untold: 60 });
     }
 
     #[test]
     fn there_are_at_least_as_many_pods_as_round_to_what_is_published() {
-        let pods = [release(&[(Population::Pod, FamilyId::PODS, "all", 290)])];
+        let pods = [release(&[(Population::Pod, Family::PODS, "all", 290)])];
         assert_eq!(answer(Insight::Pods, WindowKind::Week, &pods, None).windows[0].at_least, Some(288));
     }
 
@@ -310,7 +305,7 @@ mod tests {
     fn sizes_are_in_their_order() {
         let sizes = [("not_reported", 15), ("100–399", 5), ("50–99", 30), ("0–4", 10)];
         let blocks: Vec<_> =
-            sizes.iter().map(|(l, n)| (Population::Pod, FamilyId::of::<MetaUserCount>(), *l, *n)).collect();
+            sizes.iter().map(|(l, n)| (Population::Pod, Family::of::<MetaUserCount>(), *l, *n)).collect();
         let window = answer(Insight::of::<MetaUserCount>(), WindowKind::Week, &[release(&blocks)], None)
             .windows
             .remove(0);
@@ -321,15 +316,15 @@ mod tests {
     #[test]
     fn reach_compares_the_two_populations_and_tells_no_share_without_both() {
         let both = release(&[
-            (Population::Pod, FamilyId::INSTALLATIONS, "all", 900),
-            (Population::Direct, FamilyId::INSTALLATIONS, "all", 100),
+            (Population::Pod, Family::INSTALLATIONS, "all", 900),
+            (Population::Direct, Family::INSTALLATIONS, "all", 100),
         ]);
         let window = answer(Insight::Reach, WindowKind::Week, &[both], None).windows.remove(0);
         let shares: Vec<_> = window.blocks.iter().map(|block| (block.label.as_str(), block.share)).collect();
         assert_eq!(shares, [("proxied", Some(0.9)), ("direct", Some(0.1))]);
         assert_eq!(window.total, None, "who reported in both ways is in both");
 
-        let one = release(&[(Population::Pod, FamilyId::INSTALLATIONS, "all", 900)]);
+        let one = release(&[(Population::Pod, Family::INSTALLATIONS, "all", 900)]);
         let window = answer(Insight::Reach, WindowKind::Week, &[one], None).windows.remove(0);
         assert_eq!((window.total, window.blocks[0].share), (None, None));
     }

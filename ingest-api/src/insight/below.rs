@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::app::AppName;
-use shared::data_point::Unit;
 use shared::version::Version;
 
 use super::place::{Place, Side};
-use crate::release::{CONFIDENCE, NEGLIGIBLE, Threshold, bounds, reach_of_noise};
+use crate::release::bounds;
 
 /// The question: how many are below a version of the Pod Server, or of an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +43,9 @@ pub struct Below {
     pub count: Bounds<u64>,
     /// Their share of those that run the software, from 0 to 1.
     pub share: Bounds<f64>,
-    /// How probable it is that both bounds hold, from 0 to 1. Below 1 where the numbers have noise.
-    pub confidence: f64,
 }
 
-/// How probable it is that bounds hold which are made of one window's numbers of this unit.
-pub(crate) fn confidence(unit: Unit) -> f64 {
-    match unit {
-        Unit::Installation => f64::from(CONFIDENCE) / 100.0,
-        Unit::Pod | Unit::Domain => 1.0,
-    }
-}
-
-/// Bounds on the true number. Noise, rounding, folding and missing reports leave open where between the two it is.
+/// Bounds on the true number. Rounding, folding and missing reports leave open where between the two it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bounds<T> {
     /// At least this.
@@ -68,36 +57,7 @@ pub struct Bounds<T> {
 /// A published number and where its versions stand.
 pub(crate) type Placed = (Place, u64);
 
-/// Bounds on the sum of some published numbers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    numbers: u64,
-    least: u64,
-    greatest: u64,
-}
-
-impl Sum {
-    fn add(&mut self, published: u64) {
-        let (least, greatest) = bounds(published);
-        *self =
-            Self { numbers: self.numbers + 1, least: self.least + least, greatest: self.greatest + greatest };
-    }
-
-    /// The bounds of the true sum, of which rounding and noise have made the published one.
-    fn bounds(self, unit: Unit) -> (u64, u64) {
-        match unit {
-            Unit::Pod | Unit::Domain => (self.least, self.greatest),
-            Unit::Installation => {
-                let reach = reach_of_noise(self.numbers);
-                // No block is smaller than the floor.
-                let floor = self.numbers * u64::from(Threshold::FLOOR.installations());
-                (self.least.saturating_sub(reach).max(floor.min(self.greatest)), self.greatest + reach)
-            }
-        }
-    }
-}
-
-/// The bounds of what is on each side of the cut.
+/// The published numbers on each side of the cut, at both ends of their rounding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sides {
     below: (u64, u64),
@@ -107,24 +67,20 @@ pub(crate) struct Sides {
 }
 
 impl Sides {
-    pub(crate) fn of(version: Version, unit: Unit, published: &[Placed]) -> Self {
-        let mut sums = [Sum::default(); 4];
-        let [below, at_or_above, either, untold] = &mut sums;
+    pub(crate) fn of(version: Version, published: &[Placed]) -> Self {
+        let mut sides = Self::default();
         for (place, count) in published {
-            match place.side(version) {
-                Side::Below => below.add(*count),
-                Side::AtOrAbove => at_or_above.add(*count),
-                Side::Either => either.add(*count),
-                Side::Untold => untold.add(*count),
-                Side::Neither => {}
-            }
+            let sum = match place.side(version) {
+                Side::Below => &mut sides.below,
+                Side::AtOrAbove => &mut sides.at_or_above,
+                Side::Either => &mut sides.either,
+                Side::Untold => &mut sides.untold,
+                Side::Neither => continue,
+            };
+            let (least, greatest) = bounds(*count);
+            *sum = (sum.0 + least, sum.1 + greatest);
         }
-        let [below, at_or_above, mut either, untold] = sums.map(|sum| sum.bounds(unit));
-        if unit == Unit::Installation {
-            // Those that are in no number.
-            either.1 += NEGLIGIBLE + reach_of_noise(1);
-        }
-        Self { below, at_or_above, either, untold }
+        sides
     }
 
     /// The share below the cut, of all reporters, with those that told no version.
@@ -178,14 +134,13 @@ pub(crate) fn outwards(share: Bounds<Part>) -> Bounds<f64> {
 
 impl Below {
     /// The published numbers on each side of the cut.
-    pub(crate) fn of(cut: Cut, unit: Unit, published: &[Placed]) -> Self {
-        let below = Sides::of(cut.version, unit, published).below();
+    pub(crate) fn of(cut: Cut, published: &[Placed]) -> Self {
+        let below = Sides::of(cut.version, published).below();
         Self {
             app: cut.app.map(|app| app.as_str().into()),
             version: cut.version.to_string(),
             count: Bounds { at_least: below.at_least.count, at_most: below.at_most.count },
             share: outwards(below),
-            confidence: confidence(unit),
         }
     }
 }
@@ -193,16 +148,13 @@ impl Below {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
     use shared::code::Coded;
     use shared::data_point::{AppVersion, UserAppVersion};
     use shared::event::{App, Observed};
 
     use super::super::place::place;
     use super::*;
-    use crate::release::{FamilyId, Noise, Population, Tally, Threshold};
-    use crate::window::{Window, WindowKey, WindowKind};
+    use crate::release::{Family, Tally, Threshold};
 
     const VERSIONS: [&str; 5] = ["0.9.0", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.1.0"];
 
@@ -219,7 +171,7 @@ mod tests {
         Version::parse(VERSIONS[n]).unwrap()
     }
 
-    fn publish(population: &[Installation], app: AppName, seed: u8) -> Vec<Placed> {
+    fn publish(population: &[Installation], app: AppName) -> Vec<Placed> {
         let mut tally = Tally::of::<App>();
         for (n, (app, v, told)) in population.iter().enumerate() {
             let reported = AppVersion {
@@ -229,42 +181,33 @@ mod tests {
             let said = tally.said([reported.to_code(), 0, 0]);
             tally.add(n as i64 % 13, said);
         }
-        let key = WindowKey::new(&[seed; WindowKey::LEN]);
-        let window = Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap());
-        let noise = Noise::of(window, Some(key.clone()), Some(key));
-        let published = tally.publish(Population::Pod, &Threshold::default(), noise.as_ref());
+        let published = tally.publish(&Threshold::default());
         let (_, blocks) =
-            published.iter().find(|(family, _)| *family == FamilyId::of::<UserAppVersion>()).unwrap();
+            published.iter().find(|(family, _)| *family == Family::of::<UserAppVersion>()).unwrap();
         blocks.iter().map(|block| (place(block.label(), Some(app)), block.published())).collect()
     }
 
-    /// In 2,000 random populations, counted from a fixed seed.
-    #[test]
-    fn who_is_below_in_truth_is_within_the_bounds_as_often_as_they_say() {
-        let mut runner = TestRunner::deterministic();
-        let (mut answered, mut held) = (0, 0);
-        for n in 0..2_000_u32 {
-            let population = any_population().new_tree(&mut runner).unwrap().current();
-            let app = [AppName::Web, AppName::Ios, AppName::Linux][n as usize % 3];
-            let cut = n as usize % VERSIONS.len();
-            let published = publish(&population, app, n as u8);
-            if published.is_empty() {
-                continue;
-            }
-            let below =
-                Below::of(Cut { app: Some(app), version: version(cut) }, Unit::Installation, &published);
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn who_is_below_in_truth_is_within_the_bounds(
+            population in any_population(),
+            app in prop_oneof![Just(AppName::Web), Just(AppName::Ios), Just(AppName::Linux)],
+            cut in 0..VERSIONS.len(),
+        ) {
+            let published = publish(&population, app);
+            prop_assume!(!published.is_empty());
+            let below = Below::of(Cut { app: Some(app), version: version(cut) }, &published);
             // Those that tell no version count, too.
             let of_app = population.iter().filter(|(of, ..)| *of == app);
             let truly = of_app.clone().filter(|(_, v, _)| *v < cut).count() as u64;
-            let (all, Bounds { at_least, at_most }) = (of_app.count() as f64, below.share);
-            let share = if all > 0.0 { truly as f64 / all } else { at_least };
-            answered += 1;
-            held += u32::from(
-                (below.count.at_least..=below.count.at_most).contains(&truly)
-                    && (at_least..=at_most).contains(&share),
-            );
+            prop_assert!(below.count.at_least <= truly && truly <= below.count.at_most, "{truly} of {below:?}");
+            let all = of_app.count() as f64;
+            if all > 0.0 {
+                let share = truly as f64 / all;
+                prop_assert!(below.share.at_least <= share && share <= below.share.at_most, "{share} of {below:?}");
+            }
         }
-        println!("{held} of {answered} bounds hold");
-        assert!(answered > 1_000 && held * 100 >= answered * u32::from(CONFIDENCE), "{held} of {answered}");
     }
 }

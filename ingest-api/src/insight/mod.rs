@@ -14,9 +14,9 @@ pub use domains::{AnsweredDomain, DomainsAnswer, domains_answer};
 pub use period::{MAX_DAYS, PeriodError, period};
 pub use place::is_known;
 
-use shared::data_point::{Counted, CountedPoint, FamilyDeclaration, Shape, Unit};
+use shared::data_point::{Counted, CountedPoint, Family as DeclaredFamily, Shape, Unit};
 
-use crate::release::FamilyId;
+use crate::release::Family;
 
 /// A question that is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +33,11 @@ pub enum Insight {
 
 /// A family that is about a data point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PointFamily(FamilyId);
+pub struct PointFamily(Family);
 
 impl PointFamily {
     /// How the data point is published.
-    pub fn family(self) -> &'static FamilyDeclaration {
+    pub fn family(self) -> &'static DeclaredFamily {
         &self.point().family
     }
 
@@ -49,15 +49,15 @@ impl PointFamily {
 
 impl Insight {
     /// Every insight.
-    pub const ALL: [Self; FamilyId::ALL.len() + 1] = {
-        let mut all = [Self::Domains; FamilyId::ALL.len() + 1];
+    pub const ALL: [Self; Family::ALL.len() + 1] = {
+        let mut all = [Self::Domains; Family::ALL.len() + 1];
         let (mut next, mut family) = (0, 0);
-        while family < FamilyId::ALL.len() {
+        while family < Family::ALL.len() {
             // The number of installations is part of [`Self::Reach`], which comes last with the domains.
-            if family != FamilyId::INSTALLATIONS.place() {
-                let of = FamilyId::ALL[family];
+            if family != Family::INSTALLATIONS.place() {
+                let of = Family::ALL[family];
                 all[next] =
-                    if family == FamilyId::PODS.place() { Self::Pods } else { Self::Point(PointFamily(of)) };
+                    if family == Family::PODS.place() { Self::Pods } else { Self::Point(PointFamily(of)) };
                 next += 1;
             }
             family += 1;
@@ -71,7 +71,7 @@ impl Insight {
     /// # Panics
     /// If the registry does not name it.
     pub fn of<P: Counted>() -> Self {
-        Self::Point(PointFamily(FamilyId::of::<P>()))
+        Self::Point(PointFamily(Family::of::<P>()))
     }
 
     /// The stable name.
@@ -111,15 +111,15 @@ impl Insight {
 
     /// What is counted.
     pub fn unit(self) -> &'static str {
-        self.family().map_or(Unit::Domain, FamilyId::unit).as_str()
+        self.family().map_or(Unit::Domain, Family::unit).as_str()
     }
 
     /// The family whose releases answer it; `None` for domains, which are not counted.
-    pub fn family(self) -> Option<FamilyId> {
+    pub fn family(self) -> Option<Family> {
         match self {
-            Self::Pods => Some(FamilyId::PODS),
+            Self::Pods => Some(Family::PODS),
             Self::Point(PointFamily(family)) => Some(family),
-            Self::Reach => Some(FamilyId::INSTALLATIONS),
+            Self::Reach => Some(Family::INSTALLATIONS),
             Self::Domains => None,
         }
     }

@@ -4,15 +4,13 @@ use shared::app::AppName;
 use shared::event::UNRECOGNISED;
 use shared::version::Version;
 
-use crate::release::{NOT_REPORTED, OTHER, SEVERAL, branch_of};
+use crate::release::{NOT_REPORTED, OTHER};
 
 /// What the label of a block says about the version of the software in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// This version.
     Exact(Version),
-    /// A build near this version, or without a number.
-    Build(Version),
     /// Some versions of this major and minor number, folded.
     Series(u16, u16),
     /// Folded: any version, no reported version, or another app.
@@ -50,20 +48,15 @@ pub(crate) fn place(label: &str, app: Option<AppName>) -> Place {
     match rest.strip_prefix(' ') {
         Some(NOT_REPORTED | UNRECOGNISED) => Place::Untold,
         Some(label) => version(label),
-        // Versions of this app, folded.
+        // Versions of this app that were folded.
         None => Place::Folded,
     }
 }
 
 fn version(label: &str) -> Place {
-    let exact = || {
-        Version::from_label(label).map(|version| match version.is_exact() {
-            true => Place::Exact(version),
-            false => Place::Build(version),
-        })
-    };
+    let exact = || Version::parse(label).map(Place::Exact);
     let series = || {
-        let (major, minor) = branch_of(label)?.split_once('.')?;
+        let (major, minor) = label.strip_suffix(OTHER)?.strip_suffix('/')?.split_once('.')?;
         Some(Place::Series(major.parse().ok()?, minor.parse().ok()?))
     };
     exact().or_else(series).unwrap_or(Place::Folded)
@@ -73,11 +66,8 @@ impl Place {
     /// Its side, seen from a version.
     pub(crate) fn side(self, version: Version) -> Side {
         match self {
-            Self::Exact(own) | Self::Build(own) => match own.is_below(version) {
-                Some(true) => Side::Below,
-                Some(false) => Side::AtOrAbove,
-                None => Side::Either,
-            },
+            Self::Exact(exact) if exact < version => Side::Below,
+            Self::Exact(_) => Side::AtOrAbove,
             Self::Series(major, minor) if (major, minor) < (version.major(), version.minor()) => Side::Below,
             Self::Series(major, minor) if (major, minor) > (version.major(), version.minor()) => {
                 Side::AtOrAbove
@@ -91,7 +81,7 @@ impl Place {
 
 /// Whether a label names what reporters have, rather than that it is unknown.
 pub fn is_known(label: &str) -> bool {
-    label != OTHER && label != SEVERAL && label != NOT_REPORTED && label != UNRECOGNISED
+    label != OTHER && label != NOT_REPORTED && label != UNRECOGNISED
 }
 
 #[cfg(test)]
@@ -107,35 +97,18 @@ mod tests {
     fn a_label_says_of_which_software_and_version_it_is() {
         let exact = |text| Place::Exact(Version::parse(text).unwrap());
         check("0.4.0-rc.1", None, exact("0.4.0-rc.1"));
-        check("0.4/several", None, Place::Series(0, 4));
-        let build = |text| Place::Build(Version::parse(text).unwrap());
-        check("0.4.0-post", None, build("0.4.0-post"));
-        check("edge", None, build("edge"));
+        check("0.4/other", None, Place::Series(0, 4));
         check("other", None, Place::Folded);
         check("not_reported", None, Place::Untold);
         let web = Some(AppName::Web);
         check("prose-app-web 1.0.1", web, exact("1.0.1"));
-        check("prose-app-web 1.0/several", web, Place::Series(1, 0));
-        check("prose-app-web/several", web, Place::Folded);
-        // As earlier versions called it.
-        check("prose-app-web 1.0/several", web, Place::Series(1, 0));
+        check("prose-app-web 1.0/other", web, Place::Series(1, 0));
+        check("prose-app-web/other", web, Place::Folded);
         check("prose-app-web not_reported", web, Place::Untold);
         check("prose-app-ios 1.0.1", web, Place::Elsewhere);
-        check("prose-app-ios/several", web, Place::Elsewhere);
+        check("prose-app-ios/other", web, Place::Elsewhere);
         check("other", web, Place::Folded);
         check("unrecognised", web, Place::Untold);
-    }
-
-    #[test]
-    fn a_build_is_on_either_side_of_what_it_may_be_only() {
-        let side = |label, version| place(label, None).side(Version::parse(version).unwrap());
-        assert_eq!(side("0.19.3-post", "0.19.3"), Side::AtOrAbove);
-        assert_eq!(side("0.19.3-post", "0.19.4"), Side::Below);
-        assert_eq!(side("0.20.0-dev", "0.20.0"), Side::Below);
-        assert_eq!(side("0.20.0-dev", "0.19.9"), Side::AtOrAbove);
-        assert_eq!(side("0.19.3-changed", "0.19.3"), Side::Either);
-        assert_eq!(side("0.19.3-changed", "0.19.2"), Side::AtOrAbove);
-        assert_eq!(side("edge", "0.19.3"), Side::Either);
     }
 
     #[test]

@@ -3,10 +3,8 @@
 //! A close has three steps. It stops writes to the window. One transaction counts, folds, rounds, writes the
 //! release and puts the window's tables away. Then it destroys the key. After a kill at any step, the next
 //! run continues from there. Tables that were put away are dropped later.
-//!
-//! Days and weeks are closed before their month, because the noise of a release needs the month's key. A day
-//! that is closed after its month all the same has noise of its own; see [`Noise::of`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +13,7 @@ use crate::config::Thresholds;
 use crate::jobs::merge::{merge_most, tell_given_up};
 use crate::keys::{KeyDirectory, KeyError};
 use crate::open_windows::{WindowError, key_of};
-use crate::release::{Count, Noise, Threshold, publish};
+use crate::release::{Count, Family, Threshold, publish};
 use crate::store::open_windows::StoredWindow;
 use crate::store::{Database, StoreError, Turn};
 use crate::window::record::{Merge, Read};
@@ -57,6 +55,8 @@ pub enum WithoutKey {
 pub struct Closed {
     /// The windows that this run released.
     pub released: Vec<Window>,
+    /// Families that became one block because the audit ran out of steps.
+    pub untried: Vec<(Window, Family)>,
     /// Windows that lost unmerged reports, and how many pieces: the key was missing, or did not seal them.
     pub given_up: Vec<(Window, u64)>,
     /// Windows to close later, though nothing is wrong: another instance holds the turn, or somebody reads
@@ -69,6 +69,7 @@ pub struct Closed {
 impl Closed {
     fn extend(&mut self, other: Self) {
         self.released.extend(other.released);
+        self.untried.extend(other.untried);
         self.given_up.extend(other.given_up);
         self.put_off.extend(other.put_off);
         self.failed.extend(other.failed);
@@ -93,8 +94,7 @@ impl CloseWindows {
         let mut closed = Closed::default();
         let due = now.saturating_sub(GRACE).unwrap_or(now);
         match self.database.open_windows().await {
-            Ok(mut windows) => {
-                windows.sort_by_key(|stored| stored.window);
+            Ok(windows) => {
                 for stored in windows.iter().filter(|stored| stored.closing || stored.window.is_over(due)) {
                     match self.close(stored.window, WithoutKey::Refuse).await {
                         Ok(one) => closed.extend(one),
@@ -138,32 +138,19 @@ impl CloseWindows {
         let key = self.key_for(&stored, without_key).await?;
         let mut given_up = merge_most(&self.database, &stored, key.as_ref()).await?;
         let threshold = self.thresholds.of(window.kind());
-        let noise = Noise::of(window, key.clone(), self.key_of_month(window).await?);
-        let released = release(&self.database, &stored, key.as_ref(), noise, threshold).await?;
+        let released = release(&self.database, &stored, key.as_ref(), threshold).await?;
         if !self.keys.destroy_key_of(window, stored.key_check)? {
             tracing::warn!(%window, "the key directory keeps a key that does not belong to this window");
         }
         let mut closed = Closed::default();
-        if let Some(Released { unopened }) = released {
+        if let Some(Released { untried, unopened }) = released {
             tell_given_up(&stored, unopened);
             given_up += unopened;
             closed.released.push(window);
+            closed.untried.extend(untried.into_iter().map(|family| (window, family)));
         }
         closed.given_up.extend((given_up > 0).then_some((window, given_up)));
         Ok(closed)
-    }
-
-    /// The key of the month whose noise a window shares, if that month is open and has its key.
-    async fn key_of_month(&self, window: Window) -> Result<Option<WindowKey>, CloseError> {
-        let Some(month) = self.database.open_window(Noise::month_of(window)).await? else { return Ok(None) };
-        match key_of(&self.keys, &month) {
-            Ok(key) => Ok(Some(key)),
-            Err(error @ (WindowError::Store(_) | WindowError::Key(KeyError::Io(_)))) => Err(error.into()),
-            Err(_) => {
-                tracing::warn!(%window, "released without the key of its month: it has noise of its own");
-                Ok(None)
-            }
-        }
     }
 
     /// The window's key. `None` if it is missing and nothing waits for it, or `without_key` gives up what
@@ -189,12 +176,14 @@ impl CloseWindows {
 /// The outcome of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
+    /// The families that became one block because the audit ran out of steps.
+    pub untried: BTreeSet<Family>,
     /// How many pieces could not be opened, and were lost.
     pub unopened: u64,
 }
 
 /// Counts a window that is being closed, writes its release, and puts its tables away: all of it or nothing.
-/// Without a key, unmerged reports are lost; without noise, no installations are published. `None` if another instance has released the window meanwhile.
+/// Without a key, unmerged reports are lost. `None` if another instance has released the window meanwhile.
 ///
 /// # Errors
 /// If the database fails.
@@ -203,7 +192,6 @@ pub async fn release(
     database: &Database,
     stored: &StoredWindow,
     key: Option<&WindowKey>,
-    noise: Option<Noise>,
     threshold: &Threshold,
 ) -> Result<Option<Released>, StoreError> {
     let (window, key, threshold) = (stored.window, key.cloned(), *threshold);
@@ -215,12 +203,12 @@ pub async fn release(
         let (mut merge, mut count) = (Merge::new(records.into()), Count::default());
         releasing.read_packs(|pack| merge.with(Read(pack), |record| count.add(record))).await?;
         merge.end(|record| count.add(record));
-        let published = publish(window, count.finish(), &threshold, noise.as_ref());
+        let published = publish(window, count.finish(), &threshold);
         releasing.commit(&published).await?;
         if published.capped > 0 {
             tracing::warn!(%window, "installations beyond their Pods' allowances were not counted");
         }
-        Ok(Some(Released { unopened }))
+        Ok(Some(Released { untried: published.untried, unopened }))
     };
     database.in_turn(stored, work).await
 }

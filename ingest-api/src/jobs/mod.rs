@@ -18,7 +18,7 @@ use self::timetable::Timetable;
 use crate::intake::DomainNotes;
 use crate::metrics::Metrics;
 use crate::open_windows::{OpenWindows, WindowError};
-use crate::release::FamilyId;
+use crate::release::Family;
 use crate::release_cache::ReleaseCache;
 use crate::store::StoreError;
 use crate::window::{Window, WindowKind};
@@ -103,12 +103,16 @@ impl Jobs {
         let now = self.clock.now();
         self.windows.forget_ended(now);
         let closed = self.close.run(now).await;
-        self.metrics.close_finished(closed.failed.is_empty(), &closed.released);
+        self.metrics.close_finished(closed.failed.is_empty(), &closed.released, &closed.untried);
         for window in &closed.put_off {
             tracing::info!(%window, "close postponed: another instance is merging or closing, or somebody reads its tables");
         }
         for window in &closed.released {
             tracing::info!(%window, "released");
+        }
+        for (window, family) in &closed.untried {
+            let family = family.as_str();
+            tracing::warn!(%window, family, "published as one block: its audit against the other families ran out of steps");
         }
         let mut failed: Vec<String> = closed.failed.iter().map(ToString::to_string).collect();
         let mut note = |done: Result<(), StoreError>| failed.extend(done.err().map(|e| e.to_string()));
@@ -143,7 +147,7 @@ impl Jobs {
             let Some(held) = database.held_releases(kind).await? else { continue };
             let window = held.newest;
             self.metrics.newest_release(window, held.newest_at);
-            newest.extend(database.releases(&[window], &FamilyId::ALL).await?);
+            newest.extend(database.releases(&[window], &Family::ALL).await?);
         }
         self.metrics.newest_releases(&newest);
         Ok(())

@@ -36,7 +36,7 @@ pub(super) fn section(page: &InsightPage<'_>, app: Option<AppName>, software: &s
             p.about {
                 "Days from the first " (page.view.kind.as_str()) " in which a version of " (software)
                 " was published on its own, until 50\u{a0}% and 90\u{a0}% of those who reported a version ran it or a newer one. "
-                "If noise, rounding and folding leave the day open, it is between the two numbers. For apps, the bounds of each window hold in 95 of 100 cases."
+                "If rounding and folding leave the day open, it is between the two numbers."
             }
             @if rows.is_empty() {
                 p.empty { "No version was published on its own in this period." }

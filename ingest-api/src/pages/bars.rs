@@ -58,12 +58,9 @@ pub(super) fn part(count: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { count as f64 / total as f64 }
 }
 
-/// The group of a value: `de` for `de-CH` and `de/several`.
-pub(super) fn group_of(insight: Insight, label: &str) -> &str {
-    match insight {
-        Insight::Point(point) => (point.family().group_of)(label),
-        Insight::Pods | Insight::Reach | Insight::Domains => label,
-    }
+/// The group of a value: `de` for `de-CH` and `de/other`.
+pub(super) fn group_of(label: &str) -> &str {
+    label.split(['-', '/']).next().unwrap_or(label)
 }
 
 /// Groups of values under their sums, the largest first. The blocks of a family have no reporter in common,
@@ -76,7 +73,7 @@ pub(super) fn grouped(insight: Insight, window: &AnsweredWindow) -> Vec<Row> {
         let row = row(insight, block, total);
         match row.level {
             Level::Unknown => unknown.push(row),
-            _ => groups.entry(group_of(insight, &block.label)).or_default().push(row),
+            _ => groups.entry(group_of(&block.label)).or_default().push(row),
         }
     }
     let mut sums: Vec<(Row, Vec<Row>)> = groups
@@ -170,7 +167,7 @@ mod tests {
     #[test]
     fn a_language_is_the_sum_of_its_regions_and_what_is_not_known_stands_last() {
         let window =
-            window(&[("not_reported", 100), ("en-US", 60), ("de-DE", 50), ("de/several", 20), ("fr", 20)]);
+            window(&[("not_reported", 100), ("en-US", 60), ("de-DE", 50), ("de/other", 20), ("fr", 20)]);
         let rows = grouped(Insight::of::<UserLang>(), &window);
         let shown: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.count, row.level)).collect();
         assert_eq!(
@@ -178,7 +175,7 @@ mod tests {
             [
                 ("German", 70, Level::Whole),
                 ("German (Germany)", 50, Level::Part),
-                ("German, several together", 20, Level::Part),
+                ("German, everything else", 20, Level::Part),
                 ("English (United States)", 60, Level::Whole),
                 ("French", 20, Level::Whole),
                 ("Not reported", 100, Level::Unknown),

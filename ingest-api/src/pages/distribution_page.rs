@@ -69,8 +69,8 @@ fn over_time(
     windows: &[&AnsweredWindow],
     guide: Option<f64>,
 ) -> Markup {
-    let mut history = History::of(page.view.kind, windows, |label| Some(group_of(insight, label)))
-        .at_most(LINES, "All others");
+    let mut history =
+        History::of(page.view.kind, windows, |label| Some(group_of(label))).at_most(LINES, "All others");
     let mut colours = 0..;
     // The largest one has the first colour.
     history.columns.sort_by(|a, b| b.newest().total_cmp(&a.newest()));

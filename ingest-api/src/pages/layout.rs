@@ -214,9 +214,8 @@ pub(super) fn too_few(within: &str) -> Markup {
 }
 
 /// How exact a number is.
-pub(super) const ROUNDING: &str = "Each number of installations has noise of its own, and a difference of 20 or less is no \
-change. Each number is rounded: to the nearest 5, and to three digits from 1,000 on. So the sums of two tables about the same \
-reporters may differ slightly.";
+pub(super) const ROUNDING: &str = "Each number is rounded on its own: to the nearest 5, and to three digits from 1,000 on. \
+So the sums of two tables about the same reporters may differ slightly.";
 
 /// What the shares are parts of, and how much of it is not known.
 pub(super) fn denominator(page: &InsightPage<'_>, window: &AnsweredWindow) -> Markup {
@@ -226,7 +225,7 @@ pub(super) fn denominator(page: &InsightPage<'_>, window: &AnsweredWindow) -> Ma
         @if let Some(total) = window.total {
             p.note {
                 "Shares are parts of the " strong { (text::of_unit(total, &page.answer.unit)) } " published for "
-                (text::window(page.window(window))) ". Folded: " strong { (text::percent(part(unknown.folded))) }
+                (text::window(page.window(window))) ". Folded into “everything else”: " strong { (text::percent(part(unknown.folded))) }
                 ". Not reported, or not recognised: " strong { (text::percent(part(unknown.untold))) } ". "
                 (ROUNDING)
             }

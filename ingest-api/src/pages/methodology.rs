@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::layout::{self, Guest};
-use crate::release::{CONFIDENCE, Law, Threshold};
+use crate::release::Threshold;
 
 pub(crate) fn methodology_page(guest: &Guest) -> String {
     layout::page(
@@ -34,7 +34,7 @@ fn counted() -> Markup {
             strong { "installation" } " is one app on one device of one user. We count Pods and installations. A person with a phone and a "
             "laptop has two installations, and we do not know that they belong together. So no number here counts people."
         }
-        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region (and its script, if it is written in several), and no network address." }
+        p { "At its start and once a day, an app reports its name and version, its platform and the preferred languages of the device. A Pod reports its version, a range for the number of its accounts and, if its operator turns that on, its domain. That is all: no message, contact or name of a person is reported. We keep the first language with its region, and no network address." }
         p { "If an app belongs to a Pod, its report goes through the Pod, which removes what its operator does not share. An app on any other XMPP server reports directly. We show these two populations side by side and never add them." }
     }
 }
@@ -52,21 +52,16 @@ fn windows() -> Markup {
 }
 
 fn groups() -> Markup {
+    let threshold = Threshold::default();
     let floor = Threshold::FLOOR;
     html! {
         p {
-            "A number about installations is about at least " (floor.installations()) " of them from at least "
-            (floor.pods()) " Pods, and at least " (floor.without_largest()) " remain without those of the largest Pod. "
-            "A number about Pods is about at least " (floor.pod_count()) " of them. The operator of this service may have raised these limits."
+            "We publish a number about installations if it is about at least " (threshold.installations()) " of them from at least "
+            (threshold.pods()) " Pods, and if at least " (threshold.without_largest()) " remain without those of the largest Pod. "
+            "A number about Pods is about at least " (threshold.pod_count()) " of them. The operator of this service may have chosen other limits, "
+            "but none below " (floor.installations()) ", " (floor.pods()) ", " (floor.without_largest()) " and " (floor.pod_count()) "."
         }
-        p {
-            "Whether a group of installations is published also depends on chance, and its number has " strong { "noise" } ": otherwise somebody who "
-            "invents installations could find out how many real ones there are. A group passes if its distance from the limits, plus up to "
-            (Law::DECISION.greatest()) " or minus up to " (Law::DECISION.greatest()) " by chance, exceeds " (Law::DECISION.greatest())
-            ". A number is off by up to " (Law::NUMBER.greatest()) "; half of all numbers are within 3, and 19 of 20 within 8. Half of the chance is drawn "
-            "anew for each window, and half once a month, so that nobody averages it away. Numbers about Pods have no noise."
-        }
-        p { "It is not enough to hide a group that is too small: anybody could subtract the others from the total. So the group is " strong { "folded" } ": its reporters count in a larger group instead. A rare version is folded into its series, a region into its language, and what is still too small into “others together”. A few may be left out, where noise hides them." }
+        p { "It is not enough to hide a group that is too small: anybody could subtract the others from the total. So the group is " strong { "folded" } ": its reporters count in a larger group instead. A rare version is folded into its series, a region into its language, and what is still too small into “everything else”. If even that is too small, nothing is published." }
         p { "Every published number is rounded to the nearest 5, and to three digits from 1,000 on. We do not keep the exact numbers." }
     }
 }
@@ -76,16 +71,12 @@ fn reading() -> Markup {
         dl {
             dt { "Share" }
             dd { "The part of everybody who reported in the window, including those who did not report this value. Each page names the number that its shares are parts of." }
-            dt { "Several together" }
-            dd { "Several values of a group, such as regions of a language, that are published as one number. It is not the rest of the group: other values of it may be elsewhere. We do not publish which ones they are." }
-            dt { "Others together" }
-            dd { "Values of any group, published as one number." }
-            dt { "A change" }
-            dd { "A difference of 20 or less between two numbers of installations may be nothing but noise. From 1,000 on, a step of the rounding comes on top." }
+            dt { "Everything else" }
+            dd { "The folded values. We do not publish which ones they are." }
             dt { "Not reported" }
             dd { "The operator does not share this value, or the app does not report it." }
             dt { "Below a version" }
-            dd { "Two numbers, with the truth between them. The lower one counts who is below, with each number at the lower end of its noise and rounding. The upper one adds who may be below: folded, rounded away, or without a reported version. For apps, which have noise, both hold in at least " (CONFIDENCE) " of 100 cases." }
+            dd { "Two numbers, with the truth between them. The lower one counts who is certainly below, with each number at the lower end of its rounding. The upper one adds who may be below: folded, rounded away, or without a reported version." }
             dt { "Adopted" }
             dd { "The part that runs a version or a newer one, of those who reported a version. Days count from the first window in which the version was published on its own. That is later than its release, because the first few are too small a group." }
             dt { "Pods, at least" }
@@ -99,8 +90,6 @@ fn unknown() -> Markup {
         ul {
             li { "Pods that report nothing, and everybody on them. Each operator can turn analytics off, as a whole or value by value, and some Pods have no connection to the outside. They may run other things than those that report." }
             li { "Whether a Pod or an installation is real. Reports carry no proof, so somebody with many addresses can invent some. The size that a Pod declares limits what it can add. Anybody who knows the domain of a Pod can also report in its name: a version that is too high, a larger size, a domain that its operator did not share, or so many installations that real ones are left out." }
-            li { "In which country Chromium on Linux is used. It reports the region of its translation, not that of the system: a Swiss or Austrian system appears as " code { "de-DE" } ", a Canadian one as " code { "fr-FR" } ", an Irish one as " code { "en-GB" } ", an Argentine one as " code { "es-419" } ", and one in a language without a translation as " code { "en-US" } ". Compare languages rather than regions." }
-            li { "What a changed build is. Of a version with a suffix that we do not know, we keep the number and a mark: " code { "dev" } " is before that version, " code { "post" } " at or after it, and " code { "changed" } " may be either. A build of a branch is " code { "edge" } ", and may be on either side of any version." }
             li { "Who is behind a number. No way leads from a number back to an installation, a Pod or a company." }
             li { "Whether the same installation was there a month ago. Keys differ from window to window, so nobody has a history, and we cannot say who came and who left." }
             li { "What several numbers reveal together. Each is about a group that is large enough. We do not claim that nothing at all can be inferred from comparing many of them." }

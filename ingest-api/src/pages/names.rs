@@ -3,7 +3,7 @@
 use shared::app::AppName;
 
 use crate::insight::Insight;
-use crate::release::{NOT_REPORTED, OTHER, SEVERAL, branch_of};
+use crate::release::{NOT_REPORTED, OTHER};
 
 /// The name of a value: `German (Switzerland)` for `de-CH`, `macOS (aarch64)` for `macos-aarch64`.
 ///
@@ -24,14 +24,13 @@ pub(super) fn version(label: &str) -> String {
 
 fn named(label: &str, name: &dyn Fn(&str) -> Option<String>) -> String {
     match label {
-        OTHER => return "Others together".to_owned(),
-        SEVERAL => return "Several together".to_owned(),
+        OTHER => return "Everything else".to_owned(),
         NOT_REPORTED => return "Not reported".to_owned(),
         shared::event::UNRECOGNISED => return "Not recognised".to_owned(),
         _ => {}
     }
-    match branch_of(label) {
-        Some(branch) => format!("{}, several together", named(branch, name)),
+    match label.rsplit_once('/') {
+        Some((group, OTHER)) => format!("{}, everything else", named(group, name)),
         _ => name(label).unwrap_or_else(|| label.to_owned()),
     }
 }
@@ -63,11 +62,11 @@ mod tests {
     fn a_value_has_a_name_and_what_is_folded_the_name_of_its_group() {
         check(Insight::of::<UserLang>(), "de-CH", "German (Switzerland)");
         check(Insight::of::<UserLang>(), "es-419", "Spanish (Latin America)");
-        check(Insight::of::<UserLang>(), "de/several", "German, several together");
+        check(Insight::of::<UserLang>(), "de/other", "German, everything else");
         check(Insight::of::<UserPlatform>(), "macos-aarch64", "macOS (aarch64)");
         check(Insight::of::<UserPlatform>(), "web", "Browser");
-        check(Insight::of::<PodVersion>(), "0.4/several", "0.4, several together");
+        check(Insight::of::<PodVersion>(), "0.4/other", "0.4, everything else");
         check(Insight::of::<MetaUserCount>(), "5–9", "5–9");
-        check(Insight::of::<UserPlatform>(), "other", "Others together");
+        check(Insight::of::<UserPlatform>(), "other", "Everything else");
     }
 }

@@ -12,7 +12,7 @@ use super::controls::{Choice, below_form, choice};
 use super::history::{Column, History};
 use super::{InsightPage, adoption, layout, names, shares, text};
 use crate::insight::{AnsweredWindow, Below, is_known};
-use crate::release::{NOT_REPORTED, OTHER, branch_of, is_folded};
+use crate::release::{NOT_REPORTED, OTHER};
 
 /// How many versions a chart shows.
 const BANDS: usize = 7;
@@ -58,11 +58,11 @@ fn apps(page: &InsightPage<'_>, windows: &[&AnsweredWindow]) -> Markup {
 
 /// Newest version first, then the folded ones, then those that are not known.
 fn order(label: &str) -> impl Ord + use<> {
-    let known = Version::from_label(label);
-    let series = branch_of(label).and_then(|series| Version::parse(&format!("{series}.0")));
+    let known = Version::parse(label);
+    let series = label.strip_suffix("/other").and_then(|series| Version::parse(&format!("{series}.0")));
     let place = if known.is_some() || series.is_some() {
         0
-    } else if is_folded(label) {
+    } else if label == OTHER {
         1
     } else {
         2
@@ -125,7 +125,7 @@ fn over_time(
     let mut history =
         History::of(page.view.kind, windows, |label| own(label, app)).at_most(BANDS, "Other versions");
     // Old versions at the bottom, new ones above them, those that are not known on top.
-    let is_unknown = |column: &Column| column.key.is_empty() || !is_known(&column.key);
+    let is_unknown = |column: &Column| column.key.is_empty() || column.key == OTHER || !is_known(&column.key);
     history.columns.sort_by_cached_key(|column| {
         (is_unknown(column), column.key.is_empty(), std::cmp::Reverse(order(&column.key)))
     });
@@ -175,22 +175,17 @@ fn breaks(below: &Below, page: &InsightPage<'_>, software: &str, within: &str) -
             }
             svg.bounds role="img" aria-labelledby="bounds-title" width="100%" height="22" {
                 title id="bounds-title" {
-                    "Below: " (format!("{least:.1}")) " %. Perhaps below: " (format!("{:.1}", most - least))
-                    " %. At the version or above: " (format!("{:.1}", 100.0 - most)) " %."
+                    "Certainly below: " (format!("{least:.1}")) " %. Perhaps below: " (format!("{:.1}", most - least))
+                    " %. Certainly at the version or above: " (format!("{:.1}", 100.0 - most)) " %."
                 }
                 rect.kept x="0" y="0" width="100%" height="22" rx="4" {}
                 rect.either x="0" y="0" width=(format!("{most:.2}%")) height="22" {}
                 rect.broken x="0" y="0" width=(format!("{least:.2}%")) height="22" {}
             }
             ul.key {
-                li.broken { "Below" }
-                li.either { "Perhaps below: noise, rounded, folded, or no version reported" }
-                li.kept { "At the version or above" }
-            }
-            @if below.confidence < 1.0 {
-                p.note {
-                    "Both bounds hold in at least " (format!("{:.0}", below.confidence * 100.0)) " of 100 cases, because the numbers have noise."
-                }
+                li.broken { "Certainly below" }
+                li.either { "Perhaps below: rounded, folded, or no version reported" }
+                li.kept { "Certainly at the version or above" }
             }
             @if below.app.is_some() {
                 p.note {
@@ -209,19 +204,19 @@ mod tests {
     #[test]
     fn versions_are_in_their_order_and_what_is_not_known_behind_them() {
         let mut labels =
-            ["other", "0.3/several", "0.4.0", "not_reported", "0.5.0", "0.4/several", "0.4.1", "0.5.0-rc.1"];
+            ["other", "0.3/other", "0.4.0", "not_reported", "0.5.0", "0.4/other", "0.4.1", "0.5.0-rc.1"];
         labels.sort_by_cached_key(|label| order(label));
         assert_eq!(
             labels,
-            ["0.5.0", "0.5.0-rc.1", "0.4.1", "0.4.0", "0.4/several", "0.3/several", "other", "not_reported"]
+            ["0.5.0", "0.5.0-rc.1", "0.4.1", "0.4.0", "0.4/other", "0.3/other", "other", "not_reported"]
         );
     }
 
     #[test]
     fn an_app_has_its_own_blocks_only() {
         let web = Some(AppName::Web);
-        assert_eq!(own("prose-app-web 1.0/several", web), Some("1.0/several"));
-        assert_eq!(own("prose-app-web/several", web), Some("several"));
+        assert_eq!(own("prose-app-web 1.0/other", web), Some("1.0/other"));
+        assert_eq!(own("prose-app-web/other", web), Some("other"));
         assert_eq!(own("prose-app-ios 1.0.0", web), None);
         assert_eq!(own("other", web), None);
         assert_eq!(own("0.4.0", None), Some("0.4.0"));

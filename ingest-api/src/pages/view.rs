@@ -1,6 +1,6 @@
 //! The address of a page ⇄ the choices of its reader.
 
-use crate::release::FamilyId;
+use crate::release::Family;
 use jiff::civil::Date;
 use jiff::{Span, ToSpan};
 use serde::Deserialize;
@@ -92,7 +92,7 @@ impl View {
         let app = |name: &str| AppName::ALL.into_iter().find(|app| short_name(*app) == name);
         let back = |text: &str| Back::ALL.into_iter().find(|back| back.parts().0 == text);
         let guide = |text: &str| text.parse().ok().filter(|guide| (1..=99).contains(guide));
-        let version = |text: &str| Version::exact(text).map(Some);
+        let version = |text: &str| Version::parse(text).map(Some);
         let Query { window, period, from, to, population, app: app_name, below, guide: percent } = query;
         Ok(Self {
             page,
@@ -145,7 +145,7 @@ impl View {
 
     /// Whether the reader chooses between the two populations.
     pub(super) fn has_population(&self) -> bool {
-        let of_installations = |family: FamilyId| family.unit() == Unit::Installation;
+        let of_installations = |family: Family| family.unit() == Unit::Installation;
         matches!(self.page, Page::Insight(insight @ Insight::Point(_)) if insight.family().is_some_and(of_installations))
     }
 

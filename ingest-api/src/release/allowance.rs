@@ -5,12 +5,12 @@ use shared::size::SizeBin;
 
 /// Installations for each account of a Pod. A user with a phone, a tablet and some browsers stays well below.
 pub const PER_ACCOUNT: u64 = 10;
+/// Installations of a Pod that does not report its size, and of an XMPP server with direct clients.
+pub const UNDECLARED: u64 = 5_000;
 
-/// The most installations that count for a Pod of this size. A Pod that declares none, and an XMPP server with
-/// direct clients, may be as large as the largest: a lower limit would stop nobody who can declare a size, and
-/// would bend the shares of everybody where a large Pod declares none.
+/// The most installations that count for a Pod of this size.
 pub fn allowance(size: Option<SizeBin>) -> u64 {
-    u64::from(size.unwrap_or(SizeBin::of(SizeBin::LAST_MIN)).greatest()) * PER_ACCOUNT
+    size.map_or(UNDECLARED, |bin| u64::from(bin.greatest()) * PER_ACCOUNT)
 }
 
 #[cfg(test)]
@@ -21,6 +21,6 @@ mod tests {
     fn a_pod_may_have_ten_installations_for_each_account_of_its_bin() {
         assert_eq!(allowance(Some(SizeBin::of(3))), 40);
         assert_eq!(allowance(Some(SizeBin::of(30))), 490);
-        assert!(allowance(None) >= allowance(Some(SizeBin::of(90_000))));
+        assert_eq!(allowance(None), 5_000);
     }
 }

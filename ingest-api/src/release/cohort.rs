@@ -61,18 +61,9 @@ impl Cohort {
         self.by_pod.len() as u64
     }
 
-    /// The number of reporters of its largest Pods together, of that many.
-    pub fn of_largest(&self, pods: u32) -> u64 {
-        let mut numbers: Vec<u32> = self.by_pod.iter().map(|(_, n)| *n).collect();
-        let pods = pods as usize;
-        if pods < numbers.len() {
-            if pods == 0 {
-                return 0;
-            }
-            numbers.select_nth_unstable_by(pods - 1, |a, b| b.cmp(a));
-            numbers.truncate(pods);
-        }
-        numbers.into_iter().map(u64::from).sum()
+    /// The number of reporters of the largest Pod.
+    pub fn largest(&self) -> u64 {
+        self.by_pod.iter().map(|(_, n)| u64::from(*n)).max().unwrap_or(0)
     }
 
     /// Whether it has no reporter.

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use shared::data_point::{MetaUserCount, decode};
 use shared::event;
 
-use super::allowance::allowance;
+use super::allowance::{UNDECLARED, allowance};
 use super::{Said, Tally};
 use crate::window::codes::{InstallationCodes, unpack};
 use crate::window::record::{Installation, Pod, Record};
@@ -14,7 +14,7 @@ use crate::window::{Population, Subject};
 
 /// The reporters of a window, counted.
 #[derive(Debug)]
-pub struct CountedWindow {
+pub struct Counted {
     /// The tally of each population and unit that occurs.
     pub tallies: Vec<(Population, Tally)>,
     /// How many Pods exceed their [`allowance`]; the excess is in no tally. The order of subjects, which is
@@ -82,15 +82,15 @@ impl Count {
     }
 
     /// The tallies, without what Pods have beyond their allowances.
-    pub fn finish(mut self) -> CountedWindow {
+    pub fn finish(mut self) -> Counted {
         self.count_waiting();
-        let mut counted = CountedWindow { tallies: vec![(Population::Pod, self.pods)], capped: 0 };
+        let mut counted = Counted { tallies: vec![(Population::Pod, self.pods)], capped: 0 };
         for installations in self.installations {
             let allowances = &self.allowances;
             let population = installations.population;
             let allowed = |pod| match population {
-                Population::Pod => allowances.get(&pod).copied().unwrap_or_else(|| allowance(None)),
-                Population::Direct => allowance(None),
+                Population::Pod => allowances.get(&pod).copied().unwrap_or(UNDECLARED),
+                Population::Direct => UNDECLARED,
             };
             let (tally, capped) = installations.tally(allowed);
             counted.tallies.push((population, tally));

@@ -10,12 +10,12 @@ use crate::window::Population;
 
 /// One question over one population: how many reporters exist, or what they say in one data point.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FamilyId(u8);
+pub struct Family(u8);
 
 /// How many families there are.
 const FAMILIES: usize = 2 + Pod::COUNTED.len() + App::COUNTED.len();
 
-impl FamilyId {
+impl Family {
     /// The number of Pods.
     pub const PODS: Self = Self(0);
     /// The number of installations.
@@ -91,7 +91,7 @@ impl FamilyId {
     }
 }
 
-impl std::fmt::Debug for FamilyId {
+impl std::fmt::Debug for Family {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -117,23 +117,20 @@ mod tests {
 
     #[test]
     fn direct_clients_have_no_families_of_pods() {
-        let of_direct = FamilyId::of_population(Population::Direct);
+        let of_direct = Family::of_population(Population::Direct);
         assert!(of_direct.into_iter().all(|family| family.unit() == Unit::Installation));
-        assert_eq!(FamilyId::of_population(Population::Pod).count(), FamilyId::ALL.len());
+        assert_eq!(Family::of_population(Population::Pod).count(), Family::ALL.len());
     }
 
     #[test]
     fn each_family_is_known_by_its_name_and_its_data_point() {
-        let known = |name: &str| FamilyId::parse(name).unwrap();
-        assert_eq!((known("pods"), known("installations")), (FamilyId::PODS, FamilyId::INSTALLATIONS));
-        assert_eq!(FamilyId::of::<MetaUserCount>(), known("pod_sizes"));
-        assert_eq!(FamilyId::of::<UserLang>(), known("languages"));
-        for family in FamilyId::ALL {
+        let known = |name: &str| Family::parse(name).unwrap();
+        assert_eq!((known("pods"), known("installations")), (Family::PODS, Family::INSTALLATIONS));
+        assert_eq!(Family::of::<MetaUserCount>(), known("pod_sizes"));
+        assert_eq!(Family::of::<UserLang>(), known("languages"));
+        for family in Family::ALL {
             assert_eq!(known(family.as_str()), family);
-            assert_eq!(
-                family.point().is_none(),
-                family == FamilyId::PODS || family == FamilyId::INSTALLATIONS
-            );
+            assert_eq!(family.point().is_none(), family == Family::PODS || family == Family::INSTALLATIONS);
         }
     }
 }

@@ -1,36 +1,18 @@
 //! A tree of cells → blocks. A cell is never just hidden: it is folded into what surrounds it.
 //!
 //! Publishing every cell above a threshold and hiding the rest reveals the hidden ones: they are the total
-//! minus its parts. So cells that do not pass move up the tree until they pass together. What does not pass at
-//! the root joins the smallest block or, if noise hides it anyway, is left out.
+//! minus its parts. So unsafe cells move up the tree until they are safe together. What is unsafe at the root
+//! joins the smallest block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cohort::Cohort;
-use super::judge::Judge;
 use super::round::round;
+use super::threshold::{Rule, Threshold};
 
-/// The label of what was folded at the root of a family.
+/// The label of what was folded: alone for the whole family, or behind a slash for a part of it
+/// (`0.4/other`).
 pub const OTHER: &str = "other";
-
-/// The label of several values of a branch that are published as one number, behind the branch and a slash
-/// (`0.4/several`). It is not the rest of the branch: other values of it may be in [`OTHER`].
-pub const SEVERAL: &str = "several";
-
-/// The label of everybody, in a family that only has a total.
-const EVERYBODY: &str = "all";
-
-/// The branch of a label that stands for several of its values. Releases of earlier versions call them
-/// `…/other`.
-pub fn branch_of(label: &str) -> Option<&str> {
-    let (branch, several) = label.rsplit_once('/')?;
-    (several == SEVERAL || several == OTHER).then_some(branch)
-}
-
-/// Whether a label stands for values that were folded.
-pub fn is_folded(label: &str) -> bool {
-    label == OTHER || label == SEVERAL || branch_of(label).is_some()
-}
 
 /// The cells of one family, arranged by how they fold.
 #[derive(Clone, Debug)]
@@ -50,6 +32,15 @@ impl Default for Tree {
 }
 
 impl Tree {
+    /// The number of reporters.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Leaf(cohort) => cohort.size(),
+            Self::Inner(children) => children.values().map(Self::size).sum(),
+            Self::Bins(bins) => bins.values().map(|(_, cohort)| cohort.size()).sum(),
+        }
+    }
+
     /// Adds reporters to the leaf at `path`. A leaf never lies on the path of another.
     pub(super) fn add(&mut self, path: &[String], cohort: Cohort) {
         let [label, rest @ ..] = path else {
@@ -79,21 +70,10 @@ impl Tree {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     label: String,
-    cohort: Cohort,
-    number: u64,
+    part: Part,
 }
 
 impl Block {
-    fn of(label: String, cohort: Cohort, judge: &Judge<'_>) -> Self {
-        let number = judge.number(&label, &cohort);
-        Self { label, cohort, number }
-    }
-
-    /// Everybody, if that passes.
-    pub(super) fn total(everybody: Cohort, judge: &Judge<'_>) -> Option<Self> {
-        judge.passes(EVERYBODY, &everybody).then(|| Self::of(EVERYBODY.to_owned(), everybody, judge))
-    }
-
     /// The value, or the group that it was folded into.
     pub fn label(&self) -> &str {
         &self.label
@@ -101,105 +81,202 @@ impl Block {
 
     /// The published number. The exact one never leaves this room.
     pub fn published(&self) -> u64 {
-        round(self.number)
+        round(self.part.cohort.size())
+    }
+
+    /// The labels of its leaves.
+    pub(super) fn leaves(&self) -> &BTreeSet<String> {
+        &self.part.leaves
     }
 
     /// Its reporters.
     pub(super) fn cohort(&self) -> &Cohort {
-        &self.cohort
+        &self.part.cohort
     }
 }
 
-/// Folds a tree into blocks, sorted by label. They have no reporter in common.
-pub(super) fn fold(tree: Tree, judge: &Judge<'_>) -> Vec<Block> {
-    // What is left without any block is not published at all.
-    let (mut blocks, _) = fold_node(None, tree, judge);
+/// Some leaves of a tree, with their reporters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Part {
+    leaves: BTreeSet<String>,
+    cohort: Cohort,
+}
+
+impl Part {
+    fn leaf(label: String, cohort: Cohort) -> Self {
+        Self { leaves: BTreeSet::from([label]), cohort }
+    }
+
+    /// The union of all these. It copies each once, because there may be thousands.
+    fn of(parts: Vec<Self>) -> Self {
+        let by_pod = parts.iter().flat_map(|part| part.cohort.iter()).collect();
+        let leaves = parts.into_iter().flat_map(|part| part.leaves).collect();
+        Self { leaves, cohort: Cohort::new(by_pod) }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.leaves.extend(other.leaves);
+        self.cohort = std::mem::take(&mut self.cohort).union(other.cohort);
+    }
+}
+
+/// Folds a tree into blocks, sorted by label. The blocks hold everybody in the tree, or there are none.
+pub(super) fn fold(tree: Tree, rule: Rule, threshold: &Threshold) -> Vec<Block> {
+    fold_coarsely(tree, rule, threshold, &Coarseness::default())
+}
+
+/// Requirements of a family's blocks beyond the threshold. They do not apply to [`OTHER`] of the whole
+/// family, which only needs to be safe.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Coarseness {
+    /// The fewest reporters of a block.
+    pub(super) least: u64,
+    /// Labels that no block may have.
+    pub(super) withheld: BTreeSet<String>,
+}
+
+impl Coarseness {
+    /// So coarse that the whole family is one block.
+    pub(super) fn one_block() -> Self {
+        Self { least: u64::MAX, ..Self::default() }
+    }
+
+    /// The finest coarseness, by least number of reporters, under which a tree has at most `most` blocks,
+    /// with these blocks. A tree can be large, so it is built again rather than copied.
+    ///
+    /// A solution always exists. Blocks have no reporter in common, so fewer than `most` of them can have
+    /// more than a `most`-th of all reporters; the last block is [`OTHER`].
+    pub(super) fn for_blocks(
+        most: usize,
+        tree: impl Fn() -> Tree,
+        rule: Rule,
+        threshold: &Threshold,
+    ) -> (Self, Vec<Block>) {
+        let folded = |tree: Tree, least: u64| {
+            let coarseness = Self { least, ..Self::default() };
+            let blocks = fold_coarsely(tree, rule, threshold, &coarseness);
+            (coarseness, blocks)
+        };
+        let (finest, blocks) = folded(tree(), 0);
+        if blocks.len() <= most {
+            return (finest, blocks);
+        }
+        let tree = tree();
+        let (mut too_fine, mut coarse) = (0, tree.size() / most as u64 + 1);
+        let mut fitting = folded(tree.clone(), coarse);
+        while coarse - too_fine > 1 {
+            let between = too_fine + (coarse - too_fine) / 2;
+            let (coarseness, blocks) = folded(tree.clone(), between);
+            if blocks.len() <= most {
+                (coarse, fitting) = (between, (coarseness, blocks));
+            } else {
+                too_fine = between;
+            }
+        }
+        fitting
+    }
+
+    fn allows(&self, label: &str, cohort: &Cohort) -> bool {
+        label == OTHER || cohort.size() >= self.least && !self.withheld.contains(label)
+    }
+}
+
+/// Folds a tree as if no block finer than this coarseness were safe.
+pub(super) fn fold_coarsely(
+    tree: Tree,
+    rule: Rule,
+    threshold: &Threshold,
+    coarseness: &Coarseness,
+) -> Vec<Block> {
+    fold_by(tree, &|label, cohort| threshold.safe(rule, cohort) && coarseness.allows(label, cohort))
+}
+
+/// Folds by a rule: may a block with this label and cohort be published? Tests pass obvious but wrong rules
+/// here, to see them fail.
+fn fold_by(tree: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> Vec<Block> {
+    let (mut blocks, mut residue) = fold_node(None, tree, may);
+    if !residue.cohort.is_empty() {
+        let smallest = (0..blocks.len()).min_by(|a, b| {
+            let key = |n: &usize| (blocks[*n].cohort().size(), blocks[*n].label());
+            key(a).cmp(&key(b))
+        });
+        // Without any block, the population itself is not safe, and nothing can be published.
+        let Some(smallest) = smallest else { return Vec::new() };
+        residue.join(blocks.swap_remove(smallest).part);
+        blocks.push(Block { label: OTHER.to_owned(), part: residue });
+    }
     blocks.sort_by(|a, b| a.label.cmp(&b.label));
     blocks
 }
 
 /// The blocks below a node, and the rest that is in none of them. `label` is `None` at the root.
-fn fold_node(label: Option<&str>, node: Tree, judge: &Judge<'_>) -> (Vec<Block>, Cohort) {
+fn fold_node(label: Option<&str>, node: Tree, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
     match node {
         Tree::Leaf(cohort) => {
             let label = label.unwrap_or(OTHER);
-            match judge.passes(label, &cohort) {
-                true => (vec![Block::of(label.to_owned(), cohort, judge)], Cohort::default()),
-                false => (Vec::new(), cohort),
+            let may = may(label, &cohort);
+            let part = Part::leaf(label.to_owned(), cohort);
+            match may {
+                true => (vec![Block { label: label.to_owned(), part }], Part::default()),
+                false => (Vec::new(), part),
             }
         }
-        Tree::Bins(bins) => fold_bins(bins, judge),
+        Tree::Bins(bins) => fold_bins(bins, may),
         Tree::Inner(children) => {
-            let (mut blocks, mut left) = (Vec::new(), Vec::new());
+            let mut blocks = Vec::new();
+            let mut left_over = Vec::new();
             for (label, child) in children {
-                let (below, rest) = fold_node(Some(&label), child, judge);
+                let (below, left) = fold_node(Some(&label), child, may);
                 blocks.extend(below);
-                left.extend(rest.iter());
+                left_over.push(left);
             }
-            // Copied once, because there may be thousands.
-            fold_rest(label, blocks, Cohort::new(left), judge)
+            let mut residue = Part::of(left_over);
+            let label = label.map_or(OTHER.to_owned(), |label| format!("{label}/{OTHER}"));
+            if may(&label, &residue.cohort) {
+                blocks.push(Block { label, part: std::mem::take(&mut residue) });
+            }
+            (blocks, residue)
         }
     }
-}
-
-/// The rest of a branch: a block of its own, or one with the smallest block, or left for the node above.
-fn fold_rest(
-    branch: Option<&str>,
-    mut blocks: Vec<Block>,
-    mut rest: Cohort,
-    judge: &Judge<'_>,
-) -> (Vec<Block>, Cohort) {
-    if rest.is_empty() {
-        return (blocks, rest);
-    }
-    let label = branch.map_or(OTHER.to_owned(), |branch| format!("{branch}/{SEVERAL}"));
-    let mut passes = judge.passes(&label, &rest);
-    if !passes {
-        let smallest = (0..blocks.len()).min_by_key(|n| (blocks[*n].number, blocks[*n].label.as_str()));
-        let Some(smallest) = smallest else { return (blocks, rest) };
-        if judge.takes_in(&label, &rest, blocks[smallest].number, branch.is_none()) {
-            rest = rest.union(blocks.swap_remove(smallest).cohort);
-            passes = true;
-        }
-    }
-    if passes {
-        blocks.push(Block::of(label, std::mem::take(&mut rest), judge));
-    }
-    (blocks, rest)
 }
 
 /// Joins neighbours, from the lowest bin up, until they may be published. A rest at the top joins the bin
 /// below it.
-fn fold_bins(bins: BTreeMap<u32, (u32, Cohort)>, judge: &Judge<'_>) -> (Vec<Block>, Cohort) {
+fn fold_bins(bins: BTreeMap<u32, (u32, Cohort)>, may: &impl Fn(&str, &Cohort) -> bool) -> (Vec<Block>, Part) {
     let label = |from: u32, to: u32| format!("{from}–{to}");
-    let mut done: Vec<(u32, u32, Cohort)> = Vec::new();
-    let mut open: Option<(u32, Cohort)> = None;
+    let mut blocks: Vec<(u32, Block)> = Vec::new();
+    let mut open: Option<(u32, Part)> = None;
     let mut top = 0;
     for (from, (to, cohort)) in bins {
         top = to;
-        let (from, cohort) = match open.take() {
-            Some((from, below)) => (from, below.union(cohort)),
-            None => (from, cohort),
+        let bin = Part::leaf(label(from, to), cohort);
+        let (from, part) = match open.take() {
+            Some((from, mut part)) => {
+                part.join(bin);
+                (from, part)
+            }
+            None => (from, bin),
         };
-        match judge.passes(&label(from, to), &cohort) {
-            true => done.push((from, to, cohort)),
-            false => open = Some((from, cohort)),
+        match may(&label(from, to), &part.cohort) {
+            true => blocks.push((from, Block { label: label(from, to), part })),
+            false => open = Some((from, part)),
         }
     }
-    while let Some((_, above)) = &open
-        && let Some((from, _, below)) = done.pop()
+    while let Some((_, left)) = &open
+        && let Some((from, below)) = blocks.pop()
     {
-        let cohort = below.union(above.clone());
-        open = match judge.passes(&label(from, top), &cohort) {
+        let mut part = left.clone();
+        part.join(below.part);
+        open = match may(&label(from, top), &part.cohort) {
             true => {
-                done.push((from, top, cohort));
+                blocks.push((from, Block { label: label(from, top), part }));
                 None
             }
-            false => Some((from, cohort)),
+            false => Some((from, part)),
         };
     }
-    let block = |(from, to, cohort)| Block::of(label(from, to), cohort, judge);
-    (done.into_iter().map(block).collect(), open.map(|(_, cohort)| cohort).unwrap_or_default())
+    let residue = open.map(|(_, part)| part).unwrap_or_default();
+    (blocks.into_iter().map(|(_, block)| block).collect(), residue)
 }
 
 #[cfg(test)]

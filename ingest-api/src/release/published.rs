@@ -1,16 +1,16 @@
 //! The counts of a window → what is published about it. Pure.
 //!
-//! Only [`publish`] makes a [`NewRelease`], which can be written to the database; its blocks were folded. A
+//! Only [`publish`] makes a [`Published`], which can be written to the database; its blocks were folded. A
 //! [`Release`] that was read from the database is [restored](Release::restored).
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::count::CountedWindow;
-use super::family::FamilyId;
-use super::noise::Noise;
+use super::count::Counted;
+use super::family::Family;
 use super::threshold::Threshold;
 use crate::window::{Population, Window, WindowKind};
 
@@ -20,10 +20,10 @@ pub struct ReleasedBlock {
     /// The population.
     pub population: Population,
     /// The question.
-    pub family: FamilyId,
+    pub family: Family,
     /// The value, or the group that it was folded into.
     pub label: String,
-    /// Distinct reporters, rounded; of installations, with noise.
+    /// Distinct reporters, rounded.
     pub published: u64,
 }
 
@@ -38,7 +38,7 @@ pub struct Release {
     ends: [u32; ENDS],
 }
 
-const ENDS: usize = Population::ALL.len() * FamilyId::ALL.len();
+const ENDS: usize = Population::ALL.len() * Family::ALL.len();
 
 impl Release {
     /// What was published about a window, read from the database. The blocks may be in any order.
@@ -66,7 +66,7 @@ impl Release {
     }
 
     /// The blocks of one family, by label. None, if too few reported.
-    pub fn blocks_of(&self, population: Population, family: FamilyId) -> &[ReleasedBlock] {
+    pub fn blocks_of(&self, population: Population, family: Family) -> &[ReleasedBlock] {
         let place = place(population, family);
         let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.blocks[start as usize..self.ends[place] as usize]
@@ -74,35 +74,32 @@ impl Release {
 }
 
 /// The position of a population's family, in the order of blocks.
-fn place(population: Population, family: FamilyId) -> usize {
-    population as usize * FamilyId::ALL.len() + family.place()
+fn place(population: Population, family: Family) -> usize {
+    population as usize * Family::ALL.len() + family.place()
 }
 
 /// What to publish about a window. Only [`publish`] makes it.
 #[derive(Clone, Debug)]
-pub struct NewRelease {
+pub struct Published {
     release: Release,
+    /// The families that became one block because their audit ran out of steps.
+    pub untried: BTreeSet<Family>,
     /// How many Pods had more installations than their allowance.
     pub capped: usize,
 }
 
-impl NewRelease {
+impl Published {
     /// The release.
     pub fn release(&self) -> &Release {
         &self.release
     }
 }
 
-/// Folds and rounds the counts of a window, with its noise.
-pub fn publish(
-    window: Window,
-    CountedWindow { tallies, capped }: CountedWindow,
-    threshold: &Threshold,
-    noise: Option<&Noise>,
-) -> NewRelease {
-    let mut blocks = Vec::new();
+/// Folds, audits and rounds the counts of a window.
+pub fn publish(window: Window, Counted { tallies, capped }: Counted, threshold: &Threshold) -> Published {
+    let (mut blocks, mut untried) = (Vec::new(), BTreeSet::new());
     for (population, tally) in tallies {
-        for (family, folded) in tally.publish(population, threshold, noise) {
+        for (family, folded) in tally.publish_noting(threshold, &mut untried) {
             blocks.extend(folded.iter().map(|block| ReleasedBlock {
                 population,
                 family,
@@ -111,7 +108,7 @@ pub fn publish(
             }));
         }
     }
-    NewRelease { release: Release::of(window, blocks), capped }
+    Published { release: Release::of(window, blocks), untried, capped }
 }
 
 /// The windows that have been released, by kind, oldest first.
@@ -186,7 +183,7 @@ mod tests {
     fn each_family_has_its_blocks_and_one_without_any_has_none() {
         let window = released().of(WindowKind::Day)[0];
         let all: Vec<_> =
-            Population::ALL.into_iter().flat_map(|of| FamilyId::ALL.map(|family| (of, family))).collect();
+            Population::ALL.into_iter().flat_map(|of| Family::ALL.map(|family| (of, family))).collect();
         let mut blocks = Vec::new();
         for (n, (population, family)) in all.iter().copied().enumerate() {
             // No block, one or two.

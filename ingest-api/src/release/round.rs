@@ -14,7 +14,7 @@ pub fn bounds(published: u64) -> (u64, u64) {
     (published.saturating_sub(below / 2), published + (above - 1) / 2)
 }
 
-pub(super) fn step(count: u64) -> u64 {
+fn step(count: u64) -> u64 {
     match count.checked_ilog10() {
         Some(digits @ 3..) => 10u64.pow(digits - 2),
         _ => 5,

@@ -178,7 +178,7 @@ impl Database {
         let patient = [
             ("lock_timeout", "60s"),
             ("statement_timeout", "0"),
-            // Longer than the folding of a close. A host that disappears loses its turn.
+            // Longer than an audit. A host that disappears loses its turn.
             ("idle_in_transaction_session_timeout", "15min"),
             ("tcp_keepalives_idle", "60"),
             ("tcp_keepalives_interval", "10"),

@@ -10,7 +10,7 @@ use sqlx::Row;
 use super::merged::read;
 use super::turn::Turn;
 use super::{Database, StoreError};
-use crate::release::{FamilyId, NewRelease, Release, ReleasedBlock, ReleasedWindows};
+use crate::release::{Family, Published, Release, ReleasedBlock, ReleasedWindows};
 use crate::window::record::NotRecords;
 use crate::window::{Population, Window, WindowKind};
 
@@ -73,25 +73,11 @@ impl Database {
 
     /// The windows that have been released.
     pub async fn released_windows(&self) -> Result<ReleasedWindows, StoreError> {
-        self.windows(
+        let kinds = sqlx::query(
             "SELECT kind, array_agg(starts_on) AS starts_on FROM release.closed_window GROUP BY kind",
         )
-        .await
-    }
-
-    /// The windows about which something was published. For readers, a window in which too few reported for
-    /// any number is like one in which nobody did, which has no release.
-    pub async fn published_windows(&self) -> Result<ReleasedWindows, StoreError> {
-        self.windows(
-            "SELECT kind, array_agg(starts_on) AS starts_on FROM release.closed_window w
-             WHERE EXISTS (SELECT FROM release.block b WHERE b.kind = w.kind AND b.starts_on = w.starts_on)
-             GROUP BY kind",
-        )
-        .await
-    }
-
-    async fn windows(&self, query: &'static str) -> Result<ReleasedWindows, StoreError> {
-        let kinds = sqlx::query(query).fetch_all(&self.reader).await?;
+        .fetch_all(&self.reader)
+        .await?;
         let mut windows = Vec::new();
         for row in kinds {
             // A later version added this kind.
@@ -107,7 +93,7 @@ impl Database {
     pub async fn releases(
         &self,
         windows: &[Window],
-        families: &[FamilyId],
+        families: &[Family],
     ) -> Result<Vec<Release>, StoreError> {
         let kinds: Vec<_> = windows.iter().map(|window| window.kind().as_str()).collect();
         let days: Vec<_> = windows.iter().map(|window| window.start().to_sqlx()).collect();
@@ -185,7 +171,7 @@ impl Releasing<'_> {
     }
 
     /// Writes the release, puts all tables of the window away, and ends the turn.
-    pub async fn commit(self, published: &NewRelease) -> Result<(), StoreError> {
+    pub async fn commit(self, published: &Published) -> Result<(), StoreError> {
         let Turn { mut transaction, window, .. } = self.0;
         let blocks = published.release().blocks();
         let of = |text: fn(&ReleasedBlock) -> &str| blocks.iter().map(text).collect::<Vec<_>>();
@@ -210,7 +196,7 @@ impl Releasing<'_> {
 /// The blocks of one family.
 fn released_blocks(row: &sqlx::postgres::PgRow) -> Result<Vec<ReleasedBlock>, StoreError> {
     let population = Population::parse(row.try_get("population")?).ok_or_else(unknown)?;
-    let family = FamilyId::parse(row.try_get("family")?).ok_or_else(unknown)?;
+    let family = Family::parse(row.try_get("family")?).ok_or_else(unknown)?;
     let (labels, published): (Vec<String>, Vec<i64>) = (row.try_get("labels")?, row.try_get("published")?);
     let block = |(label, published): (String, i64)| ReleasedBlock {
         population,

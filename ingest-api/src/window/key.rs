@@ -23,8 +23,6 @@ struct Parts {
     cipher: XChaCha20Poly1305,
     /// For check values.
     hmac: Hmac<Sha256>,
-    /// For the noise of releases.
-    noise: Hmac<Sha256>,
 }
 
 impl std::fmt::Debug for WindowKey {
@@ -53,17 +51,12 @@ impl WindowKey {
     pub(crate) fn new(bytes: &[u8; Self::LEN]) -> Self {
         let hmac = Hmac::<Sha256>::new_from_slice(bytes).expect("HMAC takes a key of any length");
         let derived = |purpose: &[u8]| hmac.clone().chain_update(purpose).finalize().into_bytes();
-        let (mut sealing, mut re_keying, mut noisy) = (
-            derived(b"sealing of the window"),
-            derived(b"subjects of the window"),
-            derived(b"noise of the window"),
-        );
+        let (mut sealing, mut re_keying) =
+            (derived(b"sealing of the window"), derived(b"subjects of the window"));
         let (cipher, block_cipher) = (XChaCha20Poly1305::new(&sealing), Aes256Enc::new(&re_keying));
-        let noise = Hmac::<Sha256>::new_from_slice(&noisy).expect("HMAC takes a key of any length");
         sealing.zeroize();
         re_keying.zeroize();
-        noisy.zeroize();
-        Self(Arc::new(Parts { block_cipher, cipher, hmac, noise }))
+        Self(Arc::new(Parts { block_cipher, cipher, hmac }))
     }
 
     /// A 64-bit value for an identifier. Only this key gives it, and it says nothing about either of them.
@@ -89,17 +82,6 @@ impl WindowKey {
     pub fn check(&self) -> i64 {
         let message = b"key check of the window, subjects by AES";
         first_8(&self.0.hmac.clone().chain_update(message).finalize().into_bytes())
-    }
-
-    /// Bits that only this key gives for these words: independent and fair for all others, the same for the
-    /// same words. The words hold no byte 0.
-    pub(crate) fn noise<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
-        let mut hmac = self.0.noise.clone();
-        for word in words {
-            hmac.update(word.as_bytes());
-            hmac.update(&[0]);
-        }
-        hmac.finalize().into_bytes().into()
     }
 
     /// Encrypts and authenticates in place: `bytes` begin with a random nonce, the message follows, and a tag
@@ -149,8 +131,5 @@ mod tests {
         let given = [key.tag(&id), key.check()];
         let known = ["76c8b52b45da2c5a", "af01fe35ef545674"];
         assert_eq!(given.map(|number| format!("{number:016x}")), known);
-        let noise = key.noise(["month", "platforms"]);
-        let hex: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "4590e5bedcae1ec9e68678ed46e8dff86eec1e4966a820dba72a0873e88d6554");
     }
 }

@@ -24,7 +24,7 @@ async fn a_window_that_is_over_is_released_and_leaves_nothing_else() {
     assert_eq!(service.app.run_jobs().await.unwrap(), [], "clocks may differ by a minute");
     service.set_clock("2026-11-23T00:02:00Z");
     let week = Window::of_day(WindowKind::Week, "2026-11-16".parse().unwrap());
-    assert_eq!(service.app.run_jobs().await.unwrap(), [day("2026-11-22"), week]);
+    assert_eq!(service.app.run_jobs().await.unwrap(), [week, day("2026-11-22")]);
     assert_eq!(service.app.run_jobs().await.unwrap(), []);
 
     let block = |population, family, label: &str, n| (population, family, label.to_owned(), n);
@@ -152,7 +152,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     let key = KeyDirectory::open(&service.config.key_dir).unwrap().read(stored.window).unwrap();
     merge_window(service.database(), &stored, key.as_ref()).await.unwrap();
     assert!(
-        release(service.database(), &stored, None, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_some()
@@ -162,7 +162,7 @@ async fn a_close_that_was_killed_at_any_step_is_finished_by_the_next_run() {
     service.app.run_jobs().await.unwrap();
     assert_eq!(service.key_files(), ["month-2026-11-01.key"]);
     assert!(
-        release(service.database(), &stored, None, None, service.config.thresholds.of(WindowKind::Day))
+        release(service.database(), &stored, None, service.config.thresholds.of(WindowKind::Day))
             .await
             .unwrap()
             .is_none()

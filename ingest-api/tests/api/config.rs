@@ -176,7 +176,7 @@ fn a_file_that_is_not_toml_is_named_with_the_line() {
 #[test]
 fn a_threshold_below_its_floor_is_refused_with_the_reason() {
     for kind in ["day", "week", "month"] {
-        for (key, floor) in [("installations", 20), ("pods", 5), ("without_largest", 10), ("pod_count", 5)] {
+        for (key, floor) in [("installations", 11), ("pods", 3), ("without_largest", 5), ("pod_count", 3)] {
             let set = |n: u32| format!("[api]\nthresholds.{kind}.{key} = {n}");
             assert!(Config::read(&set(floor), Vec::new()).is_ok());
             let Err(mistakes) = Config::read(&set(floor - 1), Vec::new()) else { panic!("{kind} {key}") };
@@ -190,5 +190,5 @@ fn a_threshold_below_its_floor_is_refused_with_the_reason() {
     let output = check("[api]\nthresholds.day.installations = 10", &[]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("must be at least 20: smaller cohorts could give somebody away"), "{said}");
+    assert!(said.contains("must be at least 11: smaller cohorts could give somebody away"), "{said}");
 }

@@ -53,7 +53,6 @@ impl Victim {
         config.listen = ([127, 0, 0, 1], 0).into();
         config.metrics_listen = ([127, 0, 0, 1], 0).into();
         config.limits = None;
-        config.thresholds = crate::support::exactly().into();
         let clock = Arc::new(FixedClock::new("2026-11-22T12:00:00Z".parse().unwrap()));
         let app = App::start(config.clone(), clock.clone(), Schedule::OnCall).await.unwrap();
         Self { _directory: directory, config, clock, app }
@@ -162,7 +161,7 @@ async fn check(killed: Killed, steps: &[(&str, &str)]) {
             .app
             .database()
             .database
-            .releases(&[Window::of_day(WindowKind::Day, day)], &ingest_api::release::FamilyId::ALL)
+            .releases(&[Window::of_day(WindowKind::Day, day)], &ingest_api::release::Family::ALL)
             .await
             .unwrap();
         assert_eq!(releases.len(), 1, "{step}: one release");

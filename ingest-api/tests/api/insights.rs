@@ -35,7 +35,7 @@ async fn an_insight_tells_shares_of_what_was_published() {
     assert_eq!(
         answer["windows"][0]["below"],
         json!({ "version": "0.4.0", "count": { "at_least": 3, "at_most": 7 },
-                "share": { "at_least": 0.2, "at_most": 0.4667 }, "confidence": 1.0 })
+                "share": { "at_least": 0.2, "at_most": 0.4667 } })
     );
     service.app.shutdown().await;
 }
@@ -161,7 +161,7 @@ async fn an_answer_that_is_known_is_not_sent_again_until_there_is_another() {
     let tag = ask(path, "").await.header("etag").unwrap().to_owned();
     assert_ne!(ask(&format!("{path}&format=csv"), "").await.header("etag"), Some(tag.as_str()));
     assert_eq!(ask(path, &tag).await.header("cache-control"), Some("private, no-cache"));
-    service.report(&(0..5).map(|number| pod(number, "0.4.0")).collect::<Vec<_>>()).await;
+    service.report(&[pod(1, "0.4.0")]).await;
     service.set_clock("2026-11-24T07:00:00Z");
     service.app.run_jobs().await.unwrap();
     assert_eq!(ask(path, &tag).await.status, 200, "there is a newer release");

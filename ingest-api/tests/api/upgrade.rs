@@ -11,7 +11,7 @@ use ingest_api::app::{App, OpenDatabase, Schedule};
 use ingest_api::config::{Config, DatabaseConfig};
 use ingest_api::jobs::merge::{merge_window, merged_reporters};
 use ingest_api::keys::KeyDirectory;
-use ingest_api::release::FamilyId;
+use ingest_api::release::Family;
 use ingest_api::store::StoreError;
 use ingest_api::window::{Window, WindowKind};
 use serde_json::{Value, json};
@@ -88,7 +88,6 @@ async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::in_directory(directory.path());
     config.limits = None;
-    config.thresholds = crate::support::exactly().into();
     (config.listen, config.metrics_listen) = (([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], 0).into());
     let url = create_database().await;
     config.database = DatabaseConfig::Url(url.clone());
@@ -130,8 +129,7 @@ async fn windows_of_the_first_schema_go_on_with_those_who_were_counted() {
     let day = |day: &str| Window::of_day(WindowKind::Day, day.parse().unwrap());
     assert_eq!(app.run_jobs().await.unwrap(), [day("2026-01-05")]);
     assert!(keys.read(day("2026-01-05")).unwrap().is_none(), "its key is destroyed");
-    let families =
-        [FamilyId::of::<UserPlatform>(), FamilyId::of::<UserLang>(), FamilyId::of::<UserAppVersion>()];
+    let families = [Family::of::<UserPlatform>(), Family::of::<UserLang>(), Family::of::<UserAppVersion>()];
     let released = database.releases(&[day("2026-01-02"), day("2026-01-05")], &families).await.unwrap();
     let blocks = released.iter().flat_map(|release| release.blocks());
     let mut blocks: Vec<_> = blocks.map(|block| (block.label.as_str(), block.published)).collect();

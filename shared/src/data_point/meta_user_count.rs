@@ -1,9 +1,6 @@
 //! `usage.meta_user_count`: how many accounts a Pod has, as a size bin.
 
-use super::{
-    Counted, DataPoint, Declaration, FamilyDeclaration, NOT_REPORTED, Options, Path, Shape, Unfit,
-    before_first_mark,
-};
+use super::{Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit};
 use crate::event::Pod;
 use crate::preset::Named;
 use crate::size::SizeBin;
@@ -29,14 +26,13 @@ impl DataPoint for MetaUserCount {
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "pod_sizes",
             title: "Company sizes",
             value: "Accounts",
             shape: Shape::Bins { title: "Sizes of Pods" },
             examples: &["20–49"],
             reader_label: |_| None,
-            group_of: before_first_mark,
         }),
     };
 

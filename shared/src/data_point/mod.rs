@@ -20,7 +20,7 @@ mod user_theme;
 pub use docs::{GENERATED, markdown, markdown_table};
 pub use meta_user_count::MetaUserCount;
 pub use options::{DataPointOption, OptionKind, Options, Value};
-pub use path::{NOT_REPORTED, Path, before_first_mark};
+pub use path::{NOT_REPORTED, Path};
 pub use pod_domain::PodDomain;
 pub use pod_version::PodVersion;
 pub use user_app_version::{AppVersion, UserAppVersion};
@@ -64,7 +64,7 @@ pub struct Declaration {
     /// is off, so that a preset stays what it was when data points are added.
     pub on_in: &'static [Named],
     /// How it is published; `None` if it is not counted.
-    pub family: Option<FamilyDeclaration>,
+    pub family: Option<Family>,
 }
 
 /// A data point in the [list](REGISTRY).
@@ -86,7 +86,7 @@ impl std::ops::Deref for Registered {
 
 /// How a data point that is counted is published.
 #[derive(Clone, Copy, Debug)]
-pub struct FamilyDeclaration {
+pub struct Family {
     /// The name of its family and insight.
     pub name: &'static str,
     /// The title of its page.
@@ -99,8 +99,6 @@ pub struct FamilyDeclaration {
     pub examples: &'static [&'static str],
     /// A label as readers know it (`German` for `de`); `None` if the label says it.
     pub reader_label: fn(&str) -> Option<String>,
-    /// The group that a value or a folded rest is shown with: `de` for `de-CH` and `de/several`.
-    pub group_of: fn(&str) -> &str,
 }
 
 /// What the page of a data point is like.
@@ -204,7 +202,7 @@ pub struct CountedPoint {
     /// What it is.
     pub declaration: Declaration,
     /// How it is published.
-    pub family: FamilyDeclaration,
+    pub family: Family,
     /// How many bytes its code has.
     pub bytes: usize,
     /// Where the value with that code stands.

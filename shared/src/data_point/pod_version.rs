@@ -1,9 +1,6 @@
 //! `usage.pod_version`: which version a Pod runs.
 
-use super::{
-    Counted, DataPoint, Declaration, FamilyDeclaration, Options, Path, Shape, Unfit, before_first_mark,
-    version_path,
-};
+use super::{Counted, DataPoint, Declaration, Family, Options, Path, Shape, Unfit, version_path};
 use crate::event::{Observed, Pod};
 use crate::preset::Named;
 use crate::version::Version;
@@ -19,19 +16,18 @@ impl DataPoint for PodVersion {
         key: "usage.pod_version",
         identifies: false,
         fields: &["origin.pod.version"],
-        normal_form: "three numbers; pre-release `alpha`, `beta` or `rc` with a number up to 99; of any other suffix, only `dev`, `post` or `changed`; a build of a branch is `edge`",
+        normal_form: "SemVer; pre-release `alpha`, `beta` or `rc` with a number up to 99; build metadata dropped",
         question: "Which versions of Pods are running in the wild?",
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "pod_versions",
             title: "Pod versions",
             value: "Version",
             shape: Shape::Versions { of_each_app: false },
             examples: &["0.5.0", "0.5.1"],
             reader_label: |_| None,
-            group_of: before_first_mark,
         }),
     };
 

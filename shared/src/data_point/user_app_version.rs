@@ -1,8 +1,7 @@
 //! `usage.user_app_version`: which app an installation is, in which version.
 
 use super::{
-    Counted, DataPoint, Declaration, FamilyDeclaration, NOT_REPORTED, Options, Path, Shape, Unfit,
-    before_first_mark, version_path,
+    Counted, DataPoint, Declaration, Family, NOT_REPORTED, Options, Path, Shape, Unfit, version_path,
 };
 use crate::app::AppName;
 use crate::code::Coded;
@@ -42,20 +41,19 @@ impl DataPoint for UserAppVersion {
     const DECLARATION: Declaration = Declaration {
         key: "usage.user_app_version",
         identifies: false,
-        fields: &["origin.app.name", "origin.app.version", "origin.name", "origin.version"],
-        normal_form: "one of Prose's own apps; version as for `usage.pod_version`",
+        fields: &["origin.app.name", "origin.app.version"],
+        normal_form: "one of Prose's own apps; SemVer as for `usage.pod_version`",
         question: "Which versions of the apps are running in the wild?",
         since: "0.1.0",
         options: &[],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "app_versions",
             title: "App versions",
             value: "Version",
             shape: Shape::Versions { of_each_app: true },
             examples: &["1.0.1", "1.1.0"],
             reader_label: |_| None,
-            group_of: before_first_mark,
         }),
     };
 
@@ -100,8 +98,6 @@ mod tests {
         let web = Some(AppName::Web);
         check(web, Some("1.0.1"), &["prose-app-web", "prose-app-web 1.0", "prose-app-web 1.0.1"]);
         check(web, None, &["prose-app-web", "prose-app-web not_reported"]);
-        check(web, Some("1.0b3"), &["prose-app-web", "prose-app-web 1.0", "prose-app-web 1.0.0-beta.3"]);
-        check(web, Some("edge"), &["prose-app-web", "prose-app-web edge"]);
         check(web, Some("own"), &["prose-app-web", "prose-app-web unrecognised"]);
         check(None, Some("1.0.1"), &["unrecognised"]);
         check(None, None, &["not_reported"]);

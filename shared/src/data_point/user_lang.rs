@@ -1,8 +1,7 @@
 //! `usage.user_lang`: which languages the user of an installation prefers.
 
 use super::{
-    Counted, DataPoint, DataPointOption, Declaration, FamilyDeclaration, Guide, OptionKind, Options, Path,
-    Shape, Unfit, before_first_mark,
+    Counted, DataPoint, DataPointOption, Declaration, Family, Guide, OptionKind, Options, Path, Shape, Unfit,
 };
 use crate::event::{App, Observed};
 use crate::locale::{Locale, Locales};
@@ -29,12 +28,12 @@ impl DataPoint for UserLang {
         key: "usage.user_lang",
         identifies: false,
         fields: &["origin.app.user_preferred_locales"],
-        normal_form: "a known language and region, and the script of a language that is written in several; else `und`; at most 16",
+        normal_form: "BCP 47 reduced to a known language and region; else `und`; at most 16",
         question: "Which languages do users prefer?",
         since: "0.1.0",
         options: &[Self::MAX_LOCALES],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "languages",
             title: "Languages",
             value: "Language",
@@ -43,13 +42,12 @@ impl DataPoint for UserLang {
                     none: "No language is preferred by ",
                     some: "Preferred by ",
                     note: "Only the first choice of each installation counts. A language is the sum of its regions. Regions that \
-                           are too small are in “several together” of their language or in “Others together”, so a \
-                           language may be somewhat more common than its number says.",
+                           are too small are part of “everything else” of their language or of all languages, so a language \
+                           may be somewhat more common than its number says.",
                 }),
             },
             examples: &["en", "de-CH", "pt-BR"],
             reader_label: Locale::reader_label,
-            group_of: before_first_mark,
         }),
     };
 
@@ -69,16 +67,7 @@ impl Counted for UserLang {
     }
 
     fn path(value: Self::Value) -> Path {
-        Path::observed(value, |locale| {
-            let mut label = locale.language().to_owned();
-            let mut labels = vec![label.clone()];
-            if let Some(script) = locale.script() {
-                label = format!("{label}-{}", script.as_str());
-                labels.push(label.clone());
-            }
-            labels.push(locale.region().map_or_else(|| label.clone(), |region| format!("{label}-{region}")));
-            Path::of(labels)
-        })
+        Path::observed(value, |locale| Path::of([locale.language().to_owned(), locale.to_string()]))
     }
 
     /// The greater list, and not only the greater first choice.

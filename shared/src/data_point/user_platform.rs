@@ -1,8 +1,7 @@
 //! `usage.user_platform`: on which platform an installation runs.
 
 use super::{
-    Counted, DataPoint, DataPointOption, Declaration, FamilyDeclaration, OptionKind, Options, Path, Shape,
-    Unfit,
+    Counted, DataPoint, DataPointOption, Declaration, Family, OptionKind, Options, Path, Shape, Unfit,
 };
 use crate::event::{App, Observed};
 use crate::platform::{Platform, PlatformName};
@@ -25,7 +24,7 @@ impl UserPlatform {
     pub const DENY_LIST: DataPointOption = DataPointOption {
         key: "deny_list",
         kind: OptionKind::Platforms,
-        effect: "these platforms are never shared; `ios` holds iPadOS, and `*` everything; stronger than `allow_list`",
+        effect: "these platforms are never shared; stronger than `allow_list`",
         set_by: &[],
     };
 }
@@ -42,29 +41,26 @@ impl DataPoint for UserPlatform {
         since: "0.1.0",
         options: &[Self::ALLOW_LIST, Self::DENY_LIST],
         on_in: &[Named::Gdpr, Named::Lgpd],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "platforms",
             title: "Platforms",
             value: "Platform",
             shape: Shape::Distribution { guide: None },
             examples: &["web", "macos-aarch64", "android"],
             reader_label: Platform::reader_label,
-            group_of: Platform::group_of,
         }),
     };
 
-    /// The deny list is compared with what the app wrote and with what would leave; an entry for a group of families (`ios`)
-    /// holds all of them. The allow list is compared with what would leave only, and each family must be allowed by its
-    /// own name: `unrecognised` stands for anything.
+    /// The deny list is compared with what the app wrote and with what would leave. The allow list is compared with
+    /// what would leave only: `unrecognised` stands for anything, so it must be allowed by that name.
     fn share(options: Options<'_>, from: &App, to: &mut App) {
         let Some(written) = &from.platform else { return };
         let outgoing = PlatformName::from(written.observed());
-        let denied = options.list(&Self::DENY_LIST).is_some_and(|list| {
-            list.iter().any(|entry| written.belongs_to(entry) || outgoing.belongs_to(entry))
-        });
-        let allowed = options
-            .list(&Self::ALLOW_LIST)
-            .is_none_or(|list| list.iter().any(|entry| outgoing.is_named_by(entry)));
+        let named =
+            |list: &[String], platform: &PlatformName| list.iter().any(|entry| platform.is_named_by(entry));
+        let denied =
+            options.list(&Self::DENY_LIST).is_some_and(|list| named(list, written) || named(list, &outgoing));
+        let allowed = options.list(&Self::ALLOW_LIST).is_none_or(|list| named(list, &outgoing));
         to.platform = (allowed && !denied).then_some(outgoing);
     }
 }
@@ -78,9 +74,7 @@ impl Counted for UserPlatform {
 
     fn path(value: Self::Value) -> Path {
         Path::observed(value, |platform| {
-            let (family, group) = (platform.family, platform.family.group());
-            let above = [group].into_iter().chain((family != group).then_some(family));
-            Path::of(above.map(|family| family.as_str().to_owned()).chain([platform.to_string()]))
+            Path::of([platform.family.as_str().to_owned(), platform.to_string()])
         })
     }
 }

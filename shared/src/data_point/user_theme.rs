@@ -1,8 +1,6 @@
 //! `usage.user_theme`: whether an app is light or dark. No app sends it; it shows how a data point is added.
 
-use super::{
-    Counted, DataPoint, Declaration, FamilyDeclaration, Options, Path, Shape, Unfit, before_first_mark,
-};
+use super::{Counted, DataPoint, Declaration, Family, Options, Path, Shape, Unfit};
 use crate::code::{Coded, at, position};
 use crate::event::{App, Observed};
 use crate::wire::{UNRECOGNISED, observed_on_the_wire};
@@ -64,7 +62,13 @@ impl Coded for Theme {
     }
 }
 
-observed_on_the_wire!(Theme, "Theme", "What the app looks like. Other words count as unrecognised.", "dark");
+observed_on_the_wire!(
+    Theme,
+    "Theme",
+    "What the app looks like. Other words count as unrecognised.",
+    "^(light|dark|system|unrecognised)$",
+    "dark"
+);
 
 impl DataPoint for UserTheme {
     type In = App;
@@ -78,14 +82,13 @@ impl DataPoint for UserTheme {
         since: "0.1.0",
         options: &[],
         on_in: &[],
-        family: Some(FamilyDeclaration {
+        family: Some(Family {
             name: "themes",
             title: "Themes",
             value: "Theme",
             shape: Shape::Distribution { guide: None },
             examples: &["light", "dark", "dark", "system"],
             reader_label: Theme::reader_label,
-            group_of: before_first_mark,
         }),
     };
 

@@ -130,10 +130,7 @@ const BROWSERS: &[(u32, Wire)] = &[
     (1, as_is("linux-riscv64")),
     (4, ("windows-toaster", Some("windows"))),
     (4, ("plan9-x86_64", None)),
-    (4, ("MacIntel", Some("macos"))),
-    (3, ("Linux x86_64", Some("linux-x86_64"))),
-    (2, as_is("chromeos-x86_64")),
-    (2, ("aarch64-apple-darwin", Some("macos-aarch64"))),
+    (4, ("MacIntel", None)),
 ];
 const MACS: &[(u32, Wire)] = &[(85, as_is("macos-aarch64")), (15, as_is("macos-x86_64"))];
 const IPHONES: &[(u32, Wire)] = &[(80, as_is("ios-aarch64")), (20, as_is("ipados-aarch64"))];
@@ -179,11 +176,6 @@ pub(super) const LOCALES: &[(u32, Wire)] = &[
     (20, ("de_DE", Some("de-DE"))),
     (12, ("en-US-u-ca-buddhist", Some("en-US"))),
     (10, ("de-Latn-DE-1996", Some("de-DE"))),
-    (6, ("sr_RS@latin", Some("sr-Latn-RS"))),
-    (5, as_is("sr-RS")),
-    (6, ("iw_IL", Some("he-IL"))),
-    (4, as_is("he-IL")),
-    (6, ("no_NO.UTF-8", Some("nb-NO"))),
     (8, as_is("gsw-CH")),
     (4, as_is("br-FR")),
     (3, as_is("rm-CH")),

@@ -40,10 +40,8 @@ enum Habit {
     Plain,
     /// With build metadata in the version, which is dropped.
     BuildMetadata,
-    /// With the version of a build before the release.
+    /// With an invalid version.
     OwnBuild,
-    /// With a version that is none.
-    Unreadable,
     /// Without a version.
     NoVersion,
     /// Without anything about the app.
@@ -53,10 +51,9 @@ enum Habit {
 }
 
 const HABITS: &[(u32, Habit)] = &[
-    (926, Habit::Plain),
+    (930, Habit::Plain),
     (20, Habit::BuildMetadata),
     (8, Habit::OwnBuild),
-    (4, Habit::Unreadable),
     (12, Habit::NoVersion),
     (10, Habit::Silent),
     (20, Habit::Talkative),
@@ -148,8 +145,7 @@ impl Installation {
                     Habit::Plain | Habit::BuildMetadata | Habit::Talkative => {
                         Some(Observed::Recognised(version))
                     }
-                    Habit::OwnBuild => Some(Observed::Recognised(catalogue::version(&self.own_build(day)))),
-                    Habit::Unreadable => Some(Observed::Unrecognised),
+                    Habit::OwnBuild => Some(Observed::Unrecognised),
                     Habit::NoVersion | Habit::Silent => None,
                 },
             },
@@ -195,8 +191,7 @@ impl Installation {
         match self.habit {
             Habit::NoVersion => {}
             Habit::BuildMetadata => app["version"] = format!("{}+sha.5114f85", self.version(day)).into(),
-            Habit::OwnBuild => app["version"] = self.own_build(day).into(),
-            Habit::Unreadable => app["version"] = format!("the {} of my own", self.version(day)).into(),
+            Habit::OwnBuild => app["version"] = format!("{}-dev", self.version(day)).into(),
             Habit::Plain | Habit::Silent | Habit::Talkative => app["version"] = self.version(day).into(),
         }
         if let Some((platform, _)) = self.platform {
@@ -230,13 +225,6 @@ impl Installation {
             *first = other;
         }
         Some(locales)
-    }
-
-    /// The number of its version, marked as built before the release.
-    fn own_build(&self, day: i32) -> String {
-        let version = self.version(day);
-        let (number, _) = version.split_once('-').unwrap_or((version, ""));
-        format!("{number}-dev")
     }
 
     fn version(&self, day: i32) -> &'static str {

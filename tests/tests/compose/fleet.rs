@@ -3,21 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, ensure};
 use e2e::fleet::{Fleet, FleetSize};
 use e2e::lanes::spread;
 use e2e::served::Reader;
 use e2e::stack::{client, post};
-use e2e::truth::{Keys, Truth, differences};
-use ingest_api::keys::KeyDirectory;
+use e2e::truth::{Truth, differences};
 use ingest_api::release::Threshold;
-use ingest_api::window::{Window, WindowKind};
+use ingest_api::window::WindowKind;
 use serde_json::json;
 use shared::event::Observed;
 
-use crate::docker::{Project, docker};
+use crate::docker::Project;
 use crate::whole::{user_hash, with};
 use crate::{block_on, images, today};
 
@@ -95,8 +93,6 @@ pub(crate) fn a_fleet_with_different_policies_gives_the_insights_that_it_must() 
         let mut truth = Truth::default();
         truth.observe(&fleet, &day);
         let kind = WindowKind::Month;
-        let month = Window::of_day(kind, today());
-        let keys = keys_of(&whole.project, month, &whole.folder.path().join("keys"))?;
         let closed = whole
             .project
             .exec("ingest-api", &["ingest-api", "windows", "close", "month", &today().to_string()])?;
@@ -105,7 +101,7 @@ pub(crate) fn a_fleet_with_different_policies_gives_the_insights_that_it_must() 
             whole.project.exec("ingest-api", &["ingest-api", "token", "create", "checker", "--domains"])?;
         let reader = Reader::with_token(&whole.ingest_api()?, token.trim())?;
         let served = block_on(reader.everything(today().first_of_month(), today()))?;
-        let expected = truth.releases(&keys, |window| (window.kind() == kind).then(Threshold::default));
+        let expected = truth.releases(|window| (window.kind() == kind).then(Threshold::default));
         ensure!(!expected.is_empty(), "a fleet too small to publish anything about proves nothing");
         let differences = differences(&expected, &served.releases);
         ensure!(differences.is_empty(), "{}", differences.join("\n"));
@@ -117,15 +113,4 @@ pub(crate) fn a_fleet_with_different_policies_gives_the_insights_that_it_must() 
         // They are gone when the logs of the others are searched.
         whole.search_logs(&proxies)
     })
-}
-
-/// The key of an open window, copied out of the service's container before the service destroys it.
-fn keys_of(project: &Project, window: Window, folder: &Path) -> anyhow::Result<Keys> {
-    fs::create_dir(folder)?;
-    let file = format!("{}-{}.key", window.kind().as_str(), window.start());
-    let copy = folder.join(&file);
-    let inside = format!("{}:/var/lib/prose-ingest-api/keys/{file}", project.container("ingest-api")?);
-    docker(&["cp", &inside, &copy.display().to_string()])?;
-    let key = KeyDirectory::open(folder)?.read(window)?.context("the key of the month")?;
-    Ok(Keys::from([(window, key)]))
 }

@@ -11,7 +11,7 @@ use e2e::fleet::{Fleet, FleetSize};
 use e2e::process::{ProxyProcess, command};
 use e2e::served::Served;
 use e2e::stack::{Stack, client, folder};
-use e2e::truth::{Keys, Truth, differences};
+use e2e::truth::{Truth, differences};
 use ingest_api::insight::Insight;
 use ingest_api::release::Threshold;
 use jiff::ToSpan;
@@ -24,7 +24,7 @@ use serde_json::Value;
 const FIRST_DAY: Date = date(2026, 8, 24);
 
 /// What readers get after the play: the numbers, and the bytes of all answers.
-async fn play(fleet: &Fleet, times: usize) -> (Served, String, Keys) {
+async fn play(fleet: &Fleet, times: usize) -> (Served, String) {
     let folder = folder().unwrap();
     let mut stack = Stack::start(fleet, folder.path()).await.unwrap();
     let mut rng = StdRng::seed_from_u64(3);
@@ -48,9 +48,8 @@ async fn play(fleet: &Fleet, times: usize) -> (Served, String, Keys) {
             answers += &reader.get(&format!("/v1/insights/{}?{query}", insight.as_str())).await.unwrap();
         }
     }
-    let keys = stack.keys().clone();
     stack.shutdown().await;
-    (served, answers, keys)
+    (served, answers)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +58,10 @@ async fn what_is_served_about_a_fleet_is_what_must_be_however_often_and_in_which
     let mut truth = Truth::default();
     fleet.days().for_each(|day| truth.observe(&fleet, &day));
     let today = FIRST_DAY.saturating_add(jiff::Span::new().days(fleet.size().days));
-    let ((served, answers, keys), (again, same_answers, _)) = tokio::join!(play(&fleet, 1), play(&fleet, 3));
-    let expected = truth.releases(&keys, |window| (window.end() <= today).then(Threshold::default));
+    let expected = truth.releases(|window| (window.end() <= today).then(Threshold::default));
     assert!(expected.len() > 60, "{} families", expected.len());
+
+    let ((served, answers), (again, same_answers)) = tokio::join!(play(&fleet, 1), play(&fleet, 3));
     assert_eq!(differences(&expected, &served.releases), Vec::<String>::new());
     let windows: Vec<_> = truth.windows().filter(|window| window.end() <= today).collect();
     assert!(served.windows.iter().eq(&windows), "{:?}", served.windows);
@@ -85,10 +85,9 @@ async fn a_pod_that_is_not_heard_makes_a_difference() {
     stack.play(&fleet, &day, 1).await.unwrap();
     let reader = stack.reader().await.unwrap();
     let served = reader.everything(FIRST_DAY, FIRST_DAY).await.unwrap();
-    let keys = stack.keys().clone();
     stack.shutdown().await;
     let is_over = |window: ingest_api::window::Window| window.end() <= date(2026, 8, 25);
-    let expected = truth.releases(&keys, |window| is_over(window).then(Threshold::default));
+    let expected = truth.releases(|window| is_over(window).then(Threshold::default));
     assert!(!differences(&expected, &served.releases).is_empty());
 }
 

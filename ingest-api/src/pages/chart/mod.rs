@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_label_is_as_long_as_there_is_room() {
         assert_eq!(short("German (Switzerland)", 14), "German (Switz…");
-        assert_eq!(short("0.4, several together", 5), "0.4…");
+        assert_eq!(short("0.4, everything else", 5), "0.4…");
         assert_eq!(short("German", 14), "German");
     }
 }

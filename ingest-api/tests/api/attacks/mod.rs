@@ -5,7 +5,7 @@
 //! If the attack wins the second time, the first test is able to fail. The service has no switch that turns a
 //! defence off, so the second case runs the same code with
 //!
-//! - another [`Threshold`], which no configuration can express: without its numbers, or without noise;
+//! - another [`Threshold`], which no configuration can express: without its numbers, or without the audit;
 //! - a change in its database, made by SQL: a right granted, a constraint dropped, a function without its
 //!   defence, or a trigger that changes what is written ([`tamper`]);
 //! - a key directory that was copied or changed.
@@ -29,10 +29,11 @@ mod reader_of_an_open_window;
 mod replays_across_a_restart;
 mod row_counts;
 mod same_subject_in_two_windows;
+mod two_insights_together;
 
 use std::collections::BTreeMap;
 
-use ingest_api::release::{Law, Threshold, bounds};
+use ingest_api::release::{Threshold, bounds};
 use ingest_api::window::{Window, WindowKind};
 
 use crate::support::{Service, mutate};
@@ -76,19 +77,17 @@ fn first_day() -> Window {
     Window::of_day(WindowKind::Day, "2026-11-22".parse().unwrap())
 }
 
-/// A service that folds; or one that does not fold and has no noise, and hides the blocks that match an SQL
-/// condition. With its threshold.
-async fn service_that_folds(defence: Defence, or_hides: &str) -> (Service, Threshold) {
-    let threshold = match defence {
-        Defence::On => Threshold::default(),
-        Defence::Off => no_threshold(),
-    };
-    let service = service_with(threshold).await;
-    if defence == Defence::Off {
-        let hide = format!("IF {or_hides} THEN RETURN NULL; END IF");
-        tamper(&service, "INSERT", "release.block", &hide).await;
+/// A service that folds; or one that does not fold, and hides the blocks that match an SQL condition.
+async fn service_that_folds(defence: Defence, or_hides: &str) -> Service {
+    match defence {
+        Defence::On => Service::start().await,
+        Defence::Off => {
+            let service = service_with(no_threshold()).await;
+            let hide = format!("IF {or_hides} THEN RETURN NULL; END IF");
+            tamper(&service, "INSERT", "release.block", &hide).await;
+            service
+        }
     }
-    (service, threshold)
 }
 
 /// Closes the first day's window, and returns what is published of a family of Pods' installations.
@@ -111,24 +110,14 @@ async fn published_of(label: &str, cells: &Cells, threshold: Threshold) -> Optio
     let everybody = published(&service, "installations").await;
     service.app.shutdown().await;
     assert!(!everybody.is_empty(), "something is published");
-    assert_eq!(
-        certainly_left_over(&everybody, &platforms, threshold),
-        0,
-        "nobody is left out: {platforms:?}"
-    );
+    assert_eq!(certainly_left_over(&everybody, &platforms), 0, "nobody is left out: {platforms:?}");
     platforms.get(label).copied()
 }
 
-/// How many of those in `whole` are certain to be in none of the `parts`, given the rounding and, if there is
-/// any, the noise.
-fn certainly_left_over(
-    whole: &BTreeMap<String, u64>,
-    parts: &BTreeMap<String, u64>,
-    threshold: Threshold,
-) -> u64 {
-    let noise = if threshold.is_noisy() { Law::NUMBER.greatest() } else { 0 };
-    let least: u64 = whole.values().map(|number| bounds(*number).0.saturating_sub(noise)).sum();
-    let most: u64 = parts.values().map(|number| bounds(*number).1 + noise).sum();
+/// How many of those in `whole` are certain to be in none of the `parts`, given the rounding.
+fn certainly_left_over(whole: &BTreeMap<String, u64>, parts: &BTreeMap<String, u64>) -> u64 {
+    let least: u64 = whole.values().map(|number| bounds(*number).0).sum();
+    let most: u64 = parts.values().map(|number| bounds(*number).1).sum();
     least.saturating_sub(most)
 }
 

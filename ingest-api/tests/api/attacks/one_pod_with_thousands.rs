@@ -8,7 +8,7 @@
 use shared::size::SizeBin;
 
 use super::*;
-use crate::support::{exactly, proxied, ten_pods};
+use crate::support::{proxied, ten_pods};
 
 /// Makes each Pod of a pack as large as possible.
 const LARGE: &str = "CREATE FUNCTION public.large(records bytea) RETURNS bytea LANGUAGE plpgsql AS $$
@@ -65,13 +65,13 @@ async fn attack(allowance: Defence, threshold: Threshold) -> (u64, Option<u64>) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_adds_no_more_than_its_size_allows() {
     // 490 of that Pod, and 6 of each of the nine others: 544, rounded.
-    assert_eq!(attack(Defence::On, exactly()).await, (545, None));
+    assert_eq!(attack(Defence::On, Threshold::default()).await, (545, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_an_allowance_it_drowns_the_others() {
     // 10,054, rounded.
-    assert_eq!(attack(Defence::Off, exactly()).await, (10_100, None));
+    assert_eq!(attack(Defence::Off, Threshold::default()).await, (10_100, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
