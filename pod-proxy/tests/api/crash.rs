@@ -41,11 +41,7 @@ async fn every_event_that_was_acknowledged_before_a_kill_arrives() {
     }
     assert!(acknowledged.len() >= 300, "{}", acknowledged.len());
 
-    vendor.otherwise(Does::take());
-    vendor.forget();
-    let expected = hashes(acknowledged);
-    let _process = Process::start(&config);
-    vendor.wait_for(|requests| expected.is_subset(&arrived(requests))).await;
+    a_new_process_sends(&vendor, &config, acknowledged).await;
 }
 
 #[tokio::test]

@@ -315,11 +315,7 @@ async fn a_full_disk_is_a_507_and_loses_nothing_that_was_acknowledged() {
     assert!(refused > 100 && acknowledged.len() > 1_000, "{refused} refused, {} taken", acknowledged.len());
     process.kill();
 
-    vendor.otherwise(Does::take());
-    vendor.forget();
-    let expected = hashes(acknowledged);
-    let _process = Process::start(&config);
-    vendor.wait_for(|requests| expected.is_subset(&arrived(requests))).await;
+    a_new_process_sends(&vendor, &config, acknowledged).await;
 }
 
 #[tokio::test]

@@ -413,3 +413,16 @@ pub(crate) fn arrived(requests: &[Request]) -> std::collections::BTreeSet<String
     let hash = |event: serde_json::Value| Some(event["origin"]["pod"]["user_hash"].as_str()?.to_owned());
     requests.iter().flat_map(Request::events).filter_map(hash).collect()
 }
+
+/// Starts a process on the files of one that was killed, and waits until the vendor has all that it acknowledged.
+pub(crate) async fn a_new_process_sends(
+    vendor: &Vendor,
+    config: &Path,
+    acknowledged: impl IntoIterator<Item = usize>,
+) {
+    vendor.otherwise(Does::take());
+    vendor.forget();
+    let expected = hashes(acknowledged);
+    let _process = Process::start(config);
+    vendor.wait_for(|requests| expected.is_subset(&arrived(requests))).await;
+}

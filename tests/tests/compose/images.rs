@@ -59,7 +59,8 @@ fn remove_left_images() -> anyhow::Result<()> {
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 let image = format!("{image}:{tag}");
                 // Containers that a killed test started by hand would keep it.
-                let containers = docker(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={image}")])?;
+                let containers =
+                    docker(&["ps", "--all", "--quiet", "--filter", &format!("ancestor={image}")])?;
                 let containers: Vec<_> = containers.lines().collect();
                 if !containers.is_empty() {
                     docker(&[&["rm", "--force", "--volumes"], &containers[..]].concat())?;
